@@ -1,0 +1,67 @@
+"""The one tree of Hashwerk's errors.
+
+Every error says in plain words what happened; ``retry`` says whether trying again can help, and ``exit_code``
+is what the command line ends with.
+"""
+
+from __future__ import annotations
+
+
+class HashwerkError(Exception):
+    """Base of everything Hashwerk raises on purpose."""
+
+    exit_code = 1
+    retry = False
+
+
+class ConfigError(HashwerkError):
+    """The configuration cannot be used; trying again does not help."""
+
+    exit_code = 2
+
+
+class NodeError(HashwerkError):
+    """The node could not do what was asked."""
+
+    exit_code = 3
+
+
+class NodeUnavailableError(NodeError):
+    """The node does not answer, or not yet."""
+
+    retry = True
+
+
+class NodeLockedError(NodeError):
+    """The chain's folder is in use by another process."""
+
+    retry = True
+
+
+class StoreError(HashwerkError):
+    """The ledger could not be read or written; nothing that was not stored has been acknowledged."""
+
+    exit_code = 4
+
+
+class StoreFullError(StoreError):
+    """The disk is full; the ledger resumes by itself when there is room."""
+
+    retry = True
+
+
+class PoolError(HashwerkError):
+    """The Stratum server could not start or go on."""
+
+    exit_code = 5
+
+
+class ClientError(HashwerkError):
+    """No work could be had from the given servers."""
+
+    exit_code = 6
+    retry = True
+
+
+class DecodeError(HashwerkError, ValueError):
+    """Bytes are not what they claim to be."""
