@@ -54,9 +54,9 @@ docs: install-dev ## Build the documentation, warnings are errors
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 requirements: ## Compile the pinned, hashed requirement files anew (needs uv on the PATH)
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/run.txt
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/run.txt --extra dev --extra docs --extra fuzz pyproject.toml -o requirements/dev.txt
-	echo "hatchling" | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - -o requirements/build.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: --extra dev --extra docs --extra fuzz pyproject.toml -o requirements/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: -c requirements/dev.txt pyproject.toml -o requirements/run.txt
+	echo "hatchling" | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: - -o requirements/build.txt
 
 clean: ## Remove the environment and all that was built
 	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache
