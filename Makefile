@@ -56,7 +56,7 @@ docs: install-dev ## Build the documentation, warnings are errors
 requirements: ## Compile the pinned, hashed requirement files anew (needs uv on the PATH)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: --extra dev --extra docs --extra fuzz pyproject.toml -o requirements/dev.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: -c requirements/dev.txt pyproject.toml -o requirements/run.txt
-	echo "hatchling" | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: - -o requirements/build.txt
+	printf "hatchling\neditables\n" | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: - -o requirements/build.txt
 
 clean: ## Remove the environment and all that was built
 	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache
