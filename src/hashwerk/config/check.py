@@ -1,0 +1,86 @@
+"""What must hold between settings, beyond the type of each."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hashwerk.chain.address import script_from_address
+from hashwerk.chain.network import network_from_name
+from hashwerk.config.problems import Problem
+from hashwerk.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hashwerk.config.site import SiteConfig
+
+
+def check_site(config: SiteConfig) -> list[Problem]:
+    """Return everything that is wrong between the settings of a site."""
+    return [*_check_node(config), *_check_payout(config), *_check_listening(config), *_check_files(config)]
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this computer can connect to an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_node(config: SiteConfig) -> Iterator[Problem]:
+    if config.node.kind == "kernel" and config.node.network not in ("testnet4", "regtest"):
+        yield Problem(
+            "node.network",
+            f"the embedded node keeps a private chain and does not offer {config.node.network}",
+            hint='use testnet4 or regtest, or kind = "core" with your own Bitcoin Core',
+        )
+    if config.node.kind == "core" and not config.node.core.urls:
+        yield Problem("node.core.urls", "no node is named", hint='for example urls = ["http://127.0.0.1:8332"]')
+
+
+def _check_payout(config: SiteConfig) -> Iterator[Problem]:
+    address = config.site.payout_address
+    if address is None:
+        if config.node.kind == "core" and config.node.network != "regtest":
+            yield Problem(
+                "site.payout_address",
+                f"is required to mine on {config.node.network}",
+                hint="the address that block rewards shall go to",
+            )
+        return
+    try:
+        script_from_address(address, network_from_name(config.node.network))
+    except ConfigError as error:
+        yield Problem("site.payout_address", str(error))
+
+
+def _check_listening(config: SiteConfig) -> Iterator[Problem]:
+    open_to_others = not is_loopback(config.web.host)
+    for path, host in (("stratum.host", config.stratum.host), ("web.host", config.web.host)):
+        if not is_loopback(host) and not config.listen.beyond_loopback:
+            yield Problem(
+                path,
+                f"{host} can be reached by other computers",
+                hint="set beyond_loopback = true in [listen] if that is meant",
+            )
+    if open_to_others and config.web.password_hash is None and not config.web.tokens:
+        yield Problem(
+            "web.password_hash", "a page that others can reach needs a password or a token", hint="make one with: hashwerk passwd"
+        )
+    if config.stratum.port and config.stratum.port == config.web.port and config.stratum.host == config.web.host:
+        yield Problem("web.port", f"port {config.web.port} is also the Stratum server's", hint="choose another")
+
+
+def _check_files(config: SiteConfig) -> Iterator[Problem]:
+    tls = (("stratum.tls_certificate", config.stratum.tls_certificate), ("stratum.tls_key", config.stratum.tls_key))
+    if config.stratum.tls_port is not None:
+        for path, name in tls:
+            if name is None:
+                yield Problem(path, "is required for a TLS port")
+    for path, name in (*tls, ("node.core.cookie_file", config.node.core.cookie_file)):
+        if name is not None and path.startswith("stratum") and not Path(name).is_file():
+            yield Problem(path, f"there is no file {name}")

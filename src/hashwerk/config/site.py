@@ -1,0 +1,133 @@
+"""The site file: one TOML, decoded to typed structs, checked as a whole.
+
+Every setting carries its documentation here or in the settings struct of the part that it configures; the reference page of the
+documentation is generated from these.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from hashwerk.config.decode import decode_struct, line_numbers, parse_toml
+from hashwerk.config.problems import InvalidConfigError, Problem
+from hashwerk.config.web_settings import WebSettings
+from hashwerk.node.settings import CoreSettings, KernelSettings
+from hashwerk.pool.settings import PoolSettings
+from hashwerk.store.settings import LedgerSettings
+
+
+class SiteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The mine as a whole."""
+
+    name: Annotated[str, Meta(description="Shown on every page.", min_length=1, max_length=64)] = "My mine"
+    data_dir: Annotated[
+        str | None, Meta(description="The data folder; None: the user's own folder for application data.")
+    ] = None
+    payout_address: Annotated[
+        str | None,
+        Meta(description="Where block rewards go. Required with Bitcoin Core; on the embedded private chain a script that anyone can spend is used."),
+    ] = None
+
+
+class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may connect."""
+
+    beyond_loopback: Annotated[
+        bool,
+        Meta(description="Allow addresses other than this computer's own. The page then asks for a password or a token."),
+    ] = False
+
+
+class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The node that gives templates and takes blocks."""
+
+    kind: Annotated[
+        Literal["kernel", "core"],
+        Meta(description="kernel: Bitcoin Core's consensus code, embedded, on a private chain. core: your Bitcoin Core over RPC."),
+    ] = "kernel"
+    network: Annotated[
+        Literal["main", "testnet4", "signet", "regtest"],
+        Meta(description="The rules. The embedded node offers testnet4 and regtest."),
+    ] = "testnet4"
+    kernel: Annotated[KernelSettings, Meta(description="Settings of the embedded node.")] = KernelSettings()
+    core: Annotated[CoreSettings, Meta(description="Settings of Bitcoin Core over RPC.")] = CoreSettings()
+
+
+class MinerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The miner on this computer's CPU."""
+
+    enabled: Annotated[bool, Meta(description="Hash with this computer's CPU, at low priority.")] = True
+    threads: Annotated[
+        int | None, Meta(description="How many threads hash; None: all cores but one, at least one.", ge=1, le=1024)
+    ] = None
+    duty: Annotated[float, Meta(description="The part of the time each thread hashes.", gt=0, le=1)] = 1.0
+    user: Annotated[str, Meta(description="Account and machine it works for.", min_length=1)] = "demo.cpu"
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is written to the log."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least important message that is written.")
+    ] = "info"
+
+
+class SiteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything a mine is told."""
+
+    site: Annotated[SiteSettings, Meta(description="The mine as a whole.")] = SiteSettings()
+    listen: Annotated[ListenSettings, Meta(description="Who may connect.")] = ListenSettings()
+    node: Annotated[NodeSettings, Meta(description="The node that gives templates and takes blocks.")] = NodeSettings()
+    stratum: Annotated[PoolSettings, Meta(description="The Stratum server.")] = PoolSettings()
+    ledger: Annotated[LedgerSettings, Meta(description="The durable record.")] = LedgerSettings()
+    web: Annotated[WebSettings, Meta(description="Pages and API.")] = WebSettings()
+    miner: Annotated[MinerSettings, Meta(description="The miner on this computer's CPU.")] = MinerSettings()
+    log: Annotated[LogSettings, Meta(description="What is written to the log.")] = LogSettings()
+
+
+def parse_site(text: str, source: str = "site.toml") -> SiteConfig:
+    """Return the configuration a TOML text stands for.
+
+    Raises:
+        InvalidConfigError: With every problem found, each with its line.
+    """
+    from hashwerk.config.check import check_site
+
+    values, problems = parse_toml(text)
+    if problems:
+        raise InvalidConfigError(source, problems)
+    lines = line_numbers(text)
+    config, problems = decode_struct(SiteConfig, values, lines)
+    if config is not None:
+        problems = [msgspec.structs.replace(problem, line=_nearest(problem, lines)) for problem in check_site(config)]
+    if problems or config is None:
+        raise InvalidConfigError(source, sorted(problems, key=lambda problem: problem.line or 0))
+    return config
+
+
+def load_site(path: Path) -> SiteConfig:
+    """Return the configuration in a file.
+
+    Raises:
+        InvalidConfigError: If it cannot be read or has problems.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidConfigError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from error
+    except UnicodeDecodeError as error:
+        raise InvalidConfigError(str(path), [Problem("", f"is not UTF-8 text at byte {error.start}")]) from error
+    return parse_site(text, str(path))
+
+
+def _nearest(problem: Problem, lines: dict[str, int]) -> int | None:
+    path = problem.path
+    while path:
+        if path in lines:
+            return lines[path]
+        path = path.rpartition(".")[0]
+    return None

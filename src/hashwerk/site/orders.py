@@ -1,0 +1,20 @@
+"""What the supervisor tells each process when it starts it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from hashwerk.config.site import SiteConfig
+
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a process of the mine needs to know; sent as one line of JSON."""
+
+    config: SiteConfig
+    data_dir: str
+    link: str  # the local socket on which serve publishes
+    handover: str  # the local socket on which serve hands its connections to a successor
+    take_over: bool = False  # serve: a predecessor runs and is to be replaced
+    stratum_url: str | None = None  # mine: where to connect
+    stratum_port: int | None = None  # serve: the port it had before, when the configured one is 0
+    web_port: int | None = None  # site: likewise
