@@ -65,3 +65,14 @@ class ClientError(HashwerkError):
 
 class DecodeError(HashwerkError, ValueError):
     """Bytes are not what they claim to be."""
+
+
+class TemplateError(HashwerkError):
+    """A block template contradicts itself; the next one may be better."""
+
+    exit_code = 3
+    retry = True
+
+
+class CoinbaseSizeError(ConfigError):
+    """A coinbase does not fit: too many payouts or too long a pool tag."""

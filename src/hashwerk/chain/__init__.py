@@ -1,0 +1,1 @@
+"""Headers, targets, merkle trees, transactions, templates and coinbases: Bitcoin's data, without I/O."""
