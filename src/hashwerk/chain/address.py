@@ -10,8 +10,8 @@ from btclib.script.script_pub_key import ScriptPubKey
 from hashwerk.chain.network import Network
 from hashwerk.errors import ConfigError
 
-#: Kinds somebody can own. An address of a later witness version is well formed, but until its rules exist anybody
-#: could take what is paid to it.
+#: Kinds somebody can own. An address of a later witness version is well formed, but until its rules exist
+#: anybody could take what is paid to it.
 _PAYABLE: Final = frozenset({"p2pkh", "p2sh", "p2wpkh", "p2wsh", "p2tr"})
 
 # Those who know the prefixes of one of these networks use the same ones for all named here.
@@ -30,8 +30,8 @@ def script_from_address(address: str, network: Network) -> bytes:
     Base58 (P2PKH, P2SH), bech32 (BIP-0173: P2WPKH, P2WSH) and bech32m (BIP-0350: P2TR).
 
     Raises:
-        ConfigError: If it is not an address, mistyped, of another network, or of a kind nobody can own yet. The
-            message says which, in plain words.
+        ConfigError: If it is not an address, mistyped, of another network, or of a kind nobody can own
+            yet. The message says which, in plain words.
     """
     # The library forgives blanks around an address; a payout address is copied exactly or not at all.
     if not address.isascii() or not address.isalnum():

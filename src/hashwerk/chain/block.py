@@ -79,7 +79,7 @@ class Block(msgspec.Struct, frozen=True):
         if merkle_root(txids) != self.header.merkle_root:
             raise DecodeError("the merkle root is not that of the transactions")
         if is_ambiguous(txids):
-            raise DecodeError("transactions are repeated so that the merkle root stays the same (CVE-2012-2459)")
+            raise DecodeError("transactions are repeated and leave the merkle root as it is (CVE-2012-2459)")
         self._check_witness()
         if self.weight() > MAX_BLOCK_WEIGHT:
             raise DecodeError(f"the block's weight {self.weight()} is above {MAX_BLOCK_WEIGHT}")
@@ -108,7 +108,8 @@ class Block(msgspec.Struct, frozen=True):
 def witness_commitment(wtxids: Sequence[bytes], *, reserved_value: bytes = WITNESS_RESERVED_VALUE) -> bytes:
     """Return the output script that commits to all witnesses, 38 bytes (BIP-0141).
 
-    ``wtxids`` are those of the transactions *after* the coinbase, in order; the coinbase itself counts as zero.
+    ``wtxids`` are those of the transactions *after* the coinbase, in order; the coinbase itself counts as
+    zero.
     """
     root = merkle_root([ZERO_HASH, *wtxids])
     digest = sha256(sha256(root + reserved_value).digest()).digest()
@@ -116,7 +117,7 @@ def witness_commitment(wtxids: Sequence[bytes], *, reserved_value: bytes = WITNE
 
 
 def find_witness_commitment(outputs: Iterable[TxOut]) -> bytes | None:
-    """Return the script of the last output that has the form of a witness commitment; None where there is none."""
+    """Return the script of the last output that has the form of a witness commitment, or None."""
     found = None
     for output in outputs:
         script = output.script_pubkey
@@ -128,8 +129,8 @@ def find_witness_commitment(outputs: Iterable[TxOut]) -> bytes | None:
 def assemble_block(header: bytes, coinbase_without_witness: bytes, template: Template) -> bytes:
     """Return the whole block in wire form, ready to be handed to a node.
 
-    With a witness commitment in the template, the coinbase is given marker, flag and the reserved value. Nothing
-    is checked here beyond sizes: a block candidate is handed in first and judged by the node.
+    With a witness commitment in the template, the coinbase is given marker, flag and the reserved value.
+    Nothing is checked here beyond sizes: a block candidate is handed in first and judged by the node.
 
     Args:
         header: The solved header, 80 bytes.
@@ -151,6 +152,6 @@ def assemble_block(header: bytes, coinbase_without_witness: bytes, template: Tem
 
 
 def add_coinbase_witness(coinbase: bytes) -> bytes:
-    """Return a coinbase that is serialised without witness with its marker, flag and witness added (BIP-0144)."""
+    """Return a coinbase with marker, flag and witness added to its form without them (BIP-0144)."""
     stack = b"\x01" + compact_size(len(WITNESS_RESERVED_VALUE)) + WITNESS_RESERVED_VALUE
     return coinbase[:4] + b"\x00\x01" + coinbase[4:-4] + stack + coinbase[-4:]

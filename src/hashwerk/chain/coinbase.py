@@ -1,7 +1,7 @@
 """The coinbase: the transaction that names the block's height, pays its reward and carries the extranonces.
 
-Its script reads: height (BIP-0034) | pool tag | one push of job number, extranonce1 and extranonce2. The last push
-is written as a push so that no byte of an extranonce can count as a signature operation.
+Its script reads: height (BIP-0034) | pool tag | one push of job number, extranonce1 and extranonce2. The last
+push is written as a push so that no byte of an extranonce can count as a signature operation.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ COINBASE_SEQUENCE: Final = 0xFFFF_FFFE
 #: Marker, flag, and a stack of one item of 32 bytes: 36 bytes that weigh one unit each.
 _WITNESS_WEIGHT: Final = 2 + 1 + 1 + 32
 
-#: Largest coinbase without witness, in bytes, that a class of firmware or service hashes correctly; larger ones are
-#: cut in silence and every share is wrong. As other pools found by trying (facts collected in November 2026).
+#: Largest coinbase without witness, in bytes, that a class of firmware or service hashes correctly; larger
+#: ones are cut in silence and every share is wrong. As other pools found by trying (facts collected in
+#: November 2026).
 FIRMWARE_COINBASE_LIMITS: Final[Mapping[str, int]] = MappingProxyType(
     {
         "small-384": 384,
@@ -140,7 +141,7 @@ def coinbase_size(parts: CoinbaseParts, extranonce_size: int) -> int:
 
 
 def coinbase_weight(parts: CoinbaseParts, extranonce_size: int, *, witness: bool) -> int:
-    """Return the weight in weight units that the coinbase adds to its block; ``witness``: with a commitment."""
+    """Return the coinbase's weight in weight units, with the reserved value as its ``witness`` or without."""
     stripped_weight = coinbase_size(parts, extranonce_size) * WITNESS_SCALE_FACTOR
     return stripped_weight + (_WITNESS_WEIGHT if witness else 0)
 

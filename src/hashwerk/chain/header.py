@@ -1,7 +1,7 @@
 """The block header: eighty bytes that are hashed, and the hashes themselves.
 
-A hash is kept in *internal order*, as SHA-256 gives it and as it stands inside headers and transactions. People
-and most interfaces see the same bytes reversed: *display order*, written in hexadecimal.
+A hash is kept in *internal order*, as SHA-256 gives it and as it stands inside headers and transactions.
+People and most interfaces see the same bytes reversed: *display order*, written in hexadecimal.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def hash_from_hex(text: str) -> bytes:
 class BlockHeader(msgspec.Struct, frozen=True):
     """A block header. Hashes are in internal order; the time is in Unix seconds, UTC.
 
-    The version is a signed number to the consensus rules; here it is the same 32 bits read as an unsigned one,
-    because only its bits matter to a miner.
+    The version is a signed number to the consensus rules; here it is the same 32 bits read as an unsigned
+    one, because only its bits matter to a miner.
     """
 
     version: int

@@ -1,8 +1,8 @@
 """The merkle tree of a block's transactions.
 
 Nodes are double SHA-256 of their two children; a level with an odd number of nodes repeats its last one. That
-repetition makes two different lists with one root (CVE-2012-2459): a list whose tail is written twice. A root is
-therefore evidence of a list only where `is_ambiguous` says no.
+repetition makes two different lists with one root (CVE-2012-2459): a list whose tail is written twice. A root
+is therefore evidence of a list only where `is_ambiguous` says no.
 
 All hashes are 32 bytes in internal order.
 """

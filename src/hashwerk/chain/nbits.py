@@ -1,7 +1,7 @@
 """What the next block's header must say: its nBits, and the times it may carry.
 
-Formulas are those of Bitcoin Core's proof-of-work and header checks; testnet4's are BIP-0094. Heights are of the
-*new* block; ``header_at`` gives the headers of the active chain below it.
+Formulas are those of Bitcoin Core's proof-of-work and header checks; testnet4's are BIP-0094. Heights are of
+the *new* block; ``header_at`` gives the headers of the active chain below it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def next_nbits(network: Network, height: int, header_at: HeaderAt, time: int) ->
 
 
 def median_time_past(header_at: HeaderAt, tip_height: int) -> int:
-    """Return the median time of the last eleven blocks up to ``tip_height`` (BIP-0113); fewer near the start."""
+    """Return the median time of the eleven blocks up to ``tip_height``, or all there are (BIP-0113)."""
     first = max(0, tip_height - MEDIAN_TIME_SPAN + 1)
     times = sorted(header_at(height).time for height in range(first, tip_height + 1))
     return times[len(times) // 2]
@@ -59,9 +59,10 @@ def median_time_past(header_at: HeaderAt, tip_height: int) -> int:
 def minimum_time(network: Network, height: int, header_at: HeaderAt) -> int:
     """Return the smallest header time that the block at ``height`` may carry.
 
-    One second above the median time past. The first block of a retarget period is also not more than 600 s before
-    its predecessor: consensus where BIP-0094 holds, and kept on every network, as Bitcoin Core's own templates do,
-    because it also satisfies BIP-0054. The last block of a period is not before the first (BIP-0054).
+    One second above the median time past. The first block of a retarget period is also not more than 600 s
+    before its predecessor: consensus where BIP-0094 holds, and kept on every network, as Bitcoin Core's own
+    templates do, because it also satisfies BIP-0054. The last block of a period is not before the first
+    (BIP-0054).
 
     Raises:
         ValueError: If the height is below 1.
@@ -113,10 +114,11 @@ def next_block_rules(network: Network, height: int, header_at: HeaderAt, now: in
 
 
 def retarget_nbits(network: Network, nbits: int, first_time: int, last_time: int) -> int:
-    """Return the nBits after a period that began with ``nbits`` and lasted from ``first_time`` to ``last_time``.
+    """Return the nBits after a period of ``nbits`` that lasted from ``first_time`` to ``last_time``.
 
-    target · clamp(last - first, timespan / 4, timespan · 4) // timespan, not above the limit. The times are those
-    of the period's first and last block, so one interval is missing: a known off-by-one of the protocol.
+    target · clamp(last - first, timespan / 4, timespan · 4) // timespan, not above the limit. The times are
+    those of the period's first and last block, so one interval is missing: a known off-by-one of the
+    protocol.
     """
     timespan_s = network.target_timespan_s
     actual_s = min(max(last_time - first_time, timespan_s // 4), timespan_s * 4)

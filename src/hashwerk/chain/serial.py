@@ -31,7 +31,7 @@ def compact_size(number: int) -> bytes:
 
 
 class Cursor:
-    """A position in ``data`` that moves forwards only. Every read raises `DecodeError` where the bytes end."""
+    """A position in ``data`` that moves forwards only. Reading beyond the end raises `DecodeError`."""
 
     __slots__ = ("data", "end", "position")
 
@@ -75,7 +75,7 @@ class Cursor:
         return number
 
     def count(self, smallest_item: int) -> int:
-        """Return a CompactSize that counts items of at least ``smallest_item`` bytes each, all of them present."""
+        """Return a CompactSize that counts items of at least ``smallest_item`` bytes, all present."""
         start = self.position
         number = self.compact_size()
         if number * smallest_item > self.end - self.position:

@@ -12,7 +12,7 @@ INITIAL_SUBSIDY_SAT: Final = 50 * SAT_PER_BTC
 
 
 def subsidy_sat(network: Network, height: int) -> int:
-    """Return the subsidy of the block at ``height``: 50 BTC, halved and rounded down once per halving interval.
+    """Return the subsidy of the block at ``height``: 50 BTC, halved once per halving interval, rounded down.
 
     Raises:
         ValueError: If the height is negative.

@@ -1,7 +1,7 @@
 """Targets, their compact form (nBits), work and difficulty.
 
-A block hash, read as a little-endian number, meets a target when it is not above it. The compact form keeps the
-three most significant bytes and a byte length, with a sign bit that a legal target never sets.
+A block hash, read as a little-endian number, meets a target when it is not above it. The compact form keeps
+the three most significant bytes and a byte length, with a sign bit that a legal target never sets.
 """
 
 from __future__ import annotations

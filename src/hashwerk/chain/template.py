@@ -25,7 +25,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
     nbits: int
     time: int  # the node's suggestion for ntime
     min_time: int  # smallest valid ntime
-    max_time: int | None = None  # largest ntime for which nbits holds (the 20-minute rule); None: no such edge
+    max_time: int | None = None  # largest ntime for which nbits holds; None: no such edge
     coinbase_value_sat: int
     transactions: tuple[TemplateTransaction, ...] = ()
     witness_commitment: bytes | None = None  # the whole output script, 6a24aa21a9ed…

@@ -126,7 +126,7 @@ class Transaction(msgspec.Struct, frozen=True):
         return double_sha256(self.serialize())
 
     def weight(self) -> int:
-        """Return the weight in weight units: three times the size without witness plus the size (BIP-0141)."""
+        """Return the weight: three times the size without witness plus the size (BIP-0141)."""
         stripped_size = len(self.serialize(witness=False))
         return stripped_size * (WITNESS_SCALE_FACTOR - 1) + len(self.serialize())
 

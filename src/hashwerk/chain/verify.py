@@ -27,8 +27,8 @@ from hashwerk.chain.template import Template, TemplateTransaction
 from hashwerk.chain.transaction import UINT32_MAX, WITNESS_SCALE_FACTOR, Transaction
 from hashwerk.errors import DecodeError, TemplateError
 
-#: Weight a template must leave for header, transaction count and coinbase: the least that Bitcoin Core allows to be
-#: configured (blockreservedweight).
+#: Weight a template must leave for header, transaction count and coinbase: the least that Bitcoin Core allows
+#: to be configured (blockreservedweight).
 MIN_RESERVED_WEIGHT: Final = 2_000
 
 
@@ -50,8 +50,8 @@ def verify_template(
 ) -> VerifiedTemplate:
     """Return the template as a verified one.
 
-    Recomputed: transaction ids with and without witness, weights, witness commitment, target, and the bounds of
-    times and reward. A template with a transaction of 64 bytes without witness is refused (BIP-0054).
+    Recomputed: transaction ids with and without witness, weights, witness commitment, target, and the bounds
+    of times and reward. A template with a transaction of 64 bytes without witness is refused (BIP-0054).
 
     Args:
         template: The template.
@@ -68,7 +68,7 @@ def verify_template(
     weight = sum(transaction.weight for transaction in template.transactions)
     if weight + reserved_weight > MAX_BLOCK_WEIGHT:
         raise TemplateError(
-            f"the transactions weigh {weight}; with {reserved_weight} reserved that is above {MAX_BLOCK_WEIGHT}"
+            f"the transactions weigh {weight}; with {reserved_weight} reserved, above {MAX_BLOCK_WEIGHT}"
         )
     count_size = len(compact_size(1 + len(template.transactions)))
     return VerifiedTemplate(
