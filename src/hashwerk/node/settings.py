@@ -11,9 +11,6 @@ from msgspec import Meta
 class KernelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The embedded node: Bitcoin Core's consensus engine with a private chain of its own."""
 
-    network: Annotated[
-        str, Meta(description="Whose rules the private chain obeys: testnet4, or regtest for tests.")
-    ] = "testnet4"
     refresh_s: Annotated[
         float, Meta(gt=0, description="A new template is made at least this often, in seconds.")
     ] = 30.0
@@ -22,14 +19,11 @@ class KernelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class CoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bitcoin Core over JSON-RPC, one node or several. All must be on the same network."""
 
-    network: Annotated[
-        str, Meta(description="The network the nodes must be on: main, testnet4, signet or regtest.")
-    ] = "main"
     urls: Annotated[
         list[str],
         Meta(
             min_length=1,
-            description="The nodes' RPC addresses, preferred first; the port may be left to the network's own.",
+            description="The nodes' RPC addresses, preferred first; without a port, the network's own.",
         ),
     ] = msgspec.field(default_factory=lambda: ["http://127.0.0.1"])
     cookie_file: Annotated[
