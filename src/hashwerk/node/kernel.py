@@ -44,7 +44,12 @@ class KernelNode:
     """
 
     def __init__(
-        self, folder: Path, settings: KernelSettings | None = None, clock: Clock | None = None
+        self,
+        folder: Path,
+        settings: KernelSettings | None = None,
+        clock: Clock | None = None,
+        *,
+        network: str = "testnet4",
     ) -> None:
         """Prepare a node.
 
@@ -52,12 +57,13 @@ class KernelNode:
             folder: Where chains are kept, each network's in a folder of its own below it.
             settings: The operator's settings.
             clock: Where the time comes from. The engine itself always looks at the machine's clock.
+            network: Whose rules the private chain obeys: testnet4, or regtest for tests.
 
         Raises:
             ConfigError: If no private chain can be kept under this network's rules.
         """
         self._settings = settings or KernelSettings()
-        self._network = network_from_name(self._settings.network)
+        self._network = network_from_name(network)
         if self._network.name not in PRIVATE_NETWORKS:
             raise ConfigError(refusal(self._network.name))
         self._clock = clock or SystemClock()
@@ -121,7 +127,7 @@ class KernelNode:
         return await asyncio.shield(self._submit(bytes(block)))
 
     async def confirmations(self, block_hash: bytes) -> int | None:
-        """Return how many blocks of the active chain stand on this one, itself included; None if not in it."""
+        """Return how many blocks of the active chain stand on this one, itself included; None: not in it."""
 
         def count(engine: Engine) -> int | None:
             height = engine.height_of(block_hash)

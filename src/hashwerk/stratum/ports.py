@@ -23,7 +23,7 @@ class SubmitOutcome(msgspec.Struct, frozen=True):
     """What became of a block handed to a node."""
 
     accepted: bool  # valid and in the active chain
-    reason: str | None = None  # "duplicate", "inconclusive", "high-hash", …; None when accepted
+    reason: str | None = None  # "duplicate", "inconclusive", "high-hash", …; None when newly accepted
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
