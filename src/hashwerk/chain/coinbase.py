@@ -15,7 +15,7 @@ import msgspec
 from hashwerk.chain.header import ZERO_HASH
 from hashwerk.chain.serial import compact_size
 from hashwerk.chain.template import Template
-from hashwerk.chain.transaction import UINT32_MAX, WITNESS_SCALE_FACTOR
+from hashwerk.chain.transaction import UINT32_MAX, WITNESS_SCALE_FACTOR, Transaction
 from hashwerk.errors import CoinbaseSizeError
 
 MAX_SCRIPT_SIG_SIZE: Final = 100
@@ -144,6 +144,11 @@ def coinbase_weight(parts: CoinbaseParts, extranonce_size: int, *, witness: bool
     """Return the coinbase's weight in weight units, with the reserved value as its ``witness`` or without."""
     stripped_weight = coinbase_size(parts, extranonce_size) * WITNESS_SCALE_FACTOR
     return stripped_weight + (_WITNESS_WEIGHT if witness else 0)
+
+
+def is_bip54_coinbase(coinbase: Transaction, height: int) -> bool:
+    """Return whether the coinbase of the block at ``height`` obeys BIP-0054: lock time and sequence."""
+    return coinbase.lock_time == height - 1 and coinbase.inputs[0].sequence != UINT32_MAX
 
 
 def height_push(height: int) -> bytes:
