@@ -1,0 +1,43 @@
+"""Settings of the pages and the API."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+
+class WebSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Pages and API."""
+
+    host: Annotated[
+        str,
+        Meta(
+            description="The address the page listens on. Other computers can reach 0.0.0.0 and ::.",
+            min_length=1,
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int, Meta(description="The port the page listens on; 0: any free one.", ge=0, le=65_535)
+    ] = 8080
+    password_hash: Annotated[
+        str | None,
+        Meta(
+            description="The password of the page, as hashwerk passwd prints it. Asked for wherever the page listens.",
+            pattern=r"^\$argon2id\$",
+        ),
+    ] = None
+    tokens: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}$")], ...],
+        Meta(description="Access tokens of programs, as hashwerk passwd --token prints their hashes."),
+    ] = ()
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Further names under which a browser may ask for a page that only this computer can reach, for example behind a proxy."
+        ),
+    ] = ()
+    title: Annotated[
+        str | None, Meta(description="The name on every page; None: the name of the mine.", max_length=64)
+    ] = None
