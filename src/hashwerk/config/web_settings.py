@@ -13,10 +13,7 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     host: Annotated[
         str,
-        Meta(
-            description="The address the page listens on. Other computers can reach 0.0.0.0 and ::.",
-            min_length=1,
-        ),
+        Meta(description="The address of the page. Others can reach it on 0.0.0.0 and ::.", min_length=1),
     ] = "127.0.0.1"
     port: Annotated[
         int, Meta(description="The port the page listens on; 0: any free one.", ge=0, le=65_535)
@@ -24,7 +21,7 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     password_hash: Annotated[
         str | None,
         Meta(
-            description="The password of the page, as hashwerk passwd prints it. Asked for wherever the page listens.",
+            description="The password of the page, as hashwerk passwd prints it. Once set, it is asked for.",
             pattern=r"^\$argon2id\$",
         ),
     ] = None
@@ -34,9 +31,7 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = ()
     allowed_hosts: Annotated[
         tuple[str, ...],
-        Meta(
-            description="Further names under which a browser may ask for a page that only this computer can reach, for example behind a proxy."
-        ),
+        Meta(description="Further host names under which browsers may ask for the page, as behind a proxy."),
     ] = ()
     title: Annotated[
         str | None, Meta(description="The name on every page; None: the name of the mine.", max_length=64)
