@@ -1,0 +1,1 @@
+"""Nodes: where templates come from and blocks go to."""
