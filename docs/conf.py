@@ -1,6 +1,12 @@
 """Configuration of the documentation build."""
 
+import sys
+from pathlib import Path
+
 from hashwerk import __version__
+
+sys.path.insert(0, str(Path(__file__).parent))
+from reference_pages import write_reference
 
 project = "Hashwerk"
 author = "The Hashwerk authors"
@@ -12,3 +18,5 @@ myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"Hashwerk {release}"
+
+write_reference(Path(__file__).parent / "reference")

@@ -1,0 +1,108 @@
+"""Writes the reference pages from the code itself, so that they cannot go stale."""
+
+from __future__ import annotations
+
+import typing
+from pathlib import Path
+
+import click
+import msgspec
+
+from hashwerk import errors
+from hashwerk.cli import cli
+from hashwerk.config.decode import describe
+from hashwerk.config.site import SiteConfig
+
+
+def write_reference(folder: Path) -> None:
+    """Write configuration, command line and error pages into ``folder``."""
+    folder.mkdir(exist_ok=True)
+    for name, text in (
+        ("configuration.md", configuration_page()),
+        ("cli.md", cli_page()),
+        ("errors.md", errors_page()),
+        ("metrics.md", metrics_page()),
+    ):
+        path = folder / name
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+
+def configuration_page() -> str:
+    """Return the page of every setting, its type, default and meaning."""
+    lines = ["# Configuration", "", "One TOML file, checked with `hashwerk check-config site.toml`. Everything has a default.", ""]
+    for table in msgspec.structs.fields(SiteConfig):
+        lines += _table(table.name, _plain_type(table.type))
+    return "\n".join(lines) + "\n"
+
+
+def _table(path: str, kind: type[msgspec.Struct]) -> list[str]:
+    lines = [f"## `[{path}]`", "", (kind.__doc__ or "").strip().split("\n\n")[0], ""]
+    nested: list[str] = []
+    rows = ["| setting | default | meaning |", "|---|---|---|"]
+    for field in msgspec.structs.fields(kind):
+        inner = _plain_type(field.type)
+        if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+            nested += _table(f"{path}.{field.name}", inner)
+            continue
+        default = field.default if field.default is not msgspec.NODEFAULT else None
+        if field.default_factory is not msgspec.NODEFAULT:
+            default = field.default_factory()
+        shown = "none" if default is None else f"`{msgspec.json.encode(default).decode()}`"
+        rows.append(f"| `{field.name}` | {shown} | {describe(field)} |")
+    if len(rows) == 2:
+        rows = []
+    return [*lines, *rows, "", *nested]
+
+
+def _plain_type(kind: object) -> type:
+    while typing.get_origin(kind) is typing.Annotated:
+        kind = typing.get_args(kind)[0]
+    return typing.cast(type, kind)
+
+
+def cli_page() -> str:
+    """Return the page of every command, as its own `--help` describes it."""
+    lines = ["# Command line", ""]
+    with click.Context(cli, info_name="hashwerk") as root:
+        for name in cli.list_commands(root):
+            command = cli.get_command(root, name)
+            assert command is not None
+            lines += _command(command, name, root)
+    return "\n".join(lines) + "\n"
+
+
+def _command(command: click.Command, name: str, parent: click.Context) -> list[str]:
+    context = click.Context(command, info_name=name, parent=parent, max_content_width=100)
+    lines = [f"## `{context.command_path}`", "", "```text", command.get_help(context), "```", ""]
+    if isinstance(command, click.Group):
+        for sub in command.list_commands(context):
+            inner = command.get_command(context, sub)
+            assert inner is not None
+            lines += _command(inner, sub, context)
+    return lines
+
+
+def errors_page() -> str:
+    """Return the page of every error, with its exit code and whether trying again can help."""
+    lines = ["# Errors and exit codes", "", "| error | exit code | try again? | meaning |", "|---|---|---|---|"]
+    for kind in _subclasses(errors.HashwerkError):
+        meaning = (kind.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+        lines.append(f"| `{kind.__name__}` | {kind.exit_code} | {'yes' if kind.retry else 'no'} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def _subclasses(kind: type[errors.HashwerkError]) -> list[type[errors.HashwerkError]]:
+    found = [kind] if kind.__module__ == errors.__name__ else []
+    for child in kind.__subclasses__():
+        found += _subclasses(child)
+    return found
+
+
+def metrics_page() -> str:
+    """Return the page of every metric under `/metrics`."""
+    from hashwerk.web.metrics import METRICS
+
+    lines = ["# Metrics", "", "Served at `/metrics` in the text format of Prometheus.", "", "| metric | kind | meaning |", "|---|---|---|"]
+    lines += [f"| `{metric.name}` | {metric.kind} | {metric.help} |" for metric in METRICS]
+    return "\n".join(lines) + "\n"
