@@ -272,7 +272,9 @@ class CoreNode:
     async def _submit_to(self, peer: CorePeer, block: bytes) -> tuple[bool, str | None]:
         """Return whether the block is in this node's active chain, and its reason; None: no answer."""
         try:
-            return await peer.submit(block.hex(), double_sha256(block[:HEADER_SIZE]))
+            outcome = await peer.submit(block.hex(), double_sha256(block[:HEADER_SIZE]))
+            peer.nudge()
+            return outcome
         except NodeError as error:
             _LOG.error("block %s did not reach node %s: %s", _hash_hex(block), peer.url, error)
             return False, None

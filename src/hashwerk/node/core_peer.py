@@ -54,6 +54,7 @@ class CorePeer:
         "_clock",
         "_long_poll_id",
         "_network",
+        "_nudged",
         "_settings",
         "_verifier",
         "client",
@@ -73,6 +74,7 @@ class CorePeer:
         self._clock = clock
         self._verifier = TemplateVerifier(network)
         self._long_poll_id: str | None = None
+        self._nudged = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -87,6 +89,10 @@ class CorePeer:
             _LOG.warning("node %s: %s", self.url, error)
         self.error = str(error)
         self._long_poll_id = None
+
+    def nudge(self) -> None:
+        """Let `refresh` ask for a new template now: there is reason to think that the tip has changed."""
+        self._nudged.set()
 
     async def greet(self) -> ChainInfo:
         """Ask the node who it is.
@@ -113,6 +119,7 @@ class CorePeer:
         reply = None
         if self.error is None and self.template is not None:
             reply = await self._news(self.template)
+        self._nudged.clear()
         if reply is None:
             reply = await self._ask_template(None, self._settings.timeout_s)
         previous_time = None
@@ -199,13 +206,15 @@ class CorePeer:
         The tip is asked for beside the long poll too, because a connection can die without a word.
         """
         wait_s = seconds_until_stale(template, self._clock.time(), self._settings.refresh_s)
-        long_poll_id = self._long_poll_id
-        if long_poll_id is None:
-            return await _first_of(wait_s, self._tip_other_than(template, self._settings.poll_s))
-        pause_s = max(_HEARTBEAT_S, self._settings.poll_s)
-        return await _first_of(
-            wait_s, self._long_poll(long_poll_id, template, wait_s), self._tip_other_than(template, pause_s)
-        )
+        pause_s = self._settings.poll_s
+        reasons: list[Coroutine[object, object, GbtReply | None]] = [self._nudge()]
+        if self._long_poll_id is not None:
+            pause_s = max(_HEARTBEAT_S, pause_s)
+            reasons.append(self._long_poll(self._long_poll_id, template, wait_s))
+        return await _first_of(wait_s, *reasons, self._tip_other_than(template, pause_s))
+
+    async def _nudge(self) -> None:
+        await self._nudged.wait()
 
     async def _long_poll(self, long_poll_id: str, template: Template, wait_s: float) -> GbtReply:
         asked_at = self._clock.monotonic()

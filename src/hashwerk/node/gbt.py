@@ -178,10 +178,12 @@ class TemplateVerifier:
         """Return the window of header times in which these nBits hold (20-minute rule, see `chain.nbits`)."""
         network = self._network
         is_retarget = reply.height % network.retarget_interval == 0
-        if not network.allow_min_difficulty or is_retarget or previous_time is None:
+        has_edge = network.allow_min_difficulty and not network.no_retarget and not is_retarget
+        if not has_edge or previous_time is None:
             return reply.mintime, None
         edge = previous_time + 2 * network.target_spacing_s
         if reply.curtime > edge:
+            # Whether the ordinary nBits are the easiest too is not known; this window is right in both cases.
             return max(reply.mintime, edge + 1), None
         if nbits == compact_from_target(network.pow_limit):
             return reply.mintime, None  # the ordinary nBits are the easiest themselves

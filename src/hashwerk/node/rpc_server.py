@@ -17,12 +17,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from hashwerk.chain.network import network_from_name
-from hashwerk.clock import Clock, SystemClock
+from hashwerk.clock import SystemClock
 from hashwerk.errors import HashwerkError, NodeError
 from hashwerk.node.core_rpc import RPC_METHOD_NOT_FOUND
 from hashwerk.node.engine import PRIVATE_NETWORKS
@@ -44,6 +44,18 @@ _STATUS: Final = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not 
 _LOG: Final = logging.getLogger(__name__)
 
 
+class Methods(Protocol):
+    """What answers: `RpcMethods`, or something around them."""
+
+    async def call(self, method: str, params: list[Any]) -> object:
+        """Return the result of a method.
+
+        Raises:
+            MethodError: With the code and message to answer.
+        """
+        ...
+
+
 class _HttpError(Exception):
     """The request is refused before its content is looked at; the connection ends."""
 
@@ -61,25 +73,21 @@ class RpcServer:
 
     def __init__(
         self,
-        node: KernelNode,
+        methods: Methods,
         *,
-        network: str,
         cookie_file: Path,
         user: str | None = None,
         password: str | None = None,
-        clock: Clock | None = None,
     ) -> None:
         """Prepare a server.
 
         Args:
-            node: A started node; it stays the caller's to close.
-            network: The node's network.
+            methods: What is answered; its node stays the caller's to close.
             cookie_file: Where the cookie is written; whoever can read it may call.
             user: With ``password``, let in beside the cookie.
             password: See ``user``.
-            clock: For ``uptime``.
         """
-        self._methods = RpcMethods(node, network_from_name(network), clock or SystemClock())
+        self._methods = methods
         self._cookie_file = cookie_file
         self._allowed = [] if user is None else [_basic(f"{user}:{password or ''}")]
         self._server: asyncio.Server | None = None
@@ -260,7 +268,8 @@ async def serve(folder: Path, network: str, port: int, *, user: str | None, pass
     await node.start()
     try:
         cookie_file = node.folder / COOKIE_FILE
-        server = RpcServer(node, network=network, cookie_file=cookie_file, user=user, password=password)
+        methods = RpcMethods(node, network_from_name(network), SystemClock())
+        server = RpcServer(methods, cookie_file=cookie_file, user=user, password=password)
         try:
             bound = await server.start(port=port)
             print(f"RPC on http://127.0.0.1:{bound}, cookie in {cookie_file}", flush=True)  # noqa: T201
