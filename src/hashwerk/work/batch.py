@@ -1,0 +1,353 @@
+"""The check of many shares at once: jobs packed into arrays, and one pass of compiled code over rows.
+
+It gives the same verdicts as `check.judge_share`, bit for bit; a property test holds the two together.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from hashwerk.chain.target import target_from_compact
+from hashwerk.work.check import MAX_FUTURE_S
+from hashwerk.work.job import Job
+from hashwerk.work.sha256 import INITIAL_STATE, compress, midstate
+from hashwerk.work.share import FLAG_BLOCK, SHARE_DTYPE, Verdict
+from hashwerk.work.target import target_from_work_log2
+
+#: The terms of a session on which its shares are judged. One row a session, at an index of the caller's
+#: choice.
+TERMS_DTYPE: Final = np.dtype(
+    [
+        ("extranonce1", "<u8"),
+        ("session", "<u4"),
+        ("worker", "<u4"),
+        ("account", "<u4"),
+        ("version_mask", "<u4"),  # bits that the machine was told it may roll
+        ("least_work_log2", "u1"),  # the easiest target sent to it that can still be valid
+    ],
+    align=True,
+)
+
+_HASH: Final = ("<u8", (4,))  # 256 bits as little-endian limbs
+#: One job as the compiled check reads it.
+JOB_DTYPE: Final = np.dtype(
+    [
+        ("expires_at", "<f8"),
+        ("network_target", *_HASH),
+        ("share_target", *_HASH),
+        ("midstate", "<u4", (8,)),  # after the whole blocks of coinbase1
+        ("prev_hash", "u1", (32,)),
+        ("id", "<u4"),  # 0: no job here
+        ("account", "<u4"),
+        ("version", "<u4"),
+        ("version_mask", "<u4"),
+        ("min_time", "<u4"),
+        ("max_time", "<u4"),
+        ("nbits", "<u4"),
+        ("generation", "<u4"),
+        ("tail_size", "<u4"),  # the rest of the padded coinbase, a multiple of 64 bytes
+        ("extranonce_at", "<u4"),  # where extranonce1 begins in it
+        ("extranonce1_size", "u1"),
+        ("extranonce2_size", "u1"),
+        ("branch_size", "u1"),  # levels
+        ("work_log2", "u1"),
+        ("stale", "u1"),
+    ],
+    align=True,
+)
+
+#: `SHARE_DTYPE` with the hash key as two numbers, which compiled code can read.
+ROW_DTYPE: Final = np.dtype(
+    [
+        (name, ("<u8", (2,)) if name == "hash_key" else SHARE_DTYPE.fields[name][0])  # type: ignore[index]
+        for name in SHARE_DTYPE.names or ()
+    ]
+)
+
+_NO_MAX_TIME: Final = 0xFFFF_FFFF
+_FIRST_CAPACITY: Final = 64
+
+_ACCEPTED: Final = int(Verdict.ACCEPTED)
+_STALE: Final = int(Verdict.STALE)
+_UNKNOWN_JOB: Final = int(Verdict.UNKNOWN_JOB)
+_LOW_DIFFICULTY: Final = int(Verdict.LOW_DIFFICULTY)
+_TIME_TOO_OLD: Final = int(Verdict.TIME_TOO_OLD)
+_TIME_TOO_NEW: Final = int(Verdict.TIME_TOO_NEW)
+_BAD_VERSION: Final = int(Verdict.BAD_VERSION)
+
+
+def _limbs(number: int) -> list[int]:
+    return [number >> shift & 0xFFFF_FFFF_FFFF_FFFF for shift in (0, 64, 128, 192)]
+
+
+def _padded_tail(job: Job) -> tuple[bytes, int]:
+    """Return what follows coinbase1's whole blocks, padding included, and where the extranonces begin."""
+    whole = len(job.coinbase1) // 64 * 64
+    gap = bytes(job.extranonce1_size + job.extranonce2_size)
+    size = len(job.coinbase1) + len(gap) + len(job.coinbase2)
+    padding = b"\x80" + bytes(-(size + 9) % 64) + (8 * size).to_bytes(8, "big")
+    return job.coinbase1[whole:] + gap + job.coinbase2 + padding, len(job.coinbase1) - whole
+
+
+class JobTable:
+    """Live jobs in packed arrays. A job's slot is the low bits of its id, so that finding it costs no search.
+
+    Job ids come from a counter, so live ids lie close together; the table doubles when two live ones would
+    meet.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: NDArray[np.void] = np.zeros(_FIRST_CAPACITY, JOB_DTYPE)
+        self.tails: NDArray[np.uint8] = np.zeros((_FIRST_CAPACITY, 256), np.uint8)
+        self.branches: NDArray[np.uint8] = np.zeros((_FIRST_CAPACITY, 4, 32), np.uint8)
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self.jobs["id"]))
+
+    def add(self, job: Job, *, expires_at: float, generation: int) -> None:
+        """Pack a job. Its duplicates are forgotten together with those of its ``generation``.
+
+        Raises:
+            ValueError: If the id is 0, or taken by a live job.
+        """
+        if job.id == 0 or self._slot_of(job.id) is not None:
+            raise ValueError(f"job id is 0 or taken: {job.id}")
+        tail, extranonce_at = _padded_tail(job)
+        self._make_room(job.id, len(tail), len(job.branch))
+        slot = job.id & (len(self.jobs) - 1)
+        template = job.template
+        row = self.jobs[slot]
+        row["expires_at"] = expires_at
+        row["network_target"] = _limbs(target_from_compact(template.nbits))
+        row["share_target"] = _limbs(target_from_work_log2(job.work_log2))
+        row["midstate"] = midstate(job.coinbase1)
+        row["prev_hash"] = np.frombuffer(template.prev_hash, np.uint8)
+        row["account"] = job.account_id
+        row["version"] = job.version
+        row["version_mask"] = job.version_mask
+        row["min_time"] = template.min_time
+        row["max_time"] = _NO_MAX_TIME if template.max_time is None else template.max_time
+        row["nbits"] = template.nbits
+        row["generation"] = generation
+        row["tail_size"] = len(tail)
+        row["extranonce_at"] = extranonce_at
+        row["extranonce1_size"] = job.extranonce1_size
+        row["extranonce2_size"] = job.extranonce2_size
+        row["branch_size"] = len(job.branch)
+        row["work_log2"] = job.work_log2
+        row["stale"] = 0
+        self.tails[slot, : len(tail)] = np.frombuffer(tail, np.uint8)
+        for level, sibling in enumerate(job.branch):
+            self.branches[slot, level] = np.frombuffer(sibling, np.uint8)
+        row["id"] = job.id
+
+    def mark_stale(self, job_id: int) -> None:
+        """Say that a job's prevhash is no longer the tip's."""
+        slot = self._slot_of(job_id)
+        if slot is not None:
+            self.jobs[slot]["stale"] = 1
+
+    def remove(self, job_id: int) -> None:
+        """Forget a job; a share of it is one of an unknown job from now on."""
+        slot = self._slot_of(job_id)
+        if slot is not None:
+            self.jobs[slot]["id"] = 0
+
+    def _slot_of(self, job_id: int) -> int | None:
+        slot = job_id & (len(self.jobs) - 1)
+        return slot if job_id and self.jobs[slot]["id"] == job_id else None
+
+    def _make_room(self, job_id: int, tail_size: int, branch_size: int) -> None:
+        live = [int(live_id) for live_id in self.jobs["id"] if live_id]
+        capacity = len(self.jobs)
+        while len({known & (capacity - 1) for known in (*live, job_id)}) <= len(live):
+            capacity *= 2
+        old_jobs, old_tails, old_branches = self.jobs, self.tails, self.branches
+        width = max(old_tails.shape[1], tail_size)
+        levels = max(old_branches.shape[1], branch_size)
+        if (capacity, width, levels) == (len(old_jobs), old_tails.shape[1], old_branches.shape[1]):
+            return
+        self.jobs = np.zeros(capacity, JOB_DTYPE)
+        self.tails = np.zeros((capacity, width), np.uint8)
+        self.branches = np.zeros((capacity, levels, 32), np.uint8)
+        for known in live:
+            old, new = known & (len(old_jobs) - 1), known & (capacity - 1)
+            self.jobs[new] = old_jobs[old]
+            self.tails[new, : old_tails.shape[1]] = old_tails[old]
+            self.branches[new, : old_branches.shape[1]] = old_branches[old]
+
+
+class Checked(NamedTuple):
+    """What a batch check found, beside what it wrote into the rows."""
+
+    blocks: int  # rows that meet the network's target, whatever their verdict; FLAG_BLOCK is set on them
+    generations: NDArray[np.uint32]  # of the job of each row that was accepted
+    lowest: int  # generation among the accepted rows; above `highest` when there is none
+    highest: int
+
+
+def check_batch(
+    table: JobTable, rows: NDArray[np.void], seats: NDArray[np.int32], terms: NDArray[np.void], now: float
+) -> Checked:
+    """Judge rows of `ROW_DTYPE` in place: all checks but for duplicates.
+
+    A row comes with ``job``, ``extranonce2``, ``ntime``, ``nonce``, the rolled bits in ``version``, and a
+    verdict: one that is not `Verdict.ACCEPTED` already is left alone. ``seats[i]`` is the row of ``terms``
+    (`TERMS_DTYPE`) of its session. Filled in are session, worker, extranonce1, the full version, hash key, work,
+    flags and verdict.
+    """
+    generations = np.empty(len(rows), np.uint32)
+    blocks, lowest, highest = _check_rows(
+        rows, seats, terms, table.jobs, table.tails, table.branches, now, INITIAL_STATE, generations
+    )
+    return Checked(blocks, generations, lowest, highest)
+
+
+@njit(cache=True, nogil=True)
+def _put_word(data: Any, at: int, word: Any) -> None:
+    data[at] = (word >> 24) & 255
+    data[at + 1] = (word >> 16) & 255
+    data[at + 2] = (word >> 8) & 255
+    data[at + 3] = word & 255
+
+
+@njit(cache=True, nogil=True)
+def _put_word_little(data: Any, at: int, word: Any) -> None:
+    data[at] = word & 255
+    data[at + 1] = (word >> 8) & 255
+    data[at + 2] = (word >> 16) & 255
+    data[at + 3] = (word >> 24) & 255
+
+
+@njit(cache=True, nogil=True)
+def _put_extranonce(data: Any, at: int, value: Any, size: int) -> None:
+    for k in range(size):
+        data[at + k] = np.uint8((value >> np.uint64(8 * (size - 1 - k))) & np.uint64(255))
+
+
+@njit(cache=True, nogil=True)
+def _swapped(word: Any) -> Any:
+    word = np.uint32(word)
+    return np.uint64(
+        ((word & 0xFF) << 24) | ((word & 0xFF00) << 8) | ((word >> 8) & 0xFF00) | ((word >> 24) & 0xFF)
+    )
+
+
+@njit(cache=True, nogil=True)
+def _meets(state: Any, target: Any) -> bool:
+    """Return whether the hash in ``state`` is at or below the target, both as little-endian numbers."""
+    for limb in range(3, -1, -1):
+        value = _swapped(state[2 * limb]) | (_swapped(state[2 * limb + 1]) << np.uint64(32))
+        if value != target[limb]:
+            return bool(value < target[limb])
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _hash_digest(state: Any, digest_block: Any, initial: Any) -> None:
+    """Replace the digest in ``state`` by its own SHA-256. ``digest_block`` holds the padding of 32 bytes."""
+    for k in range(8):
+        _put_word(digest_block, 4 * k, state[k])
+        state[k] = initial[k]
+    compress(state, digest_block, 0)
+
+
+@njit(cache=True, nogil=True)
+def _check_rows(  # noqa: PLR0917 - compiled code takes no keywords
+    rows: Any,
+    seats: Any,
+    terms: Any,
+    jobs: Any,
+    tails: Any,
+    branches: Any,
+    now: float,
+    initial: Any,
+    generations: Any,
+) -> tuple[int, int, int]:
+    blocks = 0
+    lowest, highest = np.int64(1 << 40), np.int64(-1)
+    state = np.empty(8, np.uint32)
+    coinbase = np.empty(tails.shape[1], np.uint8)
+    digest_block = np.zeros(64, np.uint8)
+    digest_block[32], digest_block[62] = 0x80, 0x01  # 256 bits
+    pair = np.zeros(128, np.uint8)  # two hashes, and the padding of 64 bytes
+    pair[64], pair[126] = 0x80, 0x02  # 512 bits
+    header = np.zeros(128, np.uint8)
+    header[80], header[126], header[127] = 0x80, 0x02, 0x80  # 640 bits
+    for i in range(len(rows)):
+        row, term = rows[i], terms[seats[i]]
+        row.session, row.worker, row.extranonce1 = term.session, term.worker, term.extranonce1
+        if row.verdict != _ACCEPTED:
+            continue
+        slot = row.job & (len(jobs) - 1)
+        job = jobs[slot]
+        if (
+            job.id == 0
+            or job.id != row.job
+            or job.account != term.account
+            or job.work_log2 < term.least_work_log2
+        ):
+            row.verdict = _UNKNOWN_JOB
+            continue
+        bits = row.version
+        row.version = (job.version & ~job.version_mask) | bits
+        row.work_log2 = job.work_log2
+        # The coinbase's hash.
+        tail_size = job.tail_size
+        coinbase[:tail_size] = tails[slot, :tail_size]
+        at = job.extranonce_at
+        _put_extranonce(coinbase, at, row.extranonce1, job.extranonce1_size)
+        _put_extranonce(coinbase, at + job.extranonce1_size, row.extranonce2, job.extranonce2_size)
+        for k in range(8):
+            state[k] = job.midstate[k]
+        for offset in range(0, tail_size, 64):
+            compress(state, coinbase, offset)
+        _hash_digest(state, digest_block, initial)
+        # The merkle root.
+        for level in range(job.branch_size):
+            for k in range(8):
+                _put_word(pair, 4 * k, state[k])
+                state[k] = initial[k]
+            pair[32:64] = branches[slot, level]
+            compress(state, pair, 0)
+            compress(state, pair, 64)
+            _hash_digest(state, digest_block, initial)
+        # The header's hash.
+        _put_word_little(header, 0, row.version)
+        for k in range(32):
+            header[4 + k] = job.prev_hash[k]
+        for k in range(8):
+            _put_word(header, 36 + 4 * k, state[k])
+            state[k] = initial[k]
+        _put_word_little(header, 68, row.ntime)
+        _put_word_little(header, 72, job.nbits)
+        _put_word_little(header, 76, row.nonce)
+        compress(state, header, 0)
+        compress(state, header, 64)
+        _hash_digest(state, digest_block, initial)
+        row.hash_key[0] = _swapped(state[0]) | (_swapped(state[1]) << np.uint64(32))
+        row.hash_key[1] = _swapped(state[2]) | (_swapped(state[3]) << np.uint64(32))
+        if _meets(state, job.network_target):
+            row.flags |= FLAG_BLOCK
+            blocks += 1
+        if job.stale:
+            row.verdict = _STALE
+        elif row.ntime < job.min_time:
+            row.verdict = _TIME_TOO_OLD
+        elif row.ntime > min(np.int64(job.max_time), np.int64(now) + MAX_FUTURE_S):
+            row.verdict = _TIME_TOO_NEW
+        elif bits & ~term.version_mask:
+            row.verdict = _BAD_VERSION
+        elif not _meets(state, job.share_target):
+            row.verdict = _LOW_DIFFICULTY
+        elif job.expires_at < now:
+            row.verdict = _UNKNOWN_JOB
+        else:
+            generations[i] = job.generation
+            lowest = min(lowest, np.int64(job.generation))
+            highest = max(highest, np.int64(job.generation))
+    return blocks, lowest, highest  # type: ignore[return-value]  # numba gives Python's own integers
