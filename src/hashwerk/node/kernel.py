@@ -73,7 +73,8 @@ class KernelNode:
         self._store: BlockStore | None = None
         self._tip = self._network.genesis_hash
         self._height = 0
-        self._failure: str | None = None
+        self._failure: str | None = None  # of the engine; only a new start cures it
+        self._store_failure: str | None = None  # cured by the next block that can be stored
         self._closed = False
         self._changed = asyncio.Event()
 
@@ -158,7 +159,7 @@ class KernelNode:
 
     def status(self) -> NodeStatus:
         """Return the node's state as last seen, without waiting."""
-        message = self._failure
+        message = self._failure or self._store_failure
         if message is None and self._engine is None:
             message = "the embedded node is not open"
         return NodeStatus(
@@ -237,8 +238,9 @@ class KernelNode:
         if self._store is not None and _is_worth_storing(engine, block):
             try:
                 self._store.append(block)
+                self._store_failure = None
             except StoreError as error:
-                self._on_failure(str(error))
+                self._store_failure = str(error)
                 return SubmitOutcome(accepted=False, reason="not-stored")
         return engine.process(block)
 
