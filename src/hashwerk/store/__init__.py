@@ -1,6 +1,19 @@
 """The durable record on SQLite: the ledger that writes, and the reader for everyone else."""
 
 from hashwerk.store.ledger import LedgerStatus, SqliteLedger
+from hashwerk.store.rates import RateTable, RateWindow
+from hashwerk.store.reader import EventRow, LedgerReader, SeriesPoint, Totals, WorkerRow
 from hashwerk.store.settings import StoreSettings
 
-__all__ = ["LedgerStatus", "SqliteLedger", "StoreSettings"]
+__all__ = [
+    "EventRow",
+    "LedgerReader",
+    "LedgerStatus",
+    "RateTable",
+    "RateWindow",
+    "SeriesPoint",
+    "SqliteLedger",
+    "StoreSettings",
+    "Totals",
+    "WorkerRow",
+]

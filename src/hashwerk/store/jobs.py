@@ -60,8 +60,15 @@ def template_hash(template: Template) -> bytes:
 
 def write_job(connection: sqlite3.Connection, job: Job, hash_: bytes) -> None:
     """Write a job, and its template unless the ledger has it; writing the same job again changes nothing."""
-    row = connection.execute("SELECT id FROM templates WHERE hash = ?", (hash_,)).fetchone()
-    template_id = row[0] if row else _write_template(connection, job.template, hash_)
+    row = connection.execute(
+        "SELECT id, transaction_ids IS NULL FROM templates WHERE hash = ?", (hash_,)
+    ).fetchone()
+    if row is None:
+        template_id = _write_template(connection, job.template, hash_)
+    else:
+        template_id = row[0]
+        if row[1]:
+            _complete_template(connection, template_id, job.template)
     connection.execute(
         f"INSERT INTO jobs ({_JOB_COLUMNS}, first_position) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
         " ON CONFLICT (id) DO NOTHING",
@@ -87,7 +94,16 @@ def write_job(connection: sqlite3.Connection, job: Job, hash_: bytes) -> None:
     )
 
 
-def _write_template(connection: sqlite3.Connection, template: Template, hash_: bytes) -> int:
+def _complete_template(connection: sqlite3.Connection, template_id: int, template: Template) -> None:
+    """Bring back the transactions of a template that retention had thinned, now that it is worked on
+    again."""
+    connection.execute(
+        "UPDATE templates SET transaction_ids = ?, received_at = ? WHERE id = ?",
+        (_write_transactions(connection, template), template.received_at, template_id),
+    )
+
+
+def _write_transactions(connection: sqlite3.Connection, template: Template) -> bytes:
     connection.executemany(
         "INSERT OR IGNORE INTO template_transactions (wtxid, txid, weight, fee_sat, data) VALUES (?,?,?,?,?)",
         ((tx.wtxid, tx.txid, tx.weight, tx.fee_sat, tx.data) for tx in template.transactions),
@@ -96,6 +112,10 @@ def _write_template(connection: sqlite3.Connection, template: Template, hash_: b
         connection.execute("SELECT id FROM template_transactions WHERE wtxid = ?", (tx.wtxid,)).fetchone()[0]
         for tx in template.transactions
     ]
+    return encode_ids(np.array(ids, np.int64))
+
+
+def _write_template(connection: sqlite3.Connection, template: Template, hash_: bytes) -> int:
     cursor = connection.execute(
         "INSERT INTO templates (hash, network, height, version, prev_hash, nbits, time, min_time, max_time,"
         " coinbase_value_sat, witness_commitment, source, received_at, transaction_ids)"
@@ -114,7 +134,7 @@ def _write_template(connection: sqlite3.Connection, template: Template, hash_: b
             template.witness_commitment,
             template.source,
             template.received_at,
-            encode_ids(np.array(ids, np.int64)),
+            _write_transactions(connection, template),
         ),
     )
     assert cursor.lastrowid is not None

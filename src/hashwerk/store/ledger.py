@@ -31,20 +31,24 @@ from hashwerk.store.counters import IdCounter, read_counter, write_counter
 from hashwerk.store.identities import Identities
 from hashwerk.store.jobs import first_position, read_jobs, template_hash, write_job
 from hashwerk.store.latency import LatencyWindow
+from hashwerk.store.maintenance import Maintenance
 from hashwerk.store.migrations import migrate
+from hashwerk.store.rates import RateWindow
+from hashwerk.store.recovery import CREATED_AT, load_rates
 from hashwerk.store.rollup import Rollup, read_position
 from hashwerk.store.settings import StoreSettings
 from hashwerk.store.writer import NO_SHARES, Group, Writer
 from hashwerk.store.writes import Append, Stop, Write
 from hashwerk.stratum.ports import Account, BlockRecord, Done, SessionRecord, ShareRecords
 from hashwerk.work.job import Job
-from hashwerk.work.share import SHARE_DTYPE
+from hashwerk.work.share import SHARE_DTYPE, Verdict
 
 log = logging.getLogger(__name__)
 
 _MAX_U32: Final = 0xFFFF_FFFF
 _MAX_OPEN_JOBS: Final = 10_000
 _TEMPLATES_HELD: Final = 8
+_LAST_VERDICT: Final = max(Verdict)
 
 
 class LedgerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +97,7 @@ class SqliteLedger:
         self._sync = LatencyWindow()
         self._open_jobs: tuple[Job, ...] = ()
         self.site_uuid = ""
+        self.rates = RateWindow(self._clock.time())
 
     # Life
 
@@ -123,6 +128,8 @@ class SqliteLedger:
         self._connection = connection
         self._thread = Thread(target=self._writing.run, name="ledger-writer")
         self._thread.start()
+        self._maintenance = Maintenance(self.path, self.settings, self._clock, self._writing.queue.put)
+        self._maintenance.start()
 
     def close(self) -> None:
         """Commit what waits, give back unused identifiers, and let go of the file. Blocks until that is done.
@@ -134,6 +141,7 @@ class SqliteLedger:
         """
         if self._thread is None:
             return
+        self._maintenance.stop()
         for counter in (self._job_ids, self._session_ids):
             self._put(counter.give_back())
         self._writing.queue.put(Stop())
@@ -163,12 +171,14 @@ class SqliteLedger:
         connection.execute(
             "INSERT OR IGNORE INTO meta (key, value) VALUES ('site_uuid', ?)", (self.site_uuid,)
         )
+        connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)", (CREATED_AT, now))
         self._identities.load(connection, now)
         self._job_ids = self._counter(connection, "job")
         self._session_ids = self._counter(connection, "session")
         connection.execute("COMMIT")
         self._blocks = {block.hash: block for block in read_blocks(connection)}
         self._open_jobs = read_jobs(connection, now - self.settings.resume_jobs_s, _MAX_OPEN_JOBS)
+        self.rates = load_rates(connection, now)
         rollup = Rollup(read_position(connection))
         rollup.load(connection)
         for _, shares in share_groups.read(connection, rollup.position):
@@ -200,9 +210,11 @@ class SqliteLedger:
 
     def worker(self, account_id: int, machine: str) -> int:
         """Return the worker id of an account's machine, made on first sight."""
-        worker, write = self._identities.worker(account_id, machine, self._clock.time())
+        now = self._clock.time()
+        worker, write = self._identities.worker(account_id, machine, now)
         if write is not None:
             self._put(write)
+            self.rates.add_worker(worker, account_id, now)
         return worker
 
     def next_job_id(self) -> int:
@@ -330,6 +342,14 @@ class SqliteLedger:
         job_ids = {job.id for job in self._open_jobs if job.template.prev_hash == prev_hash}
         return self.shares_of_jobs(job_ids)["hash_key"]
 
+    def maintain(self) -> None:
+        """Pack and remove at once what is due. Blocks; meant for the command line and for tests.
+
+        Raises:
+            StoreError: If the disk refuses.
+        """
+        self._maintenance.round()
+
     def status(self) -> LedgerStatus:
         """Return the ledger's state and the latencies of the last minute."""
         now = self._clock.monotonic()
@@ -375,13 +395,19 @@ class SqliteLedger:
         self._note_health(group.error)
         if group.error is None:
             self._stored += len(group.shares)
+            self.rates.add(group.shares)
             self._sync.add(group.sync_s, now)
             for write in group.writes:
                 if write.committed is not None:
                     write.committed()
         for append in group.appends:
             self._commit.add(now - append.queued_at, now, max(1, len(append.shares)))
-            append.done(group.error)
+            try:
+                append.done(group.error)
+            except Exception as error:  # one caller's mistake must not keep the others from their answers
+                self._loop.call_exception_handler(
+                    {"message": "a caller of the ledger failed when told of its shares", "exception": error}
+                )
 
     def _note_health(self, error: StoreError | None) -> None:
         if (error is None) != (self._error is None):

@@ -1,4 +1,4 @@
-"""Counts per minute, hour and day, so that pages and totals need not read every share.
+"""Counts per minute, quarter of an hour, hour and day, so that pages and totals need not read every share.
 
 Shares are counted as they are stored; once a minute the counts are written together with the position up to
 which they hold. After a crash the shares from that position on are read again, so no share is missed or
@@ -8,6 +8,9 @@ counted twice.
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -16,9 +19,11 @@ from hashwerk.store.codec import Counts, count_shares, decode_counts, encode_cou
 from hashwerk.stratum.ports import ShareRecords
 
 MINUTE_S: Final = 60
+QUARTER_S: Final = 900
 HOUR_S: Final = 3_600
 DAY_S: Final = 86_400
-_COARSER: Final = ((MINUTE_S, HOUR_S), (HOUR_S, DAY_S))
+STEPS_S: Final = (MINUTE_S, QUARTER_S, HOUR_S, DAY_S)
+_COARSER: Final = tuple(pairwise(STEPS_S))
 
 ROLLED_UP_TO: Final = "rolled_up_to"
 _REDUCE_AT: Final = 8_192
@@ -98,6 +103,43 @@ def read_position(connection: sqlite3.Connection) -> int:
     """Return the position up to which the tables of counts hold."""
     row = connection.execute("SELECT value FROM meta WHERE key = ?", (ROLLED_UP_TO,)).fetchone()
     return 0 if row is None else int(row[0])
+
+
+def read_counts(
+    connection: sqlite3.Connection, since_s: int, until_s: int, coarsest_s: int = DAY_S
+) -> Iterator[tuple[int, int, Counts]]:
+    """Yield (start, step, counts) for the whole minutes from ``since_s`` up to ``until_s``, none twice.
+
+    The coarsest rows that fit are read. A coarse row exists only once its time is over and all of it was
+    counted.
+    """
+    keys = set(
+        connection.execute(
+            "SELECT start_s, step_s FROM rollups WHERE start_s >= ? AND start_s < ? AND step_s <= ?",
+            (since_s, until_s, coarsest_s),
+        )
+    )
+    starts = sorted({start for start, _ in keys})
+    at = since_s
+    while at < until_s:
+        step = next((s for s in reversed(STEPS_S) if (at, s) in keys and at + s <= until_s), None)
+        if step is not None:
+            row = connection.execute(
+                "SELECT counts FROM rollups WHERE step_s = ? AND start_s = ?", (step, at)
+            ).fetchone()
+            yield at, step, decode_counts(row[0])
+            at += step
+        else:
+            following = bisect_right(starts, at)
+            if following == len(starts):
+                return
+            at = starts[following]
+
+
+def first_start(connection: sqlite3.Connection) -> int | None:
+    """Return the start of the oldest row of counts."""
+    row = connection.execute("SELECT min(start_s) FROM rollups").fetchone()
+    return None if row[0] is None else int(row[0])
 
 
 def _merge_row(connection: sqlite3.Connection, step_s: int, start_s: int, counts: Counts) -> None:

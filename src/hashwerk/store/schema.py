@@ -24,8 +24,8 @@ CREATE TABLE workers (
   created_at REAL NOT NULL, UNIQUE (account, machine)
 ) STRICT;
 CREATE TABLE sessions (
-  id INTEGER PRIMARY KEY, token TEXT NOT NULL, extranonce1 INTEGER NOT NULL, extranonce1_size INTEGER NOT NULL,
-  extranonce2_size INTEGER NOT NULL, worker INTEGER REFERENCES workers (id), user_agent TEXT NOT NULL,
+  id INTEGER PRIMARY KEY, token TEXT NOT NULL, extranonce1 INTEGER NOT NULL, extranonce1_size INTEGER NOT
+  NULL, extranonce2_size INTEGER NOT NULL, worker INTEGER REFERENCES workers (id), user_agent TEXT NOT NULL,
   remote TEXT NOT NULL, work_log2 INTEGER, started_at REAL NOT NULL, ended_at REAL
 ) STRICT;
 CREATE INDEX sessions_by_end ON sessions (ended_at);
@@ -39,6 +39,7 @@ CREATE TABLE templates (
   min_time INTEGER NOT NULL, max_time INTEGER, coinbase_value_sat INTEGER NOT NULL, witness_commitment BLOB,
   source TEXT NOT NULL, received_at REAL NOT NULL, transaction_ids BLOB
 ) STRICT;
+CREATE INDEX templates_whole ON templates (received_at) WHERE transaction_ids IS NOT NULL;
 CREATE TABLE jobs (
   id INTEGER PRIMARY KEY, account INTEGER NOT NULL REFERENCES accounts (id), work_log2 INTEGER NOT NULL,
   template INTEGER NOT NULL REFERENCES templates (id), coinbase1 BLOB NOT NULL, coinbase2 BLOB NOT NULL,
