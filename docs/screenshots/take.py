@@ -1,0 +1,61 @@
+"""Takes the screenshots of the documentation from a running mine.
+
+    python docs/screenshots/take.py http://127.0.0.1:8080 [FOLDER]
+
+Needs Chromium on the PATH. Every page is taken light and dark, on a desktop and on a phone.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+LAUNCH_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SIZES = {"desktop": (1280, 800, 1), "phone": (390, 844, 2)}
+PAGES = {"now": "/", "work": "/work", "log": "/log"}
+
+
+def take(browser: Browser, url: str, folder: Path, scheme: str, size: str) -> None:
+    """Take every page in one colour scheme and size."""
+    width, height, scale = SIZES[size]
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        device_scale_factor=scale,
+        color_scheme="dark" if scheme == "dark" else "light",
+        is_mobile=size == "phone",
+    )
+    page = context.new_page()
+    for name, path in PAGES.items():
+        page.goto(url.rstrip("/") + path)
+        page.wait_for_selector("main .panel")
+        if name != "log":
+            page.wait_for_selector(".chart svg path")
+        page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=name != "log")
+    context.close()
+
+
+def main() -> None:
+    """Take all of them."""
+    url = sys.argv[1]
+    folder = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).parent
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=LAUNCH_OPTIONS)
+        for scheme in ("light", "dark"):
+            for size in SIZES:
+                take(browser, url, folder, scheme, size)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Options of the charts (ECharts). Colours are the page's own variables, so both themes are drawn alike.
+
+An interval is a band, a step without data is a gap, and a block is a mark on the axis of time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from hashwerk.web.history import Point, Range
+
+if TYPE_CHECKING:
+    from hashwerk.site.messages import BlockView
+
+Options = dict[str, Any]
+
+_TEXT: Final = {"color": "var(--muted)", "fontSize": 12, "fontFamily": "inherit"}
+_QUIET: Final = {"animation": False, "silent": True, "symbol": "none", "emphasis": {"disabled": True}}
+
+
+def rate_chart(points: Sequence[Point], span: Range, blocks: Sequence[BlockView], now: float) -> Options:
+    """Return the measured hash rate over time with its 95 % band, and the blocks found.
+
+    The band is drawn as two stacked lines: the lower bound, unseen, and upon it the width, filled.
+    """
+    middle_s = span.step_s / 2
+    times = [_ms(point.start + middle_s) for point in points]
+    low = [[at, point.low_hs] for at, point in zip(times, points, strict=True)]
+    width = [
+        [at, None if point.high_hs is None or point.low_hs is None else point.high_hs - point.low_hs]
+        for at, point in zip(times, points, strict=True)
+    ]
+    rate = [[at, point.hashrate_hs] for at, point in zip(times, points, strict=True)]
+    marks = [[_ms(block.found_at), 0] for block in blocks if block.found_at >= now - span.span_s]
+    return _base(span, now, "hw.rateTip", "hw.hashrate") | {
+        "series": [
+            _QUIET
+            | {"name": "low", "type": "line", "data": low, "stack": "band", "lineStyle": {"opacity": 0}},
+            _QUIET
+            | {
+                "name": "95 % band",
+                "type": "line",
+                "data": width,
+                "stack": "band",
+                "lineStyle": {"opacity": 0},
+                "areaStyle": {"color": "var(--violet-band)", "opacity": 1},
+            },
+            _QUIET
+            | {
+                "name": "hash rate",
+                "type": "line",
+                "data": rate,
+                "lineStyle": {"color": "var(--violet)", "width": 2},
+                "itemStyle": {"color": "var(--violet)"},
+            },
+            _QUIET
+            | {
+                "name": "blocks",
+                "type": "scatter",
+                "data": marks,
+                "symbol": "triangle",
+                "symbolSize": 7,
+                "symbolOffset": [0, 5],
+                "itemStyle": {"color": "var(--ink)"},
+            },
+        ]
+    }
+
+
+def shares_chart(points: Sequence[Point], span: Range, now: float) -> Options:
+    """Return shares accepted and rejected in each step, as stacked bars."""
+    middle_s = span.step_s / 2
+    accepted = [[_ms(point.start + middle_s), point.accepted or None] for point in points]
+    rejected = [[_ms(point.start + middle_s), point.rejected or None] for point in points]
+    bar = _QUIET | {"type": "bar", "stack": "shares", "barCategoryGap": "25%", "barMaxWidth": 14}
+    return _base(span, now, "hw.sharesTip", "hw.count") | {
+        "series": [
+            bar | {"name": "accepted", "data": accepted, "itemStyle": {"color": "var(--violet)"}},
+            bar | {"name": "rejected", "data": rejected, "itemStyle": {"color": "var(--amber)"}},
+        ]
+    }
+
+
+def _base(span: Range, now: float, tip: str, scale: str) -> Options:
+    return {
+        "animation": False,
+        "textStyle": {"fontFamily": "inherit"},
+        "grid": {"left": 4, "right": 12, "top": 26, "bottom": 6, "containLabel": True},
+        "tooltip": {
+            "trigger": "axis",
+            ":formatter": tip,
+            "confine": True,
+            "transitionDuration": 0,
+            "backgroundColor": "var(--panel)",
+            "borderColor": "var(--line)",
+            "textStyle": {"color": "var(--ink)", "fontSize": 13},
+            "axisPointer": {"lineStyle": {"color": "var(--muted)", "type": "solid"}, "animation": False},
+        },
+        "xAxis": {
+            "type": "time",
+            "min": _ms(now - span.span_s),
+            "max": _ms(now),
+            "axisLine": {"lineStyle": {"color": "var(--line-strong)"}},
+            "axisTick": {"lineStyle": {"color": "var(--line-strong)"}},
+            "axisLabel": _TEXT | {"hideOverlap": True, "formatter": _clock_labels()},
+            "splitLine": {"show": False},
+            "splitNumber": 6,
+        },
+        "yAxis": {
+            "type": "value",
+            "min": 0,
+            "axisLabel": _TEXT | {":formatter": scale},
+            "splitLine": {"lineStyle": {"color": "var(--line)"}},
+            "splitNumber": 4,
+        },
+    }
+
+
+def _clock_labels() -> dict[str, str]:
+    return {
+        "year": "{yyyy}",
+        "month": "{d} {MMM}",
+        "day": "{d} {MMM}",
+        "hour": "{HH}:{mm}",
+        "minute": "{HH}:{mm}",
+    }
+
+
+def _ms(time_s: float) -> int:
+    return int(time_s * 1000)

@@ -1,0 +1,65 @@
+"""The pages, and how they are hung into the application. NiceGUI carries them; every asset is local."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final
+
+from fastapi import FastAPI
+from nicegui import ui
+
+from hashwerk import __version__
+from hashwerk.clock import Clock
+from hashwerk.web.board import Board
+from hashwerk.web.history import History
+from hashwerk.web.pages.log import log_page
+from hashwerk.web.pages.now import now_page
+from hashwerk.web.pages.work import work_page
+from hashwerk.web.state import MineView
+
+#: Path → what builds the page. A new page is one row here and one in `shell.PAGES`.
+_BUILDERS: Final = {"/": now_page, "/work": work_page, "/log": log_page}
+_HEAD: Final = (
+    f'<link rel="icon" href="/assets/icon.svg"><link rel="stylesheet" href="/assets/hashwerk.css?v={__version__}">'
+    f'<script src="/assets/hashwerk.js?v={__version__}"></script>'
+    '<meta name="color-scheme" content="light dark">'
+)
+
+
+def mount_pages(
+    app: FastAPI, view: MineView, history: History, clock: Clock, title: str
+) -> AbstractAsyncContextManager[None]:
+    """Hang the pages into the application; the context that is returned keeps them up to date."""
+    board = Board(view, history, clock)
+    for path, build in _BUILDERS.items():
+
+        def page(build=build) -> None:  # type: ignore[no-untyped-def]
+            build(board, title)
+
+        ui.page(path, response_timeout=10.0)(page)
+    ui.add_head_html(_HEAD, shared=True)
+    ui.run_with(
+        app,
+        title=title,
+        language="en-US",
+        dark=False,  # the page's own style sheet knows both themes
+        tailwind=False,
+        binding_refresh_interval=None,
+        reconnect_timeout=5.0,
+        show_welcome_message=False,
+    )
+
+    @asynccontextmanager
+    async def running() -> AsyncIterator[None]:
+        task = asyncio.create_task(board.run(), name="board")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    return running()

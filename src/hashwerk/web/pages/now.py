@@ -1,0 +1,124 @@
+"""*Now*: is my mine all right, and what does it do this minute?"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from nicegui import ui
+
+from hashwerk.web.board import Board
+from hashwerk.web.frames import WINDOW_WORDS, WINDOWS
+from hashwerk.web.pages.live_table import LiveTable
+from hashwerk.web.pages.ranges import RangedChart
+from hashwerk.web.pages.sheet import Sheet, box, fixed
+from hashwerk.web.pages.shell import alerts, connect_lines, page_shell, panel, sentence
+
+
+def now_page(board: Board, title: str) -> None:
+    """Build the page for one browser."""
+    with page_shell(board, title, "Now") as sheet:
+        sentence(sheet)
+        _hash_rate(sheet)
+        _tiles(sheet)
+        with box("div", "columns"):
+            _machines(sheet)
+            with box("div", "stack"):
+                alerts(sheet)
+                _blocks(sheet)
+
+
+def _hash_rate(sheet: Sheet) -> None:
+    with panel("Hash rate", "hero", source="/api/v1/series"):
+        with box("div", "hero-figure"):
+            with box("p", "figure huge"):
+                sheet.text("span", "rate.figure", "number")
+                sheet.text("span", "rate.unit", "unit")
+            sheet.text("p", "rate.window", "muted")
+            sheet.text("p", "rate.band", "band")
+            _windows(sheet)
+        with box("div", "hero-chart"):
+            RangedChart(
+                sheet,
+                "rate",
+                "Measured hash rate over time with its 95 % interval; triangles are blocks found",
+            )
+            with box("p", "legend"):
+                fixed("span", "measured from shares", "key key-line")
+                fixed("span", "95 % interval", "key key-band")
+                fixed("span", "block found", "key key-block")
+            sheet.text("p", "history.trouble", "attention")
+
+
+def _windows(sheet: Sheet) -> None:
+    with box("table", "windows"):
+        with box("thead"), box("tr"):
+            for heading in ("over", "rate", "95 % interval", "shares"):
+                fixed("th", heading).props("scope=col")
+        with box("tbody"):
+            for name in WINDOWS:
+                with box("tr"):
+                    fixed("th", WINDOW_WORDS[name]).props("scope=row")
+                    sheet.text("td", f"rate.{name}.figure", "number")
+                    with box("td", "interval"):
+                        with box("span", "track").props("aria-hidden=true"):
+                            bar = box("i")
+                        sheet.bind(f"rate.{name}.bar", partial(_restyle, bar))
+                        sheet.text("span", f"rate.{name}.band")
+                    sheet.text("td", f"rate.{name}.shares", "number")
+
+
+def _restyle(bar: ui.element, style: str) -> None:
+    bar.style(replace=style)
+
+
+def _tiles(sheet: Sheet) -> None:
+    with box("div", "tiles"):
+        _tile(
+            sheet,
+            "Blocks",
+            "blocks.count",
+            ("blocks.last", "blocks.expected", "blocks.detail"),
+            "/api/v1/blocks",
+        )
+        shares = ("shares.minute", "shares.rejected", "shares.reasons")
+        _tile(sheet, "Shares accepted", "shares.accepted", shares, "/api/v1/status", state="shares.state")
+        _tile(sheet, "Machines hashing", "machines.count", ("machines.detail",), "/api/v1/workers")
+        node = ("node.health", "node.kind", "node.difficulty", "template.brief")
+        _tile(sheet, "Chain height", "node.height", node, "/api/v1/template", state="node.state")
+
+
+def _tile(
+    sheet: Sheet, title: str, key: str, lines: tuple[str, ...], source: str, state: str | None = None
+) -> None:
+    with panel(title, "tile", source=source) as section:
+        sheet.text("p", key, "figure number")
+        for line in lines:
+            sheet.text("p", line, "small")
+    if state is not None:
+        sheet.state(section, state, "panel tile")
+
+
+def _machines(sheet: Sheet) -> None:
+    with panel("Machines", "machines", source="/api/v1/workers") as section:
+        table = LiveTable(
+            [("Machine", ""), ("State", ""), ("Hash rate", "number"), ("Last share", "number")],
+            label="Most active machines",
+            empty="No machine has connected yet.",
+        )
+        sheet.bind("rows.machines", table.show)
+        with box("div", "connect"):
+            connect_lines(sheet)
+        with box("p", "more"):
+            fixed("a", "All machines, and how to connect one").props('href="/work"')
+    sheet.state(section, "machines.none", "panel machines")
+
+
+def _blocks(sheet: Sheet) -> None:
+    with panel("Last blocks", source="/api/v1/blocks"):
+        table = LiveTable(
+            [("Height", "number"), ("Found", ""), ("State", ""), ("Reward", "number wide"), ("By", "wide")],
+            label="Last blocks found",
+            empty="No block yet. Each hash has the same small chance; the sentence above says how long one takes on"
+            " average.",
+        )
+        sheet.bind("rows.recent_blocks", table.show)

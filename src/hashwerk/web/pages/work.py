@@ -1,0 +1,130 @@
+"""*Work*: is every hash counted?"""
+
+from __future__ import annotations
+
+from hashwerk.web.board import Board
+from hashwerk.web.pages.live_table import LiveTable
+from hashwerk.web.pages.ranges import RangedChart
+from hashwerk.web.pages.sheet import Sheet, box, fixed
+from hashwerk.web.pages.shell import connect_lines, facts, page_shell, panel, sentence
+
+
+def work_page(board: Board, title: str) -> None:
+    """Build the page for one browser."""
+    with page_shell(board, title, "Work") as sheet:
+        sentence(sheet)
+        with box("div", "columns three"):
+            _template(sheet)
+            _shares(sheet)
+            _latency(sheet)
+        _chart(sheet)
+        _machines(sheet)
+        _blocks(sheet)
+        with box("div", "columns"):
+            _rejects(sheet)
+            with panel("Connect a machine", "open"):
+                connect_lines(sheet)
+
+
+def _template(sheet: Sheet) -> None:
+    with panel("Template", source="/api/v1/template"):
+        facts(
+            sheet,
+            [
+                ("For block", "template.height"),
+                ("Received", "template.age"),
+                ("Transactions", "template.transactions"),
+                ("Reward", "template.value"),
+                ("Target nBits", "template.nbits"),
+                ("Builds on", "template.prev"),
+                ("Jobs open", "jobs"),
+            ],
+        )
+
+
+def _shares(sheet: Sheet) -> None:
+    with panel("Shares", source="/api/v1/status"):
+        sheet.text("p", "shares.accepted", "figure number")
+        fixed("p", "accepted, each one on disk before it was acknowledged", "small")
+        sheet.text("p", "shares.minute", "small")
+        sheet.text("p", "shares.rejected", "small")
+        sheet.text("p", "shares.reasons", "small muted")
+
+
+def _latency(sheet: Sheet) -> None:
+    with panel("Latency", source="/metrics"):
+        facts(
+            sheet,
+            [
+                ("Share answered, median", "latency.p50"),
+                ("Share answered, 99 %", "latency.p99"),
+                ("Share on disk, 99 %", "latency.commit"),
+                ("New block to last job", "template.latency"),
+            ],
+        )
+        fixed("p", "Over the last minute, from receipt to answer; the network comes on top.", "small muted")
+
+
+def _chart(sheet: Sheet) -> None:
+    with panel("Shares over time", "wide-chart", source="/api/v1/series"):
+        RangedChart(sheet, "shares", "Shares accepted and rejected over time")
+        with box("p", "legend"):
+            fixed("span", "accepted", "key key-accepted")
+            fixed("span", "rejected", "key key-rejected")
+        sheet.text("p", "history.trouble", "attention")
+
+
+def _machines(sheet: Sheet) -> None:
+    with panel("Machines", source="/api/v1/workers"):
+        table = LiveTable(
+            [
+                ("Machine", "name"),
+                ("State", ""),
+                ("Hash rate 10 min", "number"),
+                ("95 % interval", "number"),
+                ("1 h", "number"),
+                ("Difficulty", "number", "Set for each machine from the likelihood of its share times."),
+                ("Shares/min", "number", "Expected at this hash rate and difficulty."),
+                ("Accepted", "number"),
+                ("Rejected", "number"),
+                ("Last share", "number"),
+                ("Program", ""),
+            ],
+            label="Machines with their hash rates, difficulties and shares",
+            empty="No machine has connected yet. Enter the three lines under “Connect a machine” below on yours.",
+            sortable=True,
+        )
+        sheet.bind("rows.workers", table.show)
+        sheet.text("p", "machines.more", "small muted")
+
+
+def _blocks(sheet: Sheet) -> None:
+    with panel("Blocks", source="/api/v1/blocks"):
+        table = LiveTable(
+            [
+                ("Height", "number"),
+                ("Found", ""),
+                ("State", ""),
+                ("Confirmations", "number", "A reward can be spent after 100 blocks."),
+                ("Reward", "number"),
+                ("Found by", ""),
+                ("Hash", ""),
+                ("Reason", ""),
+            ],
+            label="Blocks found",
+            empty="No block yet. Each hash has the same small chance; the sentence above says how long one takes on"
+            " average.",
+            sortable=True,
+        )
+        sheet.bind("rows.blocks", table.show)
+
+
+def _rejects(sheet: Sheet) -> None:
+    with panel("Rejected, by reason", source="/api/v1/status"):
+        table = LiveTable(
+            [("Reason", ""), ("Shares", "number"), ("Of all", "number"), ("What it means", "prose")],
+            label="Rejected shares by reason",
+            empty="No share was rejected.",
+            sortable=True,
+        )
+        sheet.bind("rows.rejects", table.show)

@@ -1,0 +1,66 @@
+"""The mine as pages and API see it: the last snapshot of `serve`, how old it is, and the ledger behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hashwerk.clock import Clock
+
+if TYPE_CHECKING:
+    from hashwerk.site.messages import Snapshot
+    from hashwerk.web.history import Ledger
+
+#: `serve` reports once a second; three missed reports mean that it is not there.
+STALE_AFTER_S: Final = 3.5
+
+
+class MineView:
+    """What is known of the mine. Owned by the loop of the `site` process.
+
+    ``reader`` is the ledger's reader; None means that no history can be shown.
+    """
+
+    __slots__ = ("_clock", "_latest", "_received", "_warned", "reader")
+
+    def __init__(self, reader: Ledger | None, clock: Clock) -> None:
+        self.reader = reader
+        self._clock = clock
+        self._latest: Snapshot | None = None
+        self._received: float | None = None
+        self._warned: dict[str, float] = {}
+
+    def receive(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot that `serve` has just sent."""
+        self._latest = snapshot
+        self._received = self._clock.monotonic()
+        self._warned = {text: self._warned.get(text, snapshot.at) for text in snapshot.warnings}
+
+    def latest(self) -> Snapshot | None:
+        """Return the last snapshot; None before the first."""
+        return self._latest
+
+    def age_s(self) -> float | None:
+        """Return how long ago the last snapshot came; None before the first."""
+        return None if self._received is None else self._clock.monotonic() - self._received
+
+    def is_stale(self) -> bool:
+        """Say whether the last snapshot no longer tells how things are now."""
+        age_s = self.age_s()
+        return age_s is None or age_s > STALE_AFTER_S
+
+    def alerts(self) -> list[tuple[float, str]]:
+        """Return the open warnings with the time each was first seen, oldest first."""
+        return sorted((since, text) for text, since in self._warned.items())
+
+    def not_serving_because(self) -> str | None:
+        """Return why no work is being served, in plain words; None while it is."""
+        snapshot, age_s = self._latest, self.age_s()
+        if snapshot is None or age_s is None:
+            return "the server has not reported yet"
+        if age_s > STALE_AFTER_S:
+            return f"the server has not reported for {age_s:.0f} s"
+        if snapshot.serving:
+            return None
+        if not snapshot.node.healthy:
+            return f"the node gives no work: {snapshot.node.message or 'it does not answer'}"
+        return "the first work is not ready yet"
