@@ -5,6 +5,7 @@ It gives the same verdicts as `check.judge_share`, bit for bit; a property test 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -94,19 +95,18 @@ def _padded_tail(job: Job) -> tuple[bytes, int]:
 
 
 class JobTable:
-    """Live jobs in packed arrays. A job's slot is the low bits of its id, so that finding it costs no search.
-
-    Job ids come from a counter, so live ids lie close together; the table doubles when two live ones would
-    meet.
-    """
+    """Live jobs in packed arrays, with an index from id to row that compiled code can search."""
 
     def __init__(self) -> None:
         self.jobs: NDArray[np.void] = np.zeros(_FIRST_CAPACITY, JOB_DTYPE)
         self.tails: NDArray[np.uint8] = np.zeros((_FIRST_CAPACITY, 256), np.uint8)
         self.branches: NDArray[np.uint8] = np.zeros((_FIRST_CAPACITY, 4, 32), np.uint8)
+        self.index: NDArray[np.int32] = np.full(2 * _FIRST_CAPACITY, -1, np.int32)
+        self._rows: dict[int, int] = {}
+        self._free = list(range(_FIRST_CAPACITY))[::-1]
 
     def __len__(self) -> int:
-        return int(np.count_nonzero(self.jobs["id"]))
+        return len(self._rows)
 
     def add(self, job: Job, *, expires_at: float, generation: int) -> None:
         """Pack a job. Its duplicates are forgotten together with those of its ``generation``.
@@ -114,13 +114,13 @@ class JobTable:
         Raises:
             ValueError: If the id is 0, or taken by a live job.
         """
-        if job.id == 0 or self._slot_of(job.id) is not None:
+        if job.id == 0 or job.id in self._rows:
             raise ValueError(f"job id is 0 or taken: {job.id}")
         tail, extranonce_at = _padded_tail(job)
-        self._make_room(job.id, len(tail), len(job.branch))
-        slot = job.id & (len(self.jobs) - 1)
+        self._make_room(len(tail), len(job.branch))
+        number = self._free.pop()
         template = job.template
-        row = self.jobs[slot]
+        row = self.jobs[number]
         row["expires_at"] = expires_at
         row["network_target"] = _limbs(target_from_compact(template.nbits))
         row["share_target"] = _limbs(target_from_work_log2(job.work_log2))
@@ -140,45 +140,63 @@ class JobTable:
         row["branch_size"] = len(job.branch)
         row["work_log2"] = job.work_log2
         row["stale"] = 0
-        self.tails[slot, : len(tail)] = np.frombuffer(tail, np.uint8)
+        self.tails[number, : len(tail)] = np.frombuffer(tail, np.uint8)
         for level, sibling in enumerate(job.branch):
-            self.branches[slot, level] = np.frombuffer(sibling, np.uint8)
+            self.branches[number, level] = np.frombuffer(sibling, np.uint8)
         row["id"] = job.id
+        self._rows[job.id] = number
+        _enter(self.index, self.jobs, number)
 
     def mark_stale(self, job_id: int) -> None:
         """Say that a job's prevhash is no longer the tip's."""
-        slot = self._slot_of(job_id)
-        if slot is not None:
-            self.jobs[slot]["stale"] = 1
+        if job_id in self._rows:
+            self.jobs[self._rows[job_id]]["stale"] = 1
 
-    def remove(self, job_id: int) -> None:
-        """Forget a job; a share of it is one of an unknown job from now on."""
-        slot = self._slot_of(job_id)
-        if slot is not None:
-            self.jobs[slot]["id"] = 0
+    def set_expiry(self, job_id: int, expires_at: float) -> None:
+        """Say until when a job's shares count."""
+        if job_id in self._rows:
+            self.jobs[self._rows[job_id]]["expires_at"] = expires_at
 
-    def _slot_of(self, job_id: int) -> int | None:
-        slot = job_id & (len(self.jobs) - 1)
-        return slot if job_id and self.jobs[slot]["id"] == job_id else None
+    def remove(self, job_ids: Iterable[int]) -> None:
+        """Forget jobs; a share of one is a share of an unknown job from now on."""
+        for job_id in job_ids:
+            number = self._rows.pop(job_id, None)
+            if number is not None:
+                self.jobs[number]["id"] = 0
+                self._free.append(number)
+        self._reindex()
 
-    def _make_room(self, job_id: int, tail_size: int, branch_size: int) -> None:
-        live = [int(live_id) for live_id in self.jobs["id"] if live_id]
-        capacity = len(self.jobs)
-        while len({known & (capacity - 1) for known in (*live, job_id)}) <= len(live):
-            capacity *= 2
-        old_jobs, old_tails, old_branches = self.jobs, self.tails, self.branches
-        width = max(old_tails.shape[1], tail_size)
-        levels = max(old_branches.shape[1], branch_size)
-        if (capacity, width, levels) == (len(old_jobs), old_tails.shape[1], old_branches.shape[1]):
+    def generations_of(self, job_ids: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """Return the generation of each job.
+
+        Raises:
+            KeyError: If one of them is not here.
+        """
+        rows = [self._rows[int(job_id)] for job_id in job_ids]
+        generations: NDArray[np.uint32] = self.jobs["generation"][rows]
+        return generations
+
+    def _reindex(self) -> None:
+        self.index = np.full(2 * len(self.jobs), -1, np.int32)
+        for number in self._rows.values():
+            _enter(self.index, self.jobs, number)
+
+    def _make_room(self, tail_size: int, branch_size: int) -> None:
+        old_capacity = len(self.jobs)
+        capacity = old_capacity if self._free else 2 * old_capacity
+        width = max(self.tails.shape[1], tail_size)
+        levels = max(self.branches.shape[1], branch_size)
+        if (capacity, width, levels) == (old_capacity, self.tails.shape[1], self.branches.shape[1]):
             return
+        jobs, tails, branches = self.jobs, self.tails, self.branches
         self.jobs = np.zeros(capacity, JOB_DTYPE)
         self.tails = np.zeros((capacity, width), np.uint8)
         self.branches = np.zeros((capacity, levels, 32), np.uint8)
-        for known in live:
-            old, new = known & (len(old_jobs) - 1), known & (capacity - 1)
-            self.jobs[new] = old_jobs[old]
-            self.tails[new, : old_tails.shape[1]] = old_tails[old]
-            self.branches[new, : old_branches.shape[1]] = old_branches[old]
+        self.jobs[:old_capacity] = jobs
+        self.tails[:old_capacity, : tails.shape[1]] = tails
+        self.branches[:old_capacity, : branches.shape[1]] = branches
+        self._free = [*range(capacity - 1, old_capacity - 1, -1), *self._free]
+        self._reindex()
 
 
 class Checked(NamedTuple):
@@ -197,14 +215,44 @@ def check_batch(
 
     A row comes with ``job``, ``extranonce2``, ``ntime``, ``nonce``, the rolled bits in ``version``, and a
     verdict: one that is not `Verdict.ACCEPTED` already is left alone. ``seats[i]`` is the row of ``terms``
-    (`TERMS_DTYPE`) of its session. Filled in are session, worker, extranonce1, the full version, hash key, work,
-    flags and verdict.
+    (`TERMS_DTYPE`) of its session. Filled in are session, worker, extranonce1, the full version, hash key,
+    work, flags and verdict.
     """
     generations = np.empty(len(rows), np.uint32)
     blocks, lowest, highest = _check_rows(
-        rows, seats, terms, table.jobs, table.tails, table.branches, now, INITIAL_STATE, generations
+        rows,
+        seats,
+        terms,
+        table.jobs,
+        table.tails,
+        table.branches,
+        table.index,
+        now,
+        INITIAL_STATE,
+        generations,
     )
     return Checked(blocks, generations, lowest, highest)
+
+
+@njit(cache=True, nogil=True)
+def _find(index: Any, jobs: Any, job_id: Any) -> Any:
+    """Return the row of a job, or -1."""
+    mask = len(index) - 1
+    at = (np.int64(job_id) * 0x9E3779B1) & mask
+    while index[at] >= 0:
+        if jobs[index[at]].id == job_id:
+            return np.int64(index[at])
+        at = (at + 1) & mask
+    return np.int64(-1)
+
+
+@njit(cache=True, nogil=True)
+def _enter(index: Any, jobs: Any, row: int) -> None:
+    mask = len(index) - 1
+    at = (np.int64(jobs[row].id) * 0x9E3779B1) & mask
+    while index[at] >= 0:
+        at = (at + 1) & mask
+    index[at] = row
 
 
 @njit(cache=True, nogil=True)
@@ -264,6 +312,7 @@ def _check_rows(  # noqa: PLR0917 - compiled code takes no keywords
     jobs: Any,
     tails: Any,
     branches: Any,
+    index: Any,
     now: float,
     initial: Any,
     generations: Any,
@@ -283,14 +332,12 @@ def _check_rows(  # noqa: PLR0917 - compiled code takes no keywords
         row.session, row.worker, row.extranonce1 = term.session, term.worker, term.extranonce1
         if row.verdict != _ACCEPTED:
             continue
-        slot = row.job & (len(jobs) - 1)
+        slot = _find(index, jobs, row.job)
+        if slot < 0:
+            row.verdict = _UNKNOWN_JOB
+            continue
         job = jobs[slot]
-        if (
-            job.id == 0
-            or job.id != row.job
-            or job.account != term.account
-            or job.work_log2 < term.least_work_log2
-        ):
+        if job.account != term.account or job.work_log2 < term.least_work_log2:
             row.verdict = _UNKNOWN_JOB
             continue
         bits = row.version

@@ -95,7 +95,7 @@ def test_an_easier_job_than_the_session_was_ever_sent_is_unknown() -> None:
 def test_stale_and_removed_jobs() -> None:
     table = _table(_job(5), _job(6))
     table.mark_stale(5)
-    table.remove(6)
+    table.remove([6])
     rows = _submit(table, [5, 6])
     assert rows["verdict"].tolist() == [Verdict.STALE, Verdict.UNKNOWN_JOB]
     assert len(table) == 1
@@ -135,3 +135,13 @@ def test_the_table_grows_with_ids_tails_and_branches() -> None:
     assert _submit(table, list(range(1, 200)))["hash_key"].tolist() == before
     assert set(_submit(table, [200, 201, 100_001])["verdict"].tolist()) == {Verdict.ACCEPTED}
     assert len(table) == 202
+    table.remove(range(1, 200))
+    assert set(_submit(table, [1, 199])["verdict"].tolist()) == {Verdict.UNKNOWN_JOB}
+    assert set(_submit(table, [200, 201, 100_001])["verdict"].tolist()) == {Verdict.ACCEPTED}
+    assert len(table) == 3
+
+
+def test_a_job_past_its_time_no_longer_counts() -> None:
+    table = _table(_job(5))
+    table.set_expiry(5, TEMPLATE.time - 1)
+    assert _submit(table, [5])[0]["verdict"] == Verdict.UNKNOWN_JOB
