@@ -101,6 +101,7 @@ class CoreNode:
         self._current: Template | None = None
         self._runner: asyncio.Task[None] | None = None
         self._submissions: set[asyncio.Task[tuple[bool, str | None]]] = set()
+        self._in_flight: set[bytes] = set()  # blocks on their way to the nodes
         self._changed = asyncio.Event()
         self._closed = False
 
@@ -251,13 +252,21 @@ class CoreNode:
         return failed_at is not None and self._clock.monotonic() - failed_at < _LOWER_AFTER_S
 
     async def _submit(self, block: bytes) -> SubmitOutcome:
+        self._in_flight.add(block)
         problem = await self._in_worker(lambda: self._store_block(block))
         if problem is not None:
+            self._in_flight.discard(block)
             return SubmitOutcome(accepted=False, reason=problem)
         tasks = [asyncio.create_task(self._submit_to(peer, block)) for peer in self._peers]
+
+        def done(task: asyncio.Task[tuple[bool, str | None]]) -> None:
+            self._submissions.discard(task)
+            if all(other.done() for other in tasks):
+                self._in_flight.discard(block)
+
         self._submissions.update(tasks)
         for task in tasks:
-            task.add_done_callback(self._submissions.discard)
+            task.add_done_callback(done)
         reasons = []
         for next_done in asyncio.as_completed(tasks):
             is_active, reason = await next_done
@@ -286,7 +295,7 @@ class CoreNode:
             return
         for block in await self._in_worker(lambda: list(store.tail(_OFFERED_BLOCKS))):
             block_hash = double_sha256(block[:HEADER_SIZE])
-            if await peer.find(block_hash) is None:
+            if block not in self._in_flight and await peer.find(block_hash) is None:
                 is_active, reason = await peer.submit(block.hex(), block_hash)
                 _LOG.info(
                     "stored block %s was handed to node %s: %s",
