@@ -1,4 +1,4 @@
-"""Which server next, and when: priorities, exponential backoff with jitter. No sockets and no clock in here."""
+"""Which server next, and when: priorities, exponential backoff with jitter. No sockets, no clock."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class Failover:
     def next(self, now: float) -> tuple[int, float]:
         """Return the index of the server to try and how many seconds to wait before.
 
-        The most preferred server that may be tried at once wins; when all rest, the one whose rest ends first.
+        The most preferred server that may be tried at once wins; when all rest, the one whose rest ends
+        first.
         """
         for index, candidate in enumerate(self._candidates):
             if candidate.ready_at <= now:
@@ -46,9 +47,9 @@ class Failover:
     def failed(self, index: int, now: float, *, at_least_s: float = 0.0) -> float:
         """Record that a server could not be used or was lost; return how many seconds it rests.
 
-        The rest doubles from ``retry_min_s`` to ``retry_max_s`` with each failure in a row. Jitter takes up to half
-        of it away, so that the machines of a farm do not come back all at the same instant. A server may ask for a
-        longer rest, ``at_least_s``, but not for more than ``retry_max_s``.
+        The rest doubles from ``retry_min_s`` to ``retry_max_s`` with each failure in a row. Jitter takes up
+        to half of it away, so that the machines of a farm do not come back all at the same instant. A server
+        may ask for a longer rest, ``at_least_s``, but not for more than ``retry_max_s``.
         """
         candidate = self._candidates[index]
         ceiling_s = min(self._retry_max_s, self._retry_min_s * 2.0 ** min(candidate.failures, 32))
@@ -58,7 +59,7 @@ class Failover:
         return rest_s
 
     def proven(self, index: int) -> None:
-        """Record that a server has served work for a while: its next failure starts at the shortest rest again."""
+        """Record that a server has served work for a while: its next rest is the shortest again."""
         candidate = self._candidates[index]
         candidate.failures = 0
         candidate.ready_at = 0.0

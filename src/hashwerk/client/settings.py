@@ -24,7 +24,7 @@ class ServerUrl(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> ServerUrl:
-        """Return the address in ``stratum+tcp://HOST:PORT``, ``stratum+ssl://HOST:PORT`` or plain ``HOST:PORT``.
+        """Return the address in ``stratum+tcp://HOST:PORT``, ``stratum+ssl://…`` or plain ``HOST:PORT``.
 
         An IPv6 address stands in brackets: ``stratum+tcp://[::1]:3333``.
 
@@ -34,9 +34,9 @@ class ServerUrl(msgspec.Struct, frozen=True):
         written = text.strip()
         parts = urlsplit(written if "://" in written else f"{PLAIN_SCHEMES[0]}://{written}")
         if parts.scheme not in PLAIN_SCHEMES + TLS_SCHEMES:
-            raise ConfigError(f"{text!r}: the scheme must be stratum+tcp or stratum+ssl, not {parts.scheme!r}")
+            raise ConfigError(f"{text!r}: the scheme is {parts.scheme!r}, not stratum+tcp or stratum+ssl")
         if parts.username is not None or parts.password is not None:
-            raise ConfigError(f"{parts.hostname}: write the user with -u and the password with -p, not in the address")
+            raise ConfigError(f"{parts.hostname}: user (-u) and password (-p) do not belong in the address")
         if parts.path not in ("", "/") or parts.query or parts.fragment:
             raise ConfigError(f"{text!r}: only stratum+tcp://HOST:PORT, nothing after the port")
         try:
@@ -56,8 +56,8 @@ class ServerUrl(msgspec.Struct, frozen=True):
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything a `StratumClient` needs to know. Times in seconds.
 
-    The defaults are those of common miners where there is a custom: cpuminer and cgminer give a server about a minute
-    or two without a job before they turn away, and retry after up to a minute.
+    The defaults are those of common miners where there is a custom: cpuminer and cgminer give a server about
+    a minute or two without a job before they turn away, and retry after up to a minute.
     """
 
     servers: tuple[ServerUrl, ...]  # the first is preferred; the others stand in for it

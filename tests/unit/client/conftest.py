@@ -38,7 +38,9 @@ class Peer:
             self.answer_handshake(message)
         raise AssertionError(f"the client left before it sent {method}")
 
-    def answer_handshake(self, message: dict[str, Any], *, extranonce1: str = "0badc0de", token: str = "") -> None:
+    def answer_handshake(
+        self, message: dict[str, Any], *, extranonce1: str = "0badc0de", token: str = ""
+    ) -> None:
         """Answer configure, subscribe and authorize as a good server does."""
         match message["method"]:
             case "mining.configure":
@@ -69,7 +71,17 @@ class Peer:
 
     def notify(self, job_id: str, *, prev_hash: str = "11" * 32, clean: bool = True) -> None:
         """Send a job."""
-        params = [job_id, prev_hash, "01" * 40, "02" * 40, ["33" * 32], "20000000", "1d00ffff", "65000000", clean]
+        params = [
+            job_id,
+            prev_hash,
+            "01" * 40,
+            "02" * 40,
+            ["33" * 32],
+            "20000000",
+            "1d00ffff",
+            "65000000",
+            clean,
+        ]
         self.send({"id": None, "method": "mining.notify", "params": params})
 
     def send(self, message: dict[str, Any]) -> None:
