@@ -1,9 +1,10 @@
 """Sums that know which of their terms vary: what lets one generator fold, hoist and vectorise SHA-256.
 
-A word of the computation is one of three kinds: an `int`, known while the code is generated (padding, round constants); a
-`Uniform`, known once the header is (the same for all nonces, computed before the loop); or a `Lanes`, one value for each
-nonce. `Sum` holds terms of all kinds without adding them; each kind is added up apart, so constants cost nothing at run time,
-uniform parts cost one addition in the loop, and only what depends on the nonce is computed for every nonce.
+A word of the computation is one of three kinds: an `int`, known while the code is generated (padding, round
+constants); a `Uniform`, known once the header is, the same for all nonces and computed before the loop; or a
+`Lanes`, with a value for each nonce. `Sum` holds terms of all kinds without adding them. Each kind is added up
+apart: constants cost nothing at run time, uniform parts cost one addition in the loop, and only what depends on the
+nonce is computed for every nonce.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final
 from llvmlite import ir
 
 from hashwerk.work.kernel import constants
-from hashwerk.work.kernel.constants import MASK_32
+from hashwerk.work.kernel.constants import MASK_32, Shifts
 from hashwerk.work.kernel.lanes import I32, LaneOps
 
 
@@ -45,16 +46,7 @@ class Sum:
 
     __slots__ = ("constant", "lanes", "uniforms")
 
-    def __init__(
-        self, constant: int = 0, uniforms: Sequence[Uniform] = (), lanes: Sequence[Lanes] = ()
-    ) -> None:
-        self.constant: Final = constant & MASK_32
-        self.uniforms: Final = tuple(uniforms)
-        self.lanes: Final = tuple(lanes)
-
-    @classmethod
-    def of(cls, *terms: Sum | Word) -> Sum:
-        """Gather terms of any kind."""
+    def __init__(self, *terms: Sum | Word) -> None:
         constant = 0
         uniforms: list[Uniform] = []
         lanes: list[Lanes] = []
@@ -69,7 +61,9 @@ class Sum:
                 lanes.append(term)
             else:
                 constant += term
-        return cls(constant, uniforms, lanes)
+        self.constant: Final = constant & MASK_32
+        self.uniforms: Final = tuple(uniforms)
+        self.lanes: Final = tuple(lanes)
 
 
 class Algebra:
@@ -80,11 +74,11 @@ class Algebra:
         self._entry = entry
         self._loop = loop
         self._ops = ops
-        self._scalar_ops = LaneOps(entry.module, 1, frozenset())
+        self._scalar_ops = ops.scalar()
 
     def add(self, *terms: Sum | Word) -> Word:
         """Return the sum, added up."""
-        total = Sum.of(*terms)
+        total = Sum(*terms)
         uniform = self._add_uniforms(total)
         if not total.lanes:
             return uniform
@@ -108,44 +102,46 @@ class Algebra:
             value = self._entry.add(value, ir.Constant(I32, total.constant))
         return Uniform(value)
 
-    def sigma(self, word: Word, counts: tuple[int, int, int]) -> Word:
+    def sigma(self, word: Word, shifts: Shifts) -> Word:
         """Return σ: two rotations and a shift."""
         if isinstance(word, int):
-            return constants.sigma(word, counts)
+            return constants.sigma(word, shifts)
         if isinstance(word, Uniform):
-            return Uniform(self._scalar_ops.sigma(self._entry, word.value, counts))
-        return Lanes(self._ops.sigma(self._loop, word.value, counts))
+            return Uniform(self._scalar_ops.sigma(self._entry, word.value, shifts))
+        return Lanes(self._ops.sigma(self._loop, word.value, shifts))
 
-    def capital_sigma(self, word: Word, counts: tuple[int, int, int]) -> Word:
+    def capital_sigma(self, word: Word, shifts: Shifts) -> Word:
         """Return Σ: three rotations."""
         if isinstance(word, int):
-            return constants.capital_sigma(word, counts)
+            return constants.capital_sigma(word, shifts)
         if isinstance(word, Uniform):
-            return Uniform(self._scalar_ops.capital_sigma(self._entry, word.value, counts))
-        return Lanes(self._ops.capital_sigma(self._loop, word.value, counts))
+            return Uniform(self._scalar_ops.capital_sigma(self._entry, word.value, shifts))
+        return Lanes(self._ops.capital_sigma(self._loop, word.value, shifts))
 
     def choose(self, first: Word, second: Word, third: Word) -> Word:
         """Return Ch."""
-        return self._ternary("choose", first, second, third)
+        words = (first, second, third)
+        if any(isinstance(word, Lanes) for word in words):
+            return Lanes(self._ops.choose(self._loop, *map(self._splat, words)))
+        if isinstance(first, int) and isinstance(second, int) and isinstance(third, int):
+            return constants.choose(first, second, third)
+        return Uniform(self._scalar_ops.choose(self._entry, *map(_scalar, words)))
 
     def majority(self, first: Word, second: Word, third: Word) -> Word:
         """Return Maj."""
-        return self._ternary("majority", first, second, third)
-
-    def _ternary(self, name: str, *words: Word) -> Word:
+        words = (first, second, third)
         if any(isinstance(word, Lanes) for word in words):
-            return Lanes(getattr(self._ops, name)(self._loop, *(self._splat(word) for word in words)))
-        if any(isinstance(word, Uniform) for word in words):
-            return Uniform(
-                getattr(self._scalar_ops, name)(self._entry, *(self._scalar(word) for word in words))
-            )
-        result: int = getattr(constants, name)(*words)
-        return result
+            return Lanes(self._ops.majority(self._loop, *map(self._splat, words)))
+        if isinstance(first, int) and isinstance(second, int) and isinstance(third, int):
+            return constants.majority(first, second, third)
+        return Uniform(self._scalar_ops.majority(self._entry, *map(_scalar, words)))
 
-    def _scalar(self, word: Word) -> ir.Value:
-        if isinstance(word, int):
-            return ir.Constant(I32, word)
-        return word.value
+    def hold_order(self, words: Sequence[Word]) -> list[Word]:
+        """Return the words, computed here: the compiler does not move their computation past another such point."""
+        return [
+            Lanes(self._ops.hold_order(self._loop, word.value)) if isinstance(word, Lanes) else word
+            for word in words
+        ]
 
     def _splat(self, word: Word) -> ir.Value:
         if isinstance(word, int):
@@ -155,3 +151,7 @@ class Algebra:
                 word.splat = self._ops.splat(self._entry, word.value)
             return word.splat
         return word.value
+
+
+def _scalar(word: Word) -> ir.Value:
+    return ir.Constant(I32, word) if isinstance(word, int) else word.value

@@ -1,6 +1,6 @@
 """SHA-256 as FIPS 180-4 states it: its constants, and the compression function on Python integers.
 
-The constants are what the generators fold into the code; `compress` runs once a header, for its first 64 bytes.
+The generators fold the constants into the code; `compress` runs once a header, for its first 64 bytes.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 MASK_32: Final = 0xFFFF_FFFF
+#: Three rotations, or two and a shift.
+Shifts = tuple[int, int, int]
 
 
 def _first_primes(count: int) -> list[int]:
@@ -34,10 +36,10 @@ ROUND_CONSTANTS: Final = tuple(_root_fraction(prime, 3) for prime in _first_prim
 #: FIPS 180-4, 5.3.3: the state before the first block.
 INITIAL_STATE: Final = tuple(_root_fraction(prime, 2) for prime in _first_primes(8))
 #: FIPS 180-4, 4.1.2: two rotations and a shift (σ) for the schedule, three rotations (Σ) for the rounds.
-SIGMA_0: Final = (7, 18, 3)
-SIGMA_1: Final = (17, 19, 10)
-SUM_0: Final = (2, 13, 22)
-SUM_1: Final = (6, 11, 25)
+SIGMA_0: Final[Shifts] = (7, 18, 3)
+SIGMA_1: Final[Shifts] = (17, 19, 10)
+SUM_0: Final[Shifts] = (2, 13, 22)
+SUM_1: Final[Shifts] = (6, 11, 25)
 
 
 def rotate_right(value: int, count: int) -> int:
@@ -45,14 +47,14 @@ def rotate_right(value: int, count: int) -> int:
     return (value >> count | value << 32 - count) & MASK_32
 
 
-def sigma(value: int, counts: tuple[int, int, int]) -> int:
+def sigma(value: int, shifts: Shifts) -> int:
     """Return σ of a word: two rotations and a shift."""
-    return rotate_right(value, counts[0]) ^ rotate_right(value, counts[1]) ^ value >> counts[2]
+    return rotate_right(value, shifts[0]) ^ rotate_right(value, shifts[1]) ^ value >> shifts[2]
 
 
-def capital_sigma(value: int, counts: tuple[int, int, int]) -> int:
+def capital_sigma(value: int, shifts: Shifts) -> int:
     """Return Σ of a word: three rotations."""
-    return rotate_right(value, counts[0]) ^ rotate_right(value, counts[1]) ^ rotate_right(value, counts[2])
+    return rotate_right(value, shifts[0]) ^ rotate_right(value, shifts[1]) ^ rotate_right(value, shifts[2])
 
 
 def choose(first: int, second: int, third: int) -> int:

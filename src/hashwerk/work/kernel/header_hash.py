@@ -1,16 +1,17 @@
-"""The double SHA-256 of a block header's second half, for many nonces, as far as the top word of the hash needs it.
+"""The double SHA-256 of a block header's last bytes, for many nonces, as far as the top word of the hash needs it.
 
-A header has 80 bytes. The first 64 are one block whose result, the midstate, all nonces share. The second block is the tail
-of 16 bytes, whose last word is the nonce, and padding; the second hash is one block of the first digest and padding. The
-top 32 bits of the hash, a little-endian number, are its last word H7, which is known after round 60 of 64.
+A header has 80 bytes. The first 64 are one block whose result, the midstate, all nonces share. The second block is
+the tail of 16 bytes, whose last word is the nonce, and padding; the second hash is one block of the first digest and
+padding. The top 32 bits of the hash, a little-endian number, are its last word H7, which is known after round 60 of
+0 … 63.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
-from hashwerk.work.kernel.algebra import Algebra, Sum, Word
+from hashwerk.work.kernel.algebra import Algebra, Lanes, Sum, Word
 from hashwerk.work.kernel.constants import (
     INITIAL_STATE,
     ROUND_CONSTANTS,
@@ -23,11 +24,14 @@ from hashwerk.work.kernel.constants import (
 _PADDING_BIT: Final = 0x8000_0000
 _HEADER_BITS: Final = 640
 _DIGEST_BITS: Final = 256
-#: H7 is e after round 60, moved through f and g to h, plus the initial h.
+#: H7 is e after this round, moved through f and g to h, plus the initial h.
 _LAST_ROUND: Final = 60
+_FULL_ROUNDS: Final = 63
+_E: Final = 4
 
-#: A step of a computation that is interleaved with others: it yields after each round and returns the hash's H7.
-Steps = Generator[None, None, Word]
+_Result = TypeVar("_Result")
+#: A computation that is written a round at a time, so that several can be interleaved.
+Steps = Generator[None, None, _Result]
 
 
 class _Schedule:
@@ -39,70 +43,82 @@ class _Schedule:
 
     def added(self, t: int) -> Word:
         """Return word ``t``, added up."""
-        word = self.lazy(t)
+        word = self.terms(t)
         if isinstance(word, Sum):
             word = self._words[t] = self._algebra.add(word)
         return word
 
-    def lazy(self, t: int) -> Sum | Word:
-        """Return word ``t``, as a sum if nothing has needed its bits yet."""
+    def terms(self, t: int) -> Sum | Word:
+        """Return word ``t``, as a sum while nothing has needed its bits."""
         while len(self._words) <= t:
             self._words.append(self._next(len(self._words)))
         return self._words[t]
 
     def _next(self, t: int) -> Sum:
-        return Sum.of(
-            self.lazy(t - 16),
+        return Sum(
+            self.terms(t - 16),
             self._algebra.sigma(self.added(t - 15), SIGMA_0),
-            self.lazy(t - 7),
+            self.terms(t - 7),
             self._algebra.sigma(self.added(t - 2), SIGMA_1),
         )
 
 
 class _Rounds:
-    """The eight working words, a … h, and one round's step on them."""
+    """The eight working words, a … h, and one round's step on them. FIPS 180-4, 6.2.2."""
 
     def __init__(self, algebra: Algebra, state: Sequence[Word], schedule: _Schedule) -> None:
         self._algebra = algebra
         self._schedule = schedule
         self.state: list[Word] = list(state)
 
-    def step(self, t: int, *, with_a: bool = True) -> None:
-        """Do round ``t``; without a new a when nothing will read it."""
+    def step(self, t: int, *, last: int) -> None:
+        """Do round ``t`` of 0 … ``last``, without a new a where the last round's e does not read it."""
         a, b, c, d, e, f, g, h = self.state
         algebra = self._algebra
-        word = self._schedule.added(t) if t <= _LAST_ROUND - 2 else self._schedule.lazy(t)
-        terms = Sum.of(word, ROUND_CONSTANTS[t], h, algebra.choose(e, f, g), algebra.capital_sigma(e, SUM_1))
+        # The bits of word t are next needed for word t + 2.
+        word = self._schedule.added(t) if t + 2 <= last else self._schedule.terms(t)
+        terms = Sum(word, ROUND_CONSTANTS[t], h, algebra.choose(e, f, g), algebra.capital_sigma(e, SUM_1))
         t1 = terms if len(terms.lanes) == 1 else algebra.add(terms)
         new_e = algebra.add(d, t1)
         new_a: Word = 0
-        if with_a:
+        if last == _FULL_ROUNDS or t + 4 <= last:
             new_a = algebra.add(algebra.majority(a, b, c), algebra.capital_sigma(a, SUM_0), t1)
+        new_a, new_e = algebra.hold_order([new_a, new_e])
         self.state = [new_a, a, b, c, new_e, e, f, g]
 
 
-def header_hash_top(algebra: Algebra, midstate: Sequence[Word], tail: Sequence[Word], nonce: Word) -> Steps:
-    """Write the hash of one vector of nonces, a round at a time.
+def first_hash(
+    algebra: Algebra, midstate: Sequence[Word], tail: Sequence[Word], nonce: Word
+) -> Steps[list[Word]]:
+    """Write the first hash of one vector of nonces.
 
     Args:
         algebra: Writes the operations.
         midstate: The state after the header's first 64 bytes, 8 words.
         tail: Bytes 64 … 75 of the header as 3 big-endian words.
-        nonce: Bytes 76 … 79 as big-endian words.
+        nonce: Bytes 76 … 79 as a big-endian word.
 
     Returns:
-        H7 of the second hash: the top 32 bits of the hash as a number, their bytes reversed.
+        The digest, 8 words.
     """
     words = [*tail, nonce, _PADDING_BIT, *[0] * 10, _HEADER_BITS]
-    first = _Rounds(algebra, midstate, _Schedule(algebra, words))
-    for t in range(64):
-        first.step(t)
-        yield
-    digest = [Sum.of(before, after) for before, after in zip(midstate, first.state, strict=True)]
-    words_2: list[Sum | Word] = [*digest, _PADDING_BIT, *[0] * 6, _DIGEST_BITS]
-    second = _Rounds(algebra, INITIAL_STATE, _Schedule(algebra, words_2))
+    rounds = _Rounds(algebra, midstate, _Schedule(algebra, words))
+    for t in range(_FULL_ROUNDS + 1):
+        rounds.step(t, last=_FULL_ROUNDS)
+        if isinstance(rounds.state[_E], Lanes):  # before, nothing is written in the loop
+            yield
+    return [algebra.add(before, after) for before, after in zip(midstate, rounds.state, strict=True)]
+
+
+def second_hash(algebra: Algebra, digest: Sequence[Word]) -> Steps[Word]:
+    """Write the hash of a digest.
+
+    Returns:
+        H7: the top 32 bits of the hash as a number, with their bytes reversed.
+    """
+    words = [*digest, _PADDING_BIT, *[0] * 6, _DIGEST_BITS]
+    rounds = _Rounds(algebra, INITIAL_STATE, _Schedule(algebra, words))
     for t in range(_LAST_ROUND + 1):
-        # The last a that is read is that of round 56: it is d in round 60.
-        second.step(t, with_a=t <= _LAST_ROUND - 4)
+        rounds.step(t, last=_LAST_ROUND)
         yield
-    return algebra.add(second.state[4], INITIAL_STATE[7])
+    return algebra.add(rounds.state[_E], INITIAL_STATE[7])

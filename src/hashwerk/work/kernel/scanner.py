@@ -9,29 +9,25 @@ import struct
 from typing import Final
 
 from hashwerk.work.kernel.constants import INITIAL_STATE, compress
-from hashwerk.work.kernel.host import host_features
+from hashwerk.work.kernel.frame import INPUT_WORDS
 from hashwerk.work.kernel.native import NativeKernel
-from hashwerk.work.kernel.vector import INPUT_WORDS, build_vector_kernel
+from hashwerk.work.kernel.target import host_target
+from hashwerk.work.kernel.vector import build_vector_kernel
 
 NONCES: Final = 1 << 32
 MAX_TARGET: Final = (1 << 256) - 1
 DEFAULT_LIMIT: Final = 1024
 _MAX_FOUND: Final = 1024
 
-_STREAMS: Final = {16: 2, 8: 1, 4: 1, 1: 1}
-
 
 def available_widths() -> tuple[int, ...]:
     """Return the vector widths in 32-bit lanes that this processor has registers for, widest first."""
-    features = host_features()
-    widths = [16] if "avx512f" in features else []
-    widths += [8] if "avx2" in features else []
-    return (*widths, 4, 1)
+    return host_target().widths
 
 
 @functools.cache
-def _compiled(width: int, streams: int) -> NativeKernel:
-    return NativeKernel(build_vector_kernel(width, streams, host_features()), width * streams)
+def _compiled(width: int) -> NativeKernel:
+    return NativeKernel(build_vector_kernel(width, host_target()), host_target(), width)
 
 
 @functools.lru_cache(maxsize=64)
@@ -57,7 +53,7 @@ class Scanner:
         if width not in widths:
             raise ValueError(f"this processor has vector widths {widths}, not {width}")
         self.width: Final = width
-        self._kernel = _compiled(width, _STREAMS[width])
+        self._kernel = _compiled(width)
 
     def scan(
         self, header76: bytes, start_nonce: int, count: int, target: int, limit: int = DEFAULT_LIMIT

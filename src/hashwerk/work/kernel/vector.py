@@ -1,139 +1,83 @@
-"""The vector kernel: one loop over groups of nonces, each group several interleaved vectors.
+"""The vector kernel: a loop over vectors of nonces, two stages interleaved.
 
-One stream of rounds is a chain: every round waits for the one before. Two or more interleaved streams keep the processor's
-ports busy meanwhile.
+The rounds of one hash are a chain, each waits for the one before, and the processor cannot look far enough ahead to fill
+the gaps. So each turn of the loop writes, round by round side by side, the first hash of one vector and the second
+hash of the vector before. Two vectors side by side through both hashes would keep the ports as busy, but their code
+is twice as long and then falls out of the processor's cache of decoded instructions (measured: docs/performance).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from typing import TypeVar
 
 from llvmlite import ir
 
 from hashwerk.work.kernel.algebra import Algebra, Lanes, Uniform, Word
-from hashwerk.work.kernel.header_hash import Steps, header_hash_top
-from hashwerk.work.kernel.lanes import I32, I64, LaneOps
+from hashwerk.work.kernel.frame import KernelFrame
+from hashwerk.work.kernel.header_hash import Steps, first_hash, second_hash
+from hashwerk.work.kernel.lanes import I32, LaneOps
+from hashwerk.work.kernel.target import Target
 
-#: The kernel's name and signature in the module it is compiled in:
-#: uint64 scan(const uint32 input[13], uint64 *groups, uint32 *found, uint64 capacity).
-#:
-#: ``input`` is the midstate (8 words), the tail (3), the first nonce and a mask; the nonces are numbers, as the header's
-#: bytes give them in little-endian order. A group is reported when (H7 & mask) is 0 for one of its hashes: the first nonce of
-#: each is put in ``found``. Returns how many; the scan ends when ``capacity`` are found, and ``*groups``, the number of groups
-#: to scan, is replaced by the number scanned.
-NAME: Final = "scan"
-_MIDSTATE, _TAIL, _START, _MASK = 0, 8, 11, 12
-INPUT_WORDS: Final = 13
+_First = TypeVar("_First")
+_Second = TypeVar("_Second")
 
 
-class KernelFrame:
-    """The kernel's function around the body of its loop: inputs, counting, and the list of what was found."""
-
-    def __init__(self, module: ir.Module, group_size: int) -> None:
-        """Write everything before the body; ``group_size`` is the number of nonces in a group."""
-        pointers = [I32.as_pointer(), I64.as_pointer(), I32.as_pointer(), I64]
-        self.function = ir.Function(module, ir.FunctionType(I64, pointers), NAME)
-        self._input, self._groups, self._found, self._capacity = self.function.args
-        self.entry = ir.IRBuilder(self.function.append_basic_block("entry"))
-        self._loop_block = self.function.append_basic_block("loop")
-        self.loop = ir.IRBuilder(self._loop_block)
-        words = [self._load(index) for index in range(INPUT_WORDS)]
-        self.midstate: Final[Sequence[ir.Value]] = words[_MIDSTATE:_TAIL]
-        self.tail: Final[Sequence[ir.Value]] = words[_TAIL:_START]
-        self.mask: Final[ir.Value] = words[_MASK]
-        self._limit = self.entry.load(self._groups)
-        self._group_size = group_size
-        self._start = words[_START]
-        self._index = self.loop.phi(I64)
-        self._count = self.loop.phi(I64)
-        self.nonce: Final[ir.Value] = self.loop.phi(I32)
-
-    def _load(self, index: int) -> ir.Value:
-        return self.entry.load(self.entry.gep(self._input, [ir.Constant(I64, index)]))
-
-    def finish(self, hit: ir.Value) -> None:
-        """Write everything after the body; ``hit`` (one bit) says whether the group is to be reported."""
-        found, following, done = (
-            self.function.append_basic_block(name) for name in ("found", "next", "done")
-        )
-        self.loop.cbranch(hit, found, following).set_weights([1, 1 << 20])
-        body_end = self.loop.block
-        rare = ir.IRBuilder(found)
-        rare.store(self.nonce, rare.gep(self._found, [self._count]))
-        more = rare.add(self._count, ir.Constant(I64, 1))
-        rare.branch(following)
-        step = ir.IRBuilder(following)
-        count = step.phi(I64)
-        count.add_incoming(self._count, body_end)
-        count.add_incoming(more, found)
-        index = step.add(self._index, ir.Constant(I64, 1))
-        nonce = step.add(self.nonce, ir.Constant(I32, self._group_size))
-        goes_on = step.and_(
-            step.icmp_unsigned("<", index, self._limit), step.icmp_unsigned("<", count, self._capacity)
-        )
-        step.cbranch(goes_on, self._loop_block, done)
-        self.entry.branch(self._loop_block)
-        for phi, first, next_value in (
-            (self._index, ir.Constant(I64, 0), index),
-            (self._count, ir.Constant(I64, 0), count),
-            (self.nonce, self._start, nonce),
-        ):
-            phi.add_incoming(first, self.entry.block)
-            phi.add_incoming(next_value, following)
-        end = ir.IRBuilder(done)
-        end.store(index, self._groups)
-        end.ret(count)
-
-
-def build_vector_kernel(width: int, streams: int, features: frozenset[str]) -> ir.Module:
-    """Return a module with the kernel for ``streams`` interleaved vectors of ``width`` lanes."""
-    module = ir.Module(name=f"header_scan_{width}x{streams}")
-    frame = KernelFrame(module, width * streams)
-    ops = LaneOps(module, width, features)
+def build_vector_kernel(width: int, target: Target) -> ir.Module:
+    """Return a module with the kernel for vectors of ``width`` lanes; a group is one vector."""
+    module = ir.Module(name=f"header_scan_{width}")
+    frame = KernelFrame(module, width)
+    ops = LaneOps(module, width, target)
     algebra = Algebra(frame.entry, frame.loop, ops)
-    midstate = [Uniform(word) for word in frame.midstate]
-    tail = [Uniform(word) for word in frame.tail]
     mask = ops.splat(frame.entry, frame.mask)
-    nonces = [_nonce_words(frame, ops, stream) for stream in range(streams)]
-    tops = run_interleaved([header_hash_top(algebra, midstate, tail, nonce) for nonce in nonces])
-    frame.finish(_any_hit(frame.loop, ops, tops, mask))
+    before = frame.carried(ops.type, 8)
+    digest, top = _interleave(
+        first_hash(
+            algebra,
+            [Uniform(word) for word in frame.midstate],
+            [Uniform(word) for word in frame.tail],
+            _nonce_words(frame, ops),
+        ),
+        second_hash(algebra, [Lanes(word) for word in before]),
+    )
+    carried = [(phi, word.value) for phi, word in zip(before, digest, strict=True) if isinstance(word, Lanes)]
+    frame.finish(_any_hit(frame.loop, ops, top, mask), carried)
     return module
 
 
-def run_interleaved(streams: Sequence[Steps]) -> list[Word]:
-    """Advance all computations in turn, a round each, and return their results."""
-    results: dict[int, Word] = {}
-    while len(results) < len(streams):
-        for index, steps in enumerate(streams):
-            if index not in results:
-                try:
-                    next(steps)
-                except StopIteration as end:
-                    results[index] = end.value
-    return [results[index] for index in range(len(streams))]
+def _interleave(first: Steps[_First], second: Steps[_Second]) -> tuple[_First, _Second]:
+    """Write a round of each in turn; return both results."""
+    first_done: list[_First] = []
+    second_done: list[_Second] = []
+    while not (first_done and second_done):
+        _advance(first, first_done)
+        _advance(second, second_done)
+    return first_done[0], second_done[0]
 
 
-def _nonce_words(frame: KernelFrame, ops: LaneOps, stream: int) -> Lanes:
+def _advance(steps: Steps[_First], done: list[_First]) -> None:
+    if not done:
+        try:
+            next(steps)
+        except StopIteration as end:
+            done.append(end.value)
+
+
+def _nonce_words(frame: KernelFrame, ops: LaneOps) -> Lanes:
     """Return a vector of consecutive nonces as the big-endian words that SHA-256 reads."""
     builder = frame.loop
-    first = stream * ops.width
-    if ops.width == 1:
-        offsets: ir.Value = ir.Constant(I32, first)
-    else:
-        offsets = ir.Constant(ops.type, [ir.Constant(I32, first + lane) for lane in range(ops.width)])
-    return Lanes(ops.byte_swap(builder, builder.add(ops.splat(builder, frame.nonce), offsets)))
+    nonces = ops.splat(builder, frame.nonce)
+    if ops.width > 1:
+        nonces = builder.add(
+            nonces, ir.Constant(ops.type, [ir.Constant(I32, lane) for lane in range(ops.width)])
+        )
+    return Lanes(ops.byte_swap(builder, nonces))
 
 
-def _any_hit(builder: ir.IRBuilder, ops: LaneOps, tops: Sequence[Word], mask: ir.Value) -> ir.Value:
-    """Return one bit: whether (H7 & mask) is 0 in any lane of any stream."""
-    zero = ops.constant(0)
-    hits = None
-    for top in tops:
-        if not isinstance(top, Lanes):
-            raise TypeError("the hash does not depend on the nonce")
-        hit = builder.icmp_unsigned("==", builder.and_(top.value, mask), zero)
-        hits = hit if hits is None else builder.or_(hits, hit)
+def _any_hit(builder: ir.IRBuilder, ops: LaneOps, top: Word, mask: ir.Value) -> ir.Value:
+    """Return one bit: whether (H7 & mask) is 0 in any lane."""
+    if not isinstance(top, Lanes):
+        raise TypeError("the hash does not depend on the nonce")
+    hits = builder.icmp_unsigned("==", builder.and_(top.value, mask), ops.constant(0))
     if ops.width == 1:
         return hits
     bits = ir.IntType(ops.width)
