@@ -225,23 +225,27 @@ class CoreNode:
 
     def _choose(self) -> None:
         """Take the best node's template, and wake whoever waits for one."""
-        best = max(
-            (peer for peer in self._peers if peer.error is None and peer.template is not None),
-            key=lambda peer: (
-                peer.template.height if peer.template else 0,
-                peer is self._active,
-                -self._peers.index(peer),
-            ),
-            default=None,
-        )
-        if best is None or best.template is None or best.template is self._current:
+        usable = {
+            peer: peer.template for peer in self._peers if peer.error is None and peer.template is not None
+        }
+        if not usable:
             return
-        if best is not self._active and self._is_too_low(best.template):
+        top = max(template.height for template in usable.values())
+        highest = [peer for peer, template in usable.items() if template.height == top]  # preferred first
+        best = highest[0] if self._active not in highest else self._active
+        template = usable[best]
+        if template is self._current:
             return
+        if best is not self._active and self._is_too_low(template):
+            return
+        preferred = usable[highest[0]]
+        if self._current is not None and preferred.prev_hash == template.prev_hash == self._current.prev_hash:
+            # The machines get new work on the same block anyway: the moment to return to the preferred node.
+            best, template = highest[0], preferred
         if self._active is not None and best is not self._active:
             _LOG.info("templates now come from node %s", best.url)
         self._active = best
-        self._current = best.template
+        self._current = template
         self._announce()
 
     def _is_too_low(self, template: Template) -> bool:

@@ -157,7 +157,7 @@ async def test_a_tip_that_is_no_hash_does_not_end_the_following(
 async def test_the_second_node_takes_over_and_the_first_returns(
     backend: Backend, second_backend: Backend, open_core: OpenCore
 ) -> None:
-    node = await open_core(backend, second_backend, long_poll=False)
+    node = await open_core(backend, second_backend, long_poll=False, refresh_s=0.1)
     assert (await status_when(node, lambda status: status.url == backend.url)).healthy
     await status_when(node, lambda status: status.message is None)
     await backend.vanish()
@@ -170,6 +170,7 @@ async def test_the_second_node_takes_over_and_the_first_returns(
     await backend.appear()
     # It never saw that block; what is stored is handed to it.
     await until(lambda: backend.node.status().tip == hash_of(block))
+    await status_when(node, lambda status: status.url == backend.url and status.message is None)
 
 
 async def test_the_higher_node_gives_the_work(
