@@ -38,9 +38,9 @@ def take(browser: Browser, url: str, folder: Path, scheme: str, size: str) -> No
     page = context.new_page()
     for name, path in PAGES.items():
         page.goto(url.rstrip("/") + path)
-        page.wait_for_selector("main .panel")
+        page.wait_for_selector("main .panel:not(.none)")
         if name != "log":
-            page.wait_for_selector(".chart svg path")
+            page.wait_for_selector(".chart svg path", state="attached")
         page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=name != "log")
     context.close()
 

@@ -1,6 +1,7 @@
 """The pages as a process of their own, fed with snapshots over standard input: one JSON line each.
 
-Tests build the snapshots; nothing here depends on the other processes of a mine. The page's URL is printed once it listens.
+Tests build the snapshots; nothing here depends on the other processes of a mine. The page's URL is printed
+once it listens.
 """
 
 from __future__ import annotations
@@ -20,14 +21,13 @@ import msgspec
 from hashwerk.clock import SystemClock
 from hashwerk.config.web_settings import WebSettings
 from hashwerk.errors import StoreError
-from hashwerk.site.messages import BlockView, NodeView, Rate, Snapshot, TemplateView, WorkerView
+from hashwerk.site.messages import BlockView, NodeView, Snapshot, TemplateView, WorkerView
 from hashwerk.store.reader import EventRow, SeriesPoint, WorkerRow
 from hashwerk.stratum.ports import BlockRecord
 from hashwerk.web.app import create_app
 from hashwerk.web.server import serve_web
 from hashwerk.web.state import MineView
-from hashwerk.work.poisson import poisson_interval
-from hashwerk.work.poisson import Rate as PoissonRate
+from hashwerk.work.poisson import Rate, poisson_interval
 
 TIP = "00000000a3f1c9be4d8c5e11f7b2d0936c4e8a7712fd5b9e0c61d2f8a4b7e3c5"
 WORK_LOG2 = 28
@@ -125,7 +125,7 @@ def sample(now: float, **changes: Any) -> Snapshot:
         hashrate=rates(98.2e6, 23),
         accepted=41_207,
         rejected={"stale": 58, "low_difficulty": 9, "duplicate": 0},
-        accepted_work=41_207 << WORK_LOG2,
+        accepted_work=str(41_207 << WORK_LOG2),
         blocks={"accepted": 100, "mature": 311, "orphaned": 1},
         recent_blocks=blocks(now),
         sessions=3,
@@ -150,7 +150,7 @@ def empty(now: float) -> Snapshot:
         hashrate=dict.fromkeys(("1m", "10m", "1h", "24h")),
         accepted=0,
         rejected={},
-        accepted_work=0,
+        accepted_work="0",
         blocks={},
         recent_blocks=[],
         sessions=0,
@@ -182,7 +182,11 @@ class SampleLedger:
         self._read("events")
         kinds = [
             ("block_accepted", "block 412 was accepted", {"height": 412, "worker": "demo.cpu"}),
-            ("session", "home.bitaxe-shed connected", {"remote": "127.0.0.3", "agent": "bitaxe/BM1370/v2.9.0"}),
+            (
+                "session",
+                "home.bitaxe-shed connected",
+                {"remote": "127.0.0.3", "agent": "bitaxe/BM1370/v2.9.0"},
+            ),
             ("template", "new work for block 413", {"transactions": 0}),
             ("vardiff", "difficulty of home.nano-kitchen set to 1/512", {"from": "1/1,024"}),
         ]
@@ -224,11 +228,13 @@ class SampleLedger:
         if age_s > self.known_s or 1_380 < age_s < 1_680:
             return SeriesPoint(start, None, 0)
         chance = random.Random(start)
-        mean = 98e6 * (1 + 0.06 * math.sin(start / 900)) * step_s / 2**WORK_LOG2 * (0.62 if age_s > 2_500 else 1)
+        mean = (
+            98e6 * (1 + 0.06 * math.sin(start / 900)) * step_s / 2**WORK_LOG2 * (0.62 if age_s > 2_500 else 1)
+        )
         shares = max(0, round(chance.gauss(mean * 8, math.sqrt(mean * 8))))
         low, high = poisson_interval(shares)
         unit = 2.0**WORK_LOG2 / 8 / step_s
-        known = PoissonRate(shares * unit, low * unit, high * unit, shares)
+        known = Rate(shares * unit, low * unit, high * unit, shares)
         return SeriesPoint(start, known, chance.choice((0, 0, 0, 1, 2)))
 
 

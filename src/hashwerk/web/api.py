@@ -137,7 +137,7 @@ def status_model(snapshot: Snapshot, view: MineView) -> models.Status:
             accepted=snapshot.accepted,
             rejected=sum(snapshot.rejected.values()),
             rejected_by_reason=snapshot.rejected,
-            accepted_work_hashes=snapshot.accepted_work,
+            accepted_work_hashes=int(snapshot.accepted_work),
         ),
         blocks=models.Blocks(
             accepted=blocks.get("accepted", 0) + mature,

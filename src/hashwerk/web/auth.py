@@ -45,7 +45,8 @@ class Credentials:
     """The password and the tokens of one page.
 
     Resource handling:
-        A check of the password takes 64 MiB and some tens of milliseconds in a thread; at most two run at once.
+        A check of the password takes 64 MiB and some tens of milliseconds in a thread; at most two run
+        at once.
     """
 
     def __init__(self, settings: WebSettings) -> None:
@@ -104,8 +105,8 @@ class Sessions:
 class LoginBrake:
     """Makes every address wait longer after each wrong password.
 
-    The first ``free`` failures cost nothing, each further one doubles the wait up to five minutes. The table holds
-    at most ``capacity`` addresses; the one that failed longest ago is forgotten first.
+    The first ``free`` failures cost nothing, each further one doubles the wait up to five minutes. The
+    table holds at most ``capacity`` addresses; the one that failed longest ago is forgotten first.
     """
 
     __slots__ = ("_capacity", "_failures", "_free")

@@ -1,7 +1,7 @@
 """What all pages show, computed once a second for everybody who looks.
 
-A frame is a flat mapping from a key to what stands there: text, rows of a table, options of a chart. Every open page
-is told only what changed, so that a further browser costs no more than sending it.
+A frame is a flat mapping from a key to what stands there: text, rows of a table, options of a chart. Every
+open page is told only what changed, so that a further browser costs no more than sending it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Board:
         return len(self._listeners)
 
     def join(self, listener: Listener) -> None:
-        """Tell a page of every change from now on; the frame is brought up to date at once for the first one."""
+        """Tell a page of every change from now on; the frame is brought up to date at once."""
         self._listeners.append(listener)
         self._update(mine_frame(self._view, self._clock.time()))
         self._woken.set()

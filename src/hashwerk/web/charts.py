@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Options = dict[str, Any]
 
-_TEXT: Final = {"color": "var(--muted)", "fontSize": 12, "fontFamily": "inherit"}
+_TEXT: Final = {"color": "var(--muted)", "fontSize": 12, "fontFamily": "var(--font)"}
 _QUIET: Final = {"animation": False, "silent": True, "symbol": "none", "emphasis": {"disabled": True}}
 
 
@@ -61,7 +61,7 @@ def rate_chart(points: Sequence[Point], span: Range, blocks: Sequence[BlockView]
                 "data": marks,
                 "symbol": "triangle",
                 "symbolSize": 7,
-                "symbolOffset": [0, 5],
+                "symbolOffset": [0, -5],
                 "itemStyle": {"color": "var(--ink)"},
             },
         ]
@@ -85,8 +85,7 @@ def shares_chart(points: Sequence[Point], span: Range, now: float) -> Options:
 def _base(span: Range, now: float, tip: str, scale: str) -> Options:
     return {
         "animation": False,
-        "textStyle": {"fontFamily": "inherit"},
-        "grid": {"left": 4, "right": 12, "top": 26, "bottom": 6, "containLabel": True},
+        "grid": {"left": 66, "right": 10, "top": 22, "bottom": 28},
         "tooltip": {
             "trigger": "axis",
             ":formatter": tip,
@@ -105,7 +104,7 @@ def _base(span: Range, now: float, tip: str, scale: str) -> Options:
             "axisTick": {"lineStyle": {"color": "var(--line-strong)"}},
             "axisLabel": _TEXT | {"hideOverlap": True, "formatter": _clock_labels()},
             "splitLine": {"show": False},
-            "splitNumber": 6,
+            "splitNumber": 5,
         },
         "yAxis": {
             "type": "value",

@@ -27,7 +27,7 @@ _RECENT: Final = 6
 def mine_frame(view: MineView, now: float) -> Frame:
     """Return everything that one snapshot shows; ``now`` in Unix seconds, for ages."""
     snapshot = view.latest()
-    frame = _state_frame(view, snapshot)
+    frame = _state_frame(view, snapshot, now)
     if snapshot is not None:
         frame |= _rate_frame(snapshot)
         frame |= _share_frame(snapshot)
@@ -37,9 +37,9 @@ def mine_frame(view: MineView, now: float) -> Frame:
     return frame
 
 
-def _state_frame(view: MineView, snapshot: Snapshot | None) -> Frame:
+def _state_frame(view: MineView, snapshot: Snapshot | None, now: float) -> Frame:
     stale, age_s = view.is_stale(), view.age_s()
-    says = words.verdict(snapshot, view.not_serving_because(), stale)
+    says = words.verdict(snapshot, view.not_serving_because(), now, stale=stale)
     lost = snapshot is not None and stale and age_s is not None
     alerts = view.alerts()
     return {
@@ -49,15 +49,16 @@ def _state_frame(view: MineView, snapshot: Snapshot | None) -> Frame:
         "stale": "stale" if lost else "",
         "live": _live_words(snapshot, age_s, stale=stale),
         "live.state": "act" if lost else "attention" if snapshot is None else "good",
-        "lost": f"Values below are {format_duration(age_s)} old and shown in grey. Machines keep hashing on the"
-        " work they have; shares that were acknowledged are safe on disk. This page recovers by itself."
+        "lost": f"Values below are {format_duration(age_s)} old and shown in grey. Machines keep hashing on"
+        " the work they have; shares that were acknowledged are safe on disk. This page recovers by itself."
         if lost
         else "",
         "private": "" if snapshot is None else words.private_notice(snapshot.node),
         "simulation": "Simulation: machines are a scale model."
         if snapshot is not None and snapshot.simulation
         else "",
-        "alerts.none": "" if alerts else "No open alerts.",
+        "alerts.none": "" if alerts or stale else "No open alerts.",
+        "alerts.state": "" if alerts else "none",
         "rows.alerts": [
             {"k": text, "c": [{"t": "▲", "c": "attention"}, {"e": since}, text]} for since, text in alerts
         ],
@@ -77,7 +78,7 @@ def _rate_frame(snapshot: Snapshot) -> Frame:
     frame: Frame = {
         "rate.figure": figure,
         "rate.unit": unit,
-        "rate.window": f"measured over {WINDOW_WORDS[window]}",
+        "rate.window": "" if rate is None else f"measured over {WINDOW_WORDS[window]}",
         "rate.band": "No share has come yet."
         if rate is None or rate.shares == 0
         else f"95 % sure: {words.format_rate_interval(rate)}, from {rate.shares:,} shares",
@@ -109,7 +110,9 @@ def _share_frame(snapshot: Snapshot) -> Frame:
     reasons = [(reason, count) for reason, count in reasons if count]
     return {
         "shares.accepted": f"{snapshot.accepted:,}",
-        "shares.rejected": f"{rejected:,} rejected, {words.format_share_of(rejected, total)}",
+        "shares.rejected": f"{rejected:,} rejected, {words.format_share_of(rejected, total)}"
+        if total
+        else "none handed in yet",
         "shares.state": "attention" if total and rejected / total > 0.02 else "",
         "shares.minute": "none in the last minute"
         if minute is None or minute.shares == 0
@@ -166,12 +169,15 @@ def _block_row(block: BlockView, snapshot: Snapshot, now: float) -> Row:
         "c": [
             {"t": f"{block.height:,}", "s": block.height},
             {"e": block.found_at, "h": words.format_age(block.found_at, now)},
-            {"t": f"{glyph} {block.state}", "c": state, "h": block.reason or meaning},
+            {
+                "t": f"{glyph} {block.state}" + (f": {block.reason}" if block.reason else ""),
+                "c": state,
+                "h": meaning,
+            },
             {"t": confirmed, "s": block.confirmations},
             {"t": words.format_coins(block.reward_sat, snapshot.node), "s": block.reward_sat},
             block.worker or "–",
             {"t": words.short_hash(block.hash), "y": block.hash, "h": block.hash, "c": "mono"},
-            block.reason or "",
         ],
     }
 
@@ -180,9 +186,7 @@ def _node_frame(snapshot: Snapshot, now: float) -> Frame:
     node, template = snapshot.node, snapshot.template
     frame: Frame = {
         "node.height": f"{node.height:,}",
-        "node.kind": {"kernel": "Bitcoin Core's engine, embedded", "core": "Bitcoin Core"}.get(
-            node.kind, node.kind
-        )
+        "node.kind": {"kernel": "Bitcoin Core's engine", "core": "Bitcoin Core"}.get(node.kind, node.kind)
         + f", {node.network}",
         "node.tip": words.short_hash(node.tip),
         "node.tip.full": node.tip,
@@ -193,9 +197,10 @@ def _node_frame(snapshot: Snapshot, now: float) -> Frame:
     }
     if template is None:
         return frame | {"template.age": "–", "template.brief": "no template yet"}
+    age = words.format_age(template.received_at, now)
     return frame | {
-        "template.age": words.format_age(template.received_at, now),
-        "template.brief": f"work for block {template.height:,}, {words.format_age(template.received_at, now)}",
+        "template.age": age,
+        "template.brief": f"work for block {template.height:,}, {age}",
         "template.height": f"{template.height:,}",
         "template.prev": words.short_hash(template.prev_hash),
         "template.nbits": template.nbits,
@@ -208,19 +213,18 @@ def _node_frame(snapshot: Snapshot, now: float) -> Frame:
 def _machine_frame(snapshot: Snapshot, now: float) -> Frame:
     host = urlsplit(snapshot.stratum_url).hostname or ""
     away = snapshot.workers_total - words.hashing_machines(snapshot)
+    last_share = max((at for worker in snapshot.workers if (at := worker.last_share_at)), default=None)
     sessions = "1 connection" if snapshot.sessions == 1 else f"{snapshot.sessions:,} connections"
     return {
         "machines.count": f"{words.hashing_machines(snapshot):,}",
         "machines.detail": f"{sessions}, {away:,} away" if away > 0 else sessions,
+        "machines.share": "" if last_share is None else f"last share {words.format_age(last_share, now)}",
         "machines.none": "" if snapshot.workers_total else "empty",
         "machines.more": ""
         if snapshot.workers_total <= len(snapshot.workers)
         else f"The {len(snapshot.workers):,} most active of {snapshot.workers_total:,} machines.",
         "stratum.url": snapshot.stratum_url,
-        "stratum.reach": "Only programs on this computer reach this address. To let machines in, start with"
-        " --stratum 0.0.0.0:3333 --listen-beyond-loopback and enter this computer's own address."
-        if is_loopback(host)
-        else "",
+        "stratum.reach": "" if is_loopback(host) else "none",
         "rows.workers": [_worker_row(worker, now) for worker in snapshot.workers],
         "rows.machines": [_machine_row(worker, now) for worker in snapshot.workers[:_RECENT]],
     }
@@ -253,7 +257,7 @@ def _worker_row(worker: WorkerView, now: float) -> Row:
                 "c": "attention" if total and rejected / total > 0.02 else "",
             },
             {"t": words.format_age(worker.last_share_at, now), "s": worker.last_share_at or 0},
-            worker.user_agent or "–",
+            {"t": worker.user_agent or "–", "h": f"{worker.user_agent} at {worker.remote}"},
         ],
     }
 

@@ -1,8 +1,8 @@
 """What stands before every request: the right host name, the same site, and a password where one is needed.
 
-A page that only this computer can reach is still reachable by other sites through the user's own browser. Against DNS
-rebinding the Host header must name this computer; against cross-site requests a request that can change something, and
-every WebSocket, must come from our own pages (Origin, Sec-Fetch-Site).
+A page that only this computer can reach is still reachable by other sites through the user's own browser.
+Against DNS rebinding the Host header must name this computer; against cross-site requests a request that can
+change something, and every WebSocket, must come from our own pages (Origin, Sec-Fetch-Site).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 #: Reachable without a password: the door itself, what it looks like, and the light above it.
 _OPEN_PATHS: Final = ("/login", "/assets/", "/healthz", "/favicon.ico")
-#: NiceGUI's pages compile their templates in the browser, hence 'unsafe-eval'; nothing may come from elsewhere.
+#: NiceGUI's pages compile their templates in the browser, hence 'unsafe-eval'; nothing comes from elsewhere.
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval';"
     " style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; object-src 'none';"

@@ -115,7 +115,7 @@ class LedgerWorker(Protocol):
 
 
 class Ledger(Protocol):
-    """What is asked of the ledger's reader; every call may block, and raises StoreError when it cannot read."""
+    """What is asked of the ledger's reader; every call may block, and raises StoreError if it cannot read."""
 
     def series(self, step_s: int, since_s: float, until_s: float) -> Sequence[Step]:
         """Return the steps between two times, oldest first."""

@@ -62,7 +62,7 @@ def _work_families(snapshot: Snapshot) -> Iterator[Metric]:
         shares.add_metric([verdict], count)
     yield shares
     work = CounterMetricFamily("hashwerk_accepted_work_hashes", "Work credited, in hashes.")
-    work.add_metric([], snapshot.accepted_work)
+    work.add_metric([], int(snapshot.accepted_work))
     yield work
     blocks = GaugeMetricFamily("hashwerk_blocks", "Blocks found, by state.", labels=["state"])
     for state in dict.fromkeys((*_BLOCK_STATES, *snapshot.blocks)):

@@ -41,11 +41,11 @@ def reference_router(app: FastAPI, title: str) -> APIRouter:
 
 def _call(path: str, method: str, call: dict[str, Any]) -> str:
     parameters = "".join(_parameter(parameter) for parameter in call.get("parameters", []))
+    where = html.escape(path)
+    heading = f'<h2><code>{method.upper()} <a href="{where}">{where}</a></code></h2>'
+    listing = f"<dl>{parameters}</dl>" if parameters else ""
     return (
-        f'<section class="panel"><h2><code>{method.upper()} <a href="{html.escape(path)}">{html.escape(path)}</a>'
-        f"</code></h2><p>{html.escape(call.get('summary', ''))}.</p>"
-        + (f"<dl>{parameters}</dl>" if parameters else "")
-        + "</section>"
+        f'<section class="panel">{heading}<p>{html.escape(call.get("summary", ""))}.</p>{listing}</section>'
     )
 
 

@@ -20,7 +20,7 @@ from hashwerk.errors import HashwerkError
 
 log = logging.getLogger(__name__)
 
-#: A browser holds a handful of connections; beyond this the answer is 503, so that a flood cannot take all memory.
+#: A browser holds a handful of connections; beyond this the answer is 503, lest a flood take all memory.
 MAX_CONNECTIONS: Final = 512
 _GRACE_S: Final = 0.5
 
@@ -47,11 +47,11 @@ async def serve_web(
     shutdown: asyncio.Event,
     on_ready: Callable[[str], object] | None = None,
 ) -> None:
-    """Serve pages and API until ``shutdown`` is set; ``on_ready`` is told the page's URL, with the bound port.
+    """Serve pages and API until ``shutdown`` is set; ``on_ready`` is told the URL, with the bound port.
 
     Resource handling:
-        The socket is bound here and closed on return. Open pages and WebSockets are closed: half a second after
-        ``shutdown`` whoever has not finished is cut off.
+        The socket is bound here and closed on return. Open pages and WebSockets are closed: half a second
+        after ``shutdown`` whoever has not finished is cut off.
 
     Cancellation:
         Cancelling closes the listening socket and all connections at once.

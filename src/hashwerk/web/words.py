@@ -41,14 +41,14 @@ _STATE_WORDS: Final[dict[str, tuple[str, str]]] = {
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What stands at the top of every page: how things are (``good``, ``attention``, ``act``) and the sentence."""
+    """What stands at the top of every page: how things are (good, attention or act) and the sentence."""
 
     state: str
     glyph: str
     sentence: str
 
 
-def verdict(snapshot: Snapshot | None, reason: str | None, stale: bool) -> Verdict:
+def verdict(snapshot: Snapshot | None, reason: str | None, now: float, *, stale: bool) -> Verdict:
     """Return the one sentence on what is happening and why.
 
     ``reason`` is why no work is served, None while it is.
@@ -56,19 +56,25 @@ def verdict(snapshot: Snapshot | None, reason: str | None, stale: bool) -> Verdi
     if snapshot is None:
         return Verdict("attention", "◌", "The mine is starting: the server has not reported yet.")
     if stale:
-        return Verdict("act", "■", f"The server is not there: {reason}. It is started again by itself.")
+        return Verdict("act", "■", f"{_capital(reason)}; it is started again by itself.")
     if reason is not None:
         return Verdict("act", "■", f"No work is being served: {reason}.")
-    state = "attention" if snapshot.warnings else "good"
-    return Verdict(state, "▲" if snapshot.warnings else "●", mining_sentence(snapshot))
+    idle = hashing_machines(snapshot) == 0
+    if snapshot.warnings or (idle and snapshot.workers_total):
+        return Verdict("attention", "▲", mining_sentence(snapshot, now))
+    return Verdict("good", "○" if idle else "●", mining_sentence(snapshot, now))
 
 
-def mining_sentence(snapshot: Snapshot) -> str:
+def mining_sentence(snapshot: Snapshot, now: float) -> str:
     """Return what the machines do and when the next block can be expected."""
     machines = hashing_machines(snapshot)
     chain = chain_name(snapshot.node)
     if machines == 0:
-        return f"No machine hashes yet; work for {chain} is ready."
+        known = snapshot.workers_total
+        if known:
+            known_words = "1 is known" if known == 1 else f"{known:,} are known"
+            return f"No machine is connected, {known_words}; work for {chain} is ready."
+        return f"No machine has connected yet; work for {chain} is ready."
     rate = measured_rate(snapshot)
     count = "1 machine hashes" if machines == 1 else f"{machines:,} machines hash"
     speed = f" at {format_hashrate(rate.hs)}" if rate is not None else ""
@@ -77,7 +83,7 @@ def mining_sentence(snapshot: Snapshot) -> str:
         parts.append(f"a block is expected every {format_duration(snapshot.node.expected_block_s)}")
     if snapshot.recent_blocks:
         last = max(block.found_at for block in snapshot.recent_blocks)
-        parts.append(f"the last came {format_duration(max(0.0, snapshot.at - last))} ago")
+        parts.append(f"the last came {format_duration(max(0.0, now - last))} ago")
     return "; ".join(parts) + "."
 
 
@@ -131,7 +137,7 @@ def format_rate_interval(rate: Rate | None) -> str:
 
 
 def format_difficulty(difficulty: float | None) -> str:
-    """Return a difficulty: whole numbers with separators, large ones with a prefix, small ones as fractions."""
+    """Return a difficulty: large ones with a prefix, those below one as fractions where that is exact."""
     if difficulty is None:
         return _NO_VALUE
     if difficulty >= 1e6:
@@ -194,6 +200,10 @@ def block_state(state: str) -> tuple[str, str]:
 def worker_name(worker: WorkerView) -> str:
     """Return account and machine as the machine writes them."""
     return f"{worker.account}.{worker.machine}" if worker.machine else worker.account
+
+
+def _capital(text: str | None) -> str:
+    return text[:1].upper() + text[1:] if text else ""
 
 
 def _with_prefix(value: float) -> str:

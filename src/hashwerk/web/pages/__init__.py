@@ -23,7 +23,8 @@ from hashwerk.web.state import MineView
 #: Path → what builds the page. A new page is one row here and one in `shell.PAGES`.
 _BUILDERS: Final = {"/": now_page, "/work": work_page, "/log": log_page}
 _HEAD: Final = (
-    f'<link rel="icon" href="/assets/icon.svg"><link rel="stylesheet" href="/assets/hashwerk.css?v={__version__}">'
+    '<link rel="icon" href="/assets/icon.svg">'
+    f'<link rel="stylesheet" href="/assets/hashwerk.css?v={__version__}">'
     f'<script src="/assets/hashwerk.js?v={__version__}"></script>'
     '<meta name="color-scheme" content="light dark">'
 )

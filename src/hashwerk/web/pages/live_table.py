@@ -13,7 +13,7 @@ Column = tuple[str, str] | tuple[str, str, str]
 class LiveTable(ui.element, component="live_table.js"):
     """Shows rows of the shared frame; see ``live_table.js`` for what a cell may hold.
 
-    ``columns`` are (heading, class) or (heading, class, explanation); the class ``number`` sets figures right.
+    ``columns`` are (heading, class) or (heading, class, explanation); ``number`` sets figures right.
     """
 
     def __init__(
@@ -45,8 +45,8 @@ class LiveTable(ui.element, component="live_table.js"):
 def replace_prop(element: ui.element, name: str, value: Any) -> None:
     """Set a prop to a value that is shared by all pages and never changed in place.
 
-    NiceGUI would wrap every nested list and dictionary to watch it for changes: for 200 rows and each open page that
-    costs more than everything else on the page.
+    NiceGUI would wrap every nested list and dictionary to watch it for changes: for 200 rows and each open
+    page that costs more than everything else on the page.
     """
     dict.__setitem__(element.props, name, value)
     element.update()

@@ -28,9 +28,9 @@ class EventList:
         self._board = sheet.board
         self._rows: list[dict[str, Any]] = []
         self._table = LiveTable(
-            [("Time", ""), ("What", ""), ("Message", "prose"), ("Details", "prose")],
+            [("Time", ""), ("What", ""), ("Message", "prose"), ("Details", "prose muted")],
             label="Events, newest first",
-            empty="Nothing has happened yet. Starts, connections, blocks and every change of state are listed here.",
+            empty="Nothing has happened yet. Starts, blocks and every change of state are listed here.",
             sortable=True,
             searchable="any word",
         )

@@ -11,20 +11,19 @@ from hashwerk.web.frames import WINDOW_WORDS, WINDOWS
 from hashwerk.web.pages.live_table import LiveTable
 from hashwerk.web.pages.ranges import RangedChart
 from hashwerk.web.pages.sheet import Sheet, box, fixed
-from hashwerk.web.pages.shell import alerts, connect_lines, page_shell, panel, sentence
+from hashwerk.web.pages.shell import NO_BLOCK_YET, alerts, connect_lines, page_shell, panel, sentence
 
 
 def now_page(board: Board, title: str) -> None:
     """Build the page for one browser."""
     with page_shell(board, title, "Now") as sheet:
         sentence(sheet)
+        alerts(sheet)
         _hash_rate(sheet)
         _tiles(sheet)
         with box("div", "columns"):
             _machines(sheet)
-            with box("div", "stack"):
-                alerts(sheet)
-                _blocks(sheet)
+            _blocks(sheet)
 
 
 def _hash_rate(sheet: Sheet) -> None:
@@ -35,7 +34,6 @@ def _hash_rate(sheet: Sheet) -> None:
                 sheet.text("span", "rate.unit", "unit")
             sheet.text("p", "rate.window", "muted")
             sheet.text("p", "rate.band", "band")
-            _windows(sheet)
         with box("div", "hero-chart"):
             RangedChart(
                 sheet,
@@ -47,6 +45,7 @@ def _hash_rate(sheet: Sheet) -> None:
                 fixed("span", "95 % interval", "key key-band")
                 fixed("span", "block found", "key key-block")
             sheet.text("p", "history.trouble", "attention")
+        _windows(sheet)
 
 
 def _windows(sheet: Sheet) -> None:
@@ -72,23 +71,21 @@ def _restyle(bar: ui.element, style: str) -> None:
 
 
 def _tiles(sheet: Sheet) -> None:
+    blocks = ("blocks.last", "blocks.expected", "blocks.detail")
+    shares = ("shares.minute", "shares.rejected", "shares.reasons")
+    machines = ("machines.detail", "machines.share")
+    node = ("node.health", "node.kind", "node.difficulty", "template.brief")
     with box("div", "tiles"):
+        _tile(sheet, "Blocks", "blocks.count", blocks, source="/api/v1/blocks")
         _tile(
-            sheet,
-            "Blocks",
-            "blocks.count",
-            ("blocks.last", "blocks.expected", "blocks.detail"),
-            "/api/v1/blocks",
+            sheet, "Shares accepted", "shares.accepted", shares, source="/api/v1/status", state="shares.state"
         )
-        shares = ("shares.minute", "shares.rejected", "shares.reasons")
-        _tile(sheet, "Shares accepted", "shares.accepted", shares, "/api/v1/status", state="shares.state")
-        _tile(sheet, "Machines hashing", "machines.count", ("machines.detail",), "/api/v1/workers")
-        node = ("node.health", "node.kind", "node.difficulty", "template.brief")
-        _tile(sheet, "Chain height", "node.height", node, "/api/v1/template", state="node.state")
+        _tile(sheet, "Machines hashing", "machines.count", machines, source="/api/v1/workers")
+        _tile(sheet, "Chain height", "node.height", node, source="/api/v1/template", state="node.state")
 
 
 def _tile(
-    sheet: Sheet, title: str, key: str, lines: tuple[str, ...], source: str, state: str | None = None
+    sheet: Sheet, title: str, key: str, lines: tuple[str, ...], *, source: str, state: str | None = None
 ) -> None:
     with panel(title, "tile", source=source) as section:
         sheet.text("p", key, "figure number")
@@ -101,7 +98,7 @@ def _tile(
 def _machines(sheet: Sheet) -> None:
     with panel("Machines", "machines", source="/api/v1/workers") as section:
         table = LiveTable(
-            [("Machine", ""), ("State", ""), ("Hash rate", "number"), ("Last share", "number")],
+            [("Machine", ""), ("State", ""), ("Hash rate", "number"), ("Last share", "number wide")],
             label="Most active machines",
             empty="No machine has connected yet.",
         )
@@ -118,7 +115,6 @@ def _blocks(sheet: Sheet) -> None:
         table = LiveTable(
             [("Height", "number"), ("Found", ""), ("State", ""), ("Reward", "number wide"), ("By", "wide")],
             label="Last blocks found",
-            empty="No block yet. Each hash has the same small chance; the sentence above says how long one takes on"
-            " average.",
+            empty=NO_BLOCK_YET,
         )
         sheet.bind("rows.recent_blocks", table.show)

@@ -13,6 +13,7 @@ from hashwerk.web.board import Board
 from hashwerk.web.pages.live_table import LiveTable
 from hashwerk.web.pages.sheet import Sheet, box, fixed
 
+NO_BLOCK_YET: Final = "No block yet. Each hash has the same small chance; the sentence above says how long one takes on average."
 #: A page joins the navigation when it exists; one row each.
 PAGES: Final = (("Now", "/"), ("Work", "/work"), ("Log", "/log"))
 
@@ -63,17 +64,17 @@ def sentence(sheet: Sheet) -> None:
     with box("section", "sentence") as section:
         sheet.text("span", "glyph", "glyph").props("aria-hidden=true")
         sheet.text("p", "sentence", "words")
+        sheet.text("span", "alerts.none", "calm")
     sheet.state(section, "state", "sentence")
     sheet.text("p", "lost", "lost").props("role=status")
 
 
 def alerts(sheet: Sheet) -> None:
     """Show the open alerts, oldest first."""
-    with panel("Alerts", "alerts", source="/api/v1/status"):
-        sheet.text("p", "alerts.none", "muted")
+    with panel("Open alerts, oldest first", "alerts", source="/api/v1/status") as section:
         table = LiveTable([], label="Open alerts, oldest first", empty="")
         sheet.bind("rows.alerts", table.show)
-        sheet.bind("rows.alerts", lambda rows: table.set_visibility(bool(rows)))
+    sheet.state(section, "alerts.state", "panel alerts")
 
 
 @contextmanager
@@ -129,7 +130,15 @@ def connect_lines(sheet: Sheet) -> None:
         "User is account.machine, chosen freely: the account is credited, the machine gets a row of its own.",
         "muted small",
     )
-    sheet.text("p", "stratum.reach", "muted small")
+    with box("div", "reach") as reach:
+        fixed(
+            "p",
+            "Only programs on this computer reach this address. To let machines in, start with",
+            "muted small",
+        )
+        copied_line("Command", "hashwerk run --stratum 0.0.0.0:3333 --listen-beyond-loopback")
+        fixed("p", "and enter this computer's own address instead of 127.0.0.1.", "muted small")
+    sheet.state(reach, "stratum.reach", "reach")
 
 
 def _footer() -> None:

@@ -6,7 +6,7 @@ from hashwerk.web.board import Board
 from hashwerk.web.pages.live_table import LiveTable
 from hashwerk.web.pages.ranges import RangedChart
 from hashwerk.web.pages.sheet import Sheet, box, fixed
-from hashwerk.web.pages.shell import connect_lines, facts, page_shell, panel, sentence
+from hashwerk.web.pages.shell import NO_BLOCK_YET, connect_lines, facts, page_shell, panel, sentence
 
 
 def work_page(board: Board, title: str) -> None:
@@ -19,11 +19,11 @@ def work_page(board: Board, title: str) -> None:
             _latency(sheet)
         _chart(sheet)
         _machines(sheet)
-        _blocks(sheet)
         with box("div", "columns"):
             _rejects(sheet)
             with panel("Connect a machine", "open"):
                 connect_lines(sheet)
+        _blocks(sheet)
 
 
 def _template(sheet: Sheet) -> None:
@@ -88,10 +88,10 @@ def _machines(sheet: Sheet) -> None:
                 ("Accepted", "number"),
                 ("Rejected", "number"),
                 ("Last share", "number"),
-                ("Program", ""),
+                ("Program", "program"),
             ],
             label="Machines with their hash rates, difficulties and shares",
-            empty="No machine has connected yet. Enter the three lines under “Connect a machine” below on yours.",
+            empty="No machine has connected yet. Enter the lines under “Connect a machine” on yours.",
             sortable=True,
         )
         sheet.bind("rows.workers", table.show)
@@ -99,7 +99,7 @@ def _machines(sheet: Sheet) -> None:
 
 
 def _blocks(sheet: Sheet) -> None:
-    with panel("Blocks", source="/api/v1/blocks"):
+    with panel("Blocks", "tall", source="/api/v1/blocks"):
         table = LiveTable(
             [
                 ("Height", "number"),
@@ -109,11 +109,9 @@ def _blocks(sheet: Sheet) -> None:
                 ("Reward", "number"),
                 ("Found by", ""),
                 ("Hash", ""),
-                ("Reason", ""),
             ],
             label="Blocks found",
-            empty="No block yet. Each hash has the same small chance; the sentence above says how long one takes on"
-            " average.",
+            empty=NO_BLOCK_YET,
             sortable=True,
         )
         sheet.bind("rows.blocks", table.show)
