@@ -14,6 +14,7 @@ from hashwerk.client.events import ServerMessage, ShareAccepted, ShareRejected, 
 from hashwerk.client.settings import ClientSettings, ServerUrl
 from hashwerk.stratum.v1.client import (
     Accepted,
+    ClientEvent,
     ClientJob,
     ClientSession,
     Failed,
@@ -30,7 +31,6 @@ _KEEPALIVE_IDLE_S: Final = 60
 _KEEPALIVE_INTERVAL_S: Final = 10
 _KEEPALIVE_PROBES: Final = 6
 
-SessionEvent = JobReceived | Accepted | Rejected | Subscribed | MessageShown | ReconnectRequested | Failed
 ConnectionEvent = WorkReceived | ShareAccepted | ShareRejected | ServerMessage
 Deliver = Callable[["Connection", ConnectionEvent], Awaitable[None]]
 
@@ -229,7 +229,7 @@ class Connection:
             self._reschedule()
         return "the server closed the connection"
 
-    async def _handle(self, event: SessionEvent) -> str | None:
+    async def _handle(self, event: ClientEvent) -> str | None:
         """Draw the consequences of what the server said; return why the connection is to end, if it is."""
         match event:
             case JobReceived(job):

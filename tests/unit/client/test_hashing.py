@@ -186,7 +186,7 @@ def test_a_used_up_job_lets_the_threads_wait_for_the_next() -> None:
 
 @pytest.mark.parametrize(("threads", "duty"), [(0, 1.0), (1, 0.0), (1, 1.1)])
 def test_impossible_settings_are_refused(threads: int, duty: float) -> None:
-    with pytest.raises(ValueError, match="thread|duty"):
+    with pytest.raises(ValueError, match=r"thread|duty"):
         HashCrew(
             PlainScanner(), threads, clock=CLOCK, on_found=print, on_failure=print, duty=duty, niceness=None
         )
