@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 import msgspec
@@ -75,11 +74,12 @@ def read_subscription(result: Any) -> Subscription | None:
 
 def _token(subscriptions: Any) -> str | None:
     """Return the id of the notify subscription; some servers send one pair instead of a list of pairs."""
-    match subscriptions:
-        case ["mining.notify", str(token), *_]:
-            return token or None
-        case [*pairs]:
-            return next((token for pair in pairs if isinstance(pair, list) and (token := _token(pair))), None)
+    if not isinstance(subscriptions, list):
+        return None
+    for pair in (subscriptions, *subscriptions):
+        match pair:
+            case ["mining.notify", str(token), *_] if token:
+                return token
     return None
 
 
@@ -102,9 +102,9 @@ def _port(value: Any) -> int | None:
 
 
 def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         return 0.0
-    return min(max(0.0, float(value)), _MAX_WAIT_S) if math.isfinite(value) else 0.0
+    return float(min(value, _MAX_WAIT_S))
 
 
 def _same_domain(other: str, host: str | None) -> bool:
