@@ -45,6 +45,9 @@ class Sum:
     """A sum modulo 2^32 whose terms are not yet added. The vectors keep their order: the last is ready last."""
 
     __slots__ = ("constant", "lanes", "uniforms")
+    constant: int
+    uniforms: tuple[Uniform, ...]
+    lanes: tuple[Lanes, ...]
 
     def __init__(self, *terms: Sum | Word) -> None:
         constant = 0
@@ -61,9 +64,9 @@ class Sum:
                 lanes.append(term)
             else:
                 constant += term
-        self.constant: Final = constant & MASK_32
-        self.uniforms: Final = tuple(uniforms)
-        self.lanes: Final = tuple(lanes)
+        self.constant = constant & MASK_32
+        self.uniforms = tuple(uniforms)
+        self.lanes = tuple(lanes)
 
 
 class Algebra:

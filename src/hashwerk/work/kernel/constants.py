@@ -41,6 +41,10 @@ SIGMA_1: Final[Shifts] = (17, 19, 10)
 SUM_0: Final[Shifts] = (2, 13, 22)
 SUM_1: Final[Shifts] = (6, 11, 25)
 
+#: What follows the last 16 bytes of a header, and a digest, in their blocks: a one, zeros, the length in bits.
+HEADER_PADDING: Final = (0x8000_0000, *[0] * 10, 640)
+DIGEST_PADDING: Final = (0x8000_0000, *[0] * 6, 256)
+
 
 def rotate_right(value: int, count: int) -> int:
     """Return a 32-bit word rotated right by 1 … 31 bits."""

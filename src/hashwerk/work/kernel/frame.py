@@ -50,6 +50,13 @@ class KernelFrame:
         self._count = self.loop.phi(I64)
         self.nonce: Final[ir.Value] = self.loop.phi(I32)
 
+    def vector(self, words: Sequence[ir.Value]) -> ir.Value:
+        """Return scalars of the entry block as one vector; lanes without a scalar are 0."""
+        vector: ir.Value = ir.Constant(ir.VectorType(I32, 4), [ir.Constant(I32, 0)] * 4)
+        for lane, word in enumerate(words):
+            vector = self.entry.insert_element(vector, word, ir.Constant(I32, lane))
+        return vector
+
     def carried(self, kind: ir.Type, count: int) -> list[ir.PhiInstr]:
         """Return values that the body hands to its next turn; `finish` is told what they become."""
         return [self.loop.phi(kind) for _ in range(count)]

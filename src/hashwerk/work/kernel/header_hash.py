@@ -8,11 +8,13 @@ padding. The top 32 bits of the hash, a little-endian number, are its last word 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import Final, TypeVar
+from collections.abc import Sequence
+from typing import Final
 
 from hashwerk.work.kernel.algebra import Algebra, Lanes, Sum, Word
 from hashwerk.work.kernel.constants import (
+    DIGEST_PADDING,
+    HEADER_PADDING,
     INITIAL_STATE,
     ROUND_CONSTANTS,
     SIGMA_0,
@@ -20,18 +22,12 @@ from hashwerk.work.kernel.constants import (
     SUM_0,
     SUM_1,
 )
+from hashwerk.work.kernel.interleave import Steps
 
-_PADDING_BIT: Final = 0x8000_0000
-_HEADER_BITS: Final = 640
-_DIGEST_BITS: Final = 256
 #: H7 is e after this round, moved through f and g to h, plus the initial h.
-_LAST_ROUND: Final = 60
+LAST_ROUND: Final = 60
 _FULL_ROUNDS: Final = 63
 _E: Final = 4
-
-_Result = TypeVar("_Result")
-#: A computation that is written a round at a time, so that several can be interleaved.
-Steps = Generator[None, None, _Result]
 
 
 class _Schedule:
@@ -101,7 +97,7 @@ def first_hash(
     Returns:
         The digest, 8 words.
     """
-    words = [*tail, nonce, _PADDING_BIT, *[0] * 10, _HEADER_BITS]
+    words = [*tail, nonce, *HEADER_PADDING]
     rounds = _Rounds(algebra, midstate, _Schedule(algebra, words))
     for t in range(_FULL_ROUNDS + 1):
         rounds.step(t, last=_FULL_ROUNDS)
@@ -116,9 +112,9 @@ def second_hash(algebra: Algebra, digest: Sequence[Word]) -> Steps[Word]:
     Returns:
         H7: the top 32 bits of the hash as a number, with their bytes reversed.
     """
-    words = [*digest, _PADDING_BIT, *[0] * 6, _DIGEST_BITS]
+    words = [*digest, *DIGEST_PADDING]
     rounds = _Rounds(algebra, INITIAL_STATE, _Schedule(algebra, words))
-    for t in range(_LAST_ROUND + 1):
-        rounds.step(t, last=_LAST_ROUND)
+    for t in range(LAST_ROUND + 1):
+        rounds.step(t, last=LAST_ROUND)
         yield
     return algebra.add(rounds.state[_E], INITIAL_STATE[7])

@@ -8,18 +8,14 @@ is twice as long and then falls out of the processor's cache of decoded instruct
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from llvmlite import ir
 
 from hashwerk.work.kernel.algebra import Algebra, Lanes, Uniform, Word
 from hashwerk.work.kernel.frame import KernelFrame
-from hashwerk.work.kernel.header_hash import Steps, first_hash, second_hash
+from hashwerk.work.kernel.header_hash import first_hash, second_hash
+from hashwerk.work.kernel.interleave import side_by_side, write_out
 from hashwerk.work.kernel.lanes import I32, LaneOps
 from hashwerk.work.kernel.target import Target
-
-_First = TypeVar("_First")
-_Second = TypeVar("_Second")
 
 
 def build_vector_kernel(width: int, target: Target) -> ir.Module:
@@ -30,36 +26,17 @@ def build_vector_kernel(width: int, target: Target) -> ir.Module:
     algebra = Algebra(frame.entry, frame.loop, ops)
     mask = ops.splat(frame.entry, frame.mask)
     before = frame.carried(ops.type, 8)
-    digest, top = _interleave(
-        first_hash(
-            algebra,
-            [Uniform(word) for word in frame.midstate],
-            [Uniform(word) for word in frame.tail],
-            _nonce_words(frame, ops),
-        ),
-        second_hash(algebra, [Lanes(word) for word in before]),
+    first = first_hash(
+        algebra,
+        [Uniform(word) for word in frame.midstate],
+        [Uniform(word) for word in frame.tail],
+        _nonce_words(frame, ops),
     )
+    second = second_hash(algebra, [Lanes(word) for word in before])
+    [(digest, top)] = write_out([side_by_side(first, second)])
     carried = [(phi, word.value) for phi, word in zip(before, digest, strict=True) if isinstance(word, Lanes)]
     frame.finish(_any_hit(frame.loop, ops, top, mask), carried)
     return module
-
-
-def _interleave(first: Steps[_First], second: Steps[_Second]) -> tuple[_First, _Second]:
-    """Write a round of each in turn; return both results."""
-    first_done: list[_First] = []
-    second_done: list[_Second] = []
-    while not (first_done and second_done):
-        _advance(first, first_done)
-        _advance(second, second_done)
-    return first_done[0], second_done[0]
-
-
-def _advance(steps: Steps[_First], done: list[_First]) -> None:
-    if not done:
-        try:
-            next(steps)
-        except StopIteration as end:
-            done.append(end.value)
 
 
 def _nonce_words(frame: KernelFrame, ops: LaneOps) -> Lanes:
