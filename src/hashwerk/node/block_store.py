@@ -23,6 +23,8 @@ from typing import Final
 
 from hashwerk.errors import NodeLockedError, StoreError, StoreFullError
 
+#: The file's name in a chain's folder.
+FOUND_BLOCKS_FILE: Final = "found-blocks.dat"
 MAX_BLOCK_BYTES: Final = 4_000_000  # the weight limit of BIP-0141: a byte weighs at least one unit
 
 _MAGIC: Final = b"HWB1"

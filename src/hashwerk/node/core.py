@@ -14,11 +14,10 @@ from hashwerk.chain.network import network_from_name
 from hashwerk.chain.template import Template
 from hashwerk.clock import Clock, SystemClock
 from hashwerk.errors import ConfigError, HashwerkError, NodeError, NodeUnavailableError, StoreError
-from hashwerk.node.block_store import BlockStore
+from hashwerk.node.block_store import FOUND_BLOCKS_FILE, BlockStore
 from hashwerk.node.core_peer import CorePeer, WrongNetworkError
 from hashwerk.node.core_rpc import Credentials, RpcClient, RpcRefusedError
 from hashwerk.node.engine import block_problem
-from hashwerk.node.kernel import FOUND_BLOCKS_FILE
 from hashwerk.node.settings import CoreSettings
 from hashwerk.stratum.ports import NodeStatus, SubmitOutcome
 

@@ -135,7 +135,7 @@ class RpcClient:
         deadline_s = self._timeout_s if timeout_s is None else timeout_s
         try:
             async with asyncio.timeout(deadline_s):
-                status, reply = await self._post(body)
+                status, reply = await self._post_fresh(body)
                 if status == 401 and self._credentials.renew():
                     status, reply = await self._post(body)
         except TimeoutError as error:
@@ -147,6 +147,13 @@ class RpcClient:
     async def close(self) -> None:
         """Close all connections."""
         await self._http.aclose()
+
+    async def _post_fresh(self, body: bytes) -> tuple[int, bytes]:
+        """Post, a second time where a kept connection turns out to be dead. No method we call minds."""
+        try:
+            return await self._post(body)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            return await self._post(body)
 
     async def _post(self, body: bytes) -> tuple[int, bytes]:
         headers = {"Content-Type": "application/json"}

@@ -15,13 +15,12 @@ from hashwerk.chain.network import network_from_name
 from hashwerk.chain.template import Template
 from hashwerk.clock import Clock, SystemClock
 from hashwerk.errors import ConfigError, NodeError, NodeLockedError, NodeUnavailableError, StoreError
-from hashwerk.node.block_store import MAX_BLOCK_BYTES, BlockStore
+from hashwerk.node.block_store import FOUND_BLOCKS_FILE, MAX_BLOCK_BYTES, BlockStore
 from hashwerk.node.engine import PRIVATE_NETWORKS, Engine, block_problem, refusal
 from hashwerk.node.private_template import private_template, seconds_until_stale
 from hashwerk.node.settings import KernelSettings
 from hashwerk.stratum.ports import NodeStatus, SubmitOutcome
 
-FOUND_BLOCKS_FILE: Final = "found-blocks.dat"
 ENGINE_FOLDER: Final = "chainstate"
 
 _T = TypeVar("_T")
@@ -205,6 +204,8 @@ class KernelNode:
         self._engine = engine
         lacking = 0
         for block in self._store:
+            if self._closed:  # told to stop before it was open
+                break
             if engine.height_of(double_sha256(block[:HEADER_SIZE])) is None:
                 engine.process(block)
                 lacking += 1

@@ -264,6 +264,24 @@ async def test_the_loop_stays_free_while_the_engine_works(tmp_path: Path) -> Non
     await node.close()
 
 
+async def test_a_start_that_is_given_up_leaves_the_folder_free(tmp_path: Path) -> None:
+    node = KernelNode(tmp_path, network="regtest")
+    await node.start()
+    tip = await mine(node, 300)
+    await node.close()
+    shutil.rmtree(node.folder / "chainstate")
+    node = KernelNode(tmp_path, network="regtest")
+    start = asyncio.ensure_future(node.start())
+    await asyncio.sleep(0)
+    start.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+    node = KernelNode(tmp_path, network="regtest")
+    await node.start()
+    assert (node.status().height, node.status().tip) == (300, tip)
+    await node.close()
+
+
 def test_a_block_is_recognised_whole_cut_or_with_a_tail(tmp_path: Path) -> None:
     async def one() -> bytes:
         node = KernelNode(tmp_path, KernelSettings(), network="regtest")

@@ -290,6 +290,14 @@ async def test_a_reply_that_is_not_of_the_wanted_kind_is_no_answer(backend: Back
             await call.client.call("getblockcount", kind=str)
 
 
+async def test_a_kept_connection_that_died_is_not_the_nodes_fault(backend: Backend) -> None:
+    async with Caller(backend) as call:
+        assert await call("getblockcount") == 0
+        await backend.vanish()
+        await backend.appear()  # on the same port, with another cookie
+        assert await call("getblockcount") == 0
+
+
 async def test_a_port_in_use_is_said(backend: Backend, second_backend: Backend) -> None:
     with pytest.raises(NodeError, match=f"cannot serve RPC on 127.0.0.1:{backend.port}"):
         await second_backend.server.start(port=backend.port)
