@@ -95,7 +95,7 @@ def encode_batch(ids: NDArray[np.uint64], verdicts: NDArray[np.uint8]) -> Result
     out = np.empty(len(ids) * _MAX_LINE_BYTES, np.uint8)
     starts = np.empty(len(ids) + 1, np.int64)
     size = _write_results(ids, verdicts, _PREFIX, _TAILS, _TAIL_SIZES, out, starts)
-    return Results(memoryview(out)[:size], starts)
+    return Results(out[:size].data, starts)
 
 
 def encode_results(ids: NDArray[np.uint64], verdicts: NDArray[np.uint8]) -> bytes:
