@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+
 from support.mine import RunningMine, running_mine
 
 pytestmark = pytest.mark.asyncio
@@ -60,7 +61,9 @@ async def test_a_killed_process_comes_back_and_the_others_go_on(tmp_path: Path, 
         others = {name: mine.child(name).pid for name in ("serve", "site", "mine") if name != victim}
         old = mine.child(victim)
         old.kill()
-        after = await mine.until(lambda s: s["shares"]["accepted"] > before["shares"]["accepted"] + 2, within_s=45)
+        after = await mine.until(
+            lambda s: s["shares"]["accepted"] > before["shares"]["accepted"] + 2, within_s=45
+        )
         assert {name: mine.child(name).pid for name in others} == others
         assert mine.child(victim).pid != old.pid
         assert after["node"]["height"] >= before["node"]["height"]

@@ -99,7 +99,9 @@ class RunningMine:
             found: dict[str, Any] = answer.json()
             return found
 
-    async def until(self, condition: Callable[[dict[str, Any]], bool], *, within_s: float = 30.0) -> dict[str, Any]:
+    async def until(
+        self, condition: Callable[[dict[str, Any]], bool], *, within_s: float = 30.0
+    ) -> dict[str, Any]:
         """Return the first status for which ``condition`` holds."""
         last: object = None
         async with httpx.AsyncClient(trust_env=False, base_url=self.urls["web"]) as http:

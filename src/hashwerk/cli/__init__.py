@@ -17,7 +17,11 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "run": ("hashwerk.cli.run", "run", "Run the mine: node, Stratum server, ledger, pages."),
     "mine": ("hashwerk.cli.mine", "mine", "Hash for any Stratum server with this machine's CPU."),
     "bench": ("hashwerk.cli.bench", "bench", "Measure this machine: hashing kernels, Stratum server."),
-    "check-config": ("hashwerk.cli.check_config", "check_config", "Check a site file and report every problem."),
+    "check-config": (
+        "hashwerk.cli.check_config",
+        "check_config",
+        "Check a site file and report every problem.",
+    ),
     "passwd": ("hashwerk.cli.passwd", "passwd", "Make a password hash or an access token for the page."),
     "upgrade": ("hashwerk.cli.upgrade", "upgrade", "Replace the running server without losing a connection."),
 }
@@ -52,7 +56,9 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, entry[2]) for name, entry in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, "--version", message="hashwerk %(version)s")
 def cli() -> None:
     """Hashwerk, the open operating system of a clean Bitcoin mine.

@@ -16,7 +16,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def json_option(function: Function) -> Function:
     """Add ``--json`` to a command."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs instead of text for people.")(function)
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print JSON for programs instead of text for people."
+    )(function)
 
 
 def print_json(value: Any, *, indent: bool = True) -> None:

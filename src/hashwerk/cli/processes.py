@@ -53,7 +53,9 @@ def _orders() -> Orders:
 
     orders = read_orders(Orders)
     logging.basicConfig(
-        level=orders.config.log.level.upper(), format="%(levelname).1s %(name)s: %(message)s", stream=sys.stderr
+        level=orders.config.log.level.upper(),
+        format="%(levelname).1s %(name)s: %(message)s",
+        stream=sys.stderr,
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     return orders

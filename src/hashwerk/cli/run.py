@@ -29,12 +29,16 @@ if TYPE_CHECKING:
 @click.option("--stratum", metavar="HOST:PORT", help="Where machines connect (default 127.0.0.1:3333).")
 @click.option("--web", metavar="HOST:PORT", help="Where the page is (default 127.0.0.1:8080).")
 @click.option("--node", metavar="kernel|URL", help="The embedded node, or the RPC address of a Bitcoin Core.")
-@click.option("--network", type=click.Choice(["main", "testnet4", "signet", "regtest"]), help="The rules of the chain.")
+@click.option(
+    "--network", type=click.Choice(["main", "testnet4", "signet", "regtest"]), help="The rules of the chain."
+)
 @click.option("--start-difficulty", type=float, help="The difficulty a machine begins with.")
 @click.option("--payout-address", help="Where block rewards go.")
 @click.option("--no-miner", is_flag=True, help="Do not hash with this computer's CPU.")
 @click.option("--miner-threads", type=click.IntRange(1, 1024), help="How many threads hash.")
-@click.option("--listen-beyond-loopback", is_flag=True, help="Allow addresses that other computers can reach.")
+@click.option(
+    "--listen-beyond-loopback", is_flag=True, help="Allow addresses that other computers can reach."
+)
 @json_option
 def run(site_file: Path | None, as_json: bool, **options: object) -> None:
     """Run the mine: node, Stratum server, ledger, pages, and a CPU miner.
@@ -64,7 +68,14 @@ def configure(site_file: Path | None, options: dict[str, object]) -> SiteConfig:
     from hashwerk.config.site import SiteConfig, load_site
 
     config = load_site(site_file) if site_file is not None else SiteConfig()
-    parts: dict[str, dict[str, object]] = {"site": {}, "node": {}, "stratum": {}, "web": {}, "miner": {}, "listen": {}}
+    parts: dict[str, dict[str, object]] = {
+        "site": {},
+        "node": {},
+        "stratum": {},
+        "web": {},
+        "miner": {},
+        "listen": {},
+    }
     if (data_dir := options.get("data_dir")) is not None:
         parts["site"]["data_dir"] = str(data_dir)
     if (address := options.get("payout_address")) is not None:
@@ -85,7 +96,9 @@ def configure(site_file: Path | None, options: dict[str, object]) -> SiteConfig:
     if options.get("listen_beyond_loopback"):
         parts["listen"]["beyond_loopback"] = True
     changes = {
-        name: msgspec.structs.replace(getattr(config, name), **values) for name, values in parts.items() if values
+        name: msgspec.structs.replace(getattr(config, name), **values)
+        for name, values in parts.items()
+        if values
     }
     config = msgspec.structs.replace(config, **changes)
     if problems := check_site(config):
@@ -110,7 +123,9 @@ def _node_options(node: str, config: SiteConfig) -> dict[str, object]:
         return {"kind": "kernel"}
     parts = urlsplit(node)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"--node {node}: write kernel, or the address of a node, for example http://127.0.0.1:8332")
+        raise ConfigError(
+            f"--node {node}: write kernel, or the address of a node, for example http://127.0.0.1:8332"
+        )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     url = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
     core: dict[str, object] = {"urls": [url]}

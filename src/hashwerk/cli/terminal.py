@@ -79,14 +79,22 @@ class RunView:
         table.add_row("hash rate", Text(format_rate(now.hashrate.get("10m")) + "  over 10 min"))
         table.add_row("", Text(sparkline(list(self._rates)), style="magenta"))
         rejected = sum(now.rejected.values())
-        table.add_row("shares", f"{now.accepted:,} accepted, {rejected:,} rejected, {now.sessions:,} connections")
+        table.add_row(
+            "shares", f"{now.accepted:,} accepted, {rejected:,} rejected, {now.sessions:,} connections"
+        )
         if now.submit_ms_p99 is not None:
-            table.add_row("answers", f"p99 {format_si(now.submit_ms_p99 / 1000, 's')} from submit to durable answer")
+            table.add_row(
+                "answers", f"p99 {format_si(now.submit_ms_p99 / 1000, 's')} from submit to durable answer"
+            )
         wait = node.expected_block_s
         found = sum(count for state_, count in now.blocks.items() if state_ in {"accepted", "mature"})
-        table.add_row("blocks", f"{found:,} accepted" + (f", one about every {format_duration(wait)}" if wait else ""))
+        table.add_row(
+            "blocks", f"{found:,} accepted" + (f", one about every {format_duration(wait)}" if wait else "")
+        )
         for block in now.recent_blocks[:3]:
             age = format_duration(max(0.0, now.at - block.found_at))
-            table.add_row("", Text(f"{block.height:>7}  {block.hash[:24]}…  {block.state}, {age} ago", style="green"))
+            table.add_row(
+                "", Text(f"{block.height:>7}  {block.hash[:24]}…  {block.state}, {age} ago", style="green")
+            )
         for warning in now.warnings:
             table.add_row("attention", Text(warning, style="bold yellow"))

@@ -33,4 +33,6 @@ def upgrade(data_dir: Path | None, network: str, as_json: bool) -> None:
     if as_json:
         print_json({"asked": pid})
     else:
-        click.echo(f"Asked process {pid} to replace its server. The page and `hashwerk run` show when it is done.")
+        click.echo(
+            f"Asked process {pid} to replace its server. The page and `hashwerk run` show when it is done."
+        )

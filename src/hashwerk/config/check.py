@@ -39,7 +39,9 @@ def _check_node(config: SiteConfig) -> Iterator[Problem]:
             hint='use testnet4 or regtest, or kind = "core" with your own Bitcoin Core',
         )
     if config.node.kind == "core" and not config.node.core.urls:
-        yield Problem("node.core.urls", "no node is named", hint='for example urls = ["http://127.0.0.1:8332"]')
+        yield Problem(
+            "node.core.urls", "no node is named", hint='for example urls = ["http://127.0.0.1:8332"]'
+        )
 
 
 def _check_payout(config: SiteConfig) -> Iterator[Problem]:
@@ -69,14 +71,25 @@ def _check_listening(config: SiteConfig) -> Iterator[Problem]:
             )
     if open_to_others and config.web.password_hash is None and not config.web.tokens:
         yield Problem(
-            "web.password_hash", "a page that others can reach needs a password or a token", hint="make one with: hashwerk passwd"
+            "web.password_hash",
+            "a page that others can reach needs a password or a token",
+            hint="make one with: hashwerk passwd",
         )
-    if config.stratum.port and config.stratum.port == config.web.port and config.stratum.host == config.web.host:
-        yield Problem("web.port", f"port {config.web.port} is also the Stratum server's", hint="choose another")
+    if (
+        config.stratum.port
+        and config.stratum.port == config.web.port
+        and config.stratum.host == config.web.host
+    ):
+        yield Problem(
+            "web.port", f"port {config.web.port} is also the Stratum server's", hint="choose another"
+        )
 
 
 def _check_files(config: SiteConfig) -> Iterator[Problem]:
-    tls = (("stratum.tls_certificate", config.stratum.tls_certificate), ("stratum.tls_key", config.stratum.tls_key))
+    tls = (
+        ("stratum.tls_certificate", config.stratum.tls_certificate),
+        ("stratum.tls_key", config.stratum.tls_key),
+    )
     if config.stratum.tls_port is not None:
         for path, name in tls:
             if name is None:

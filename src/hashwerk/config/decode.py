@@ -123,7 +123,14 @@ def _suggest(key: str, known: dict[str, Any]) -> str:
 
 def _readable(message: str) -> str:
     message = re.sub(r" - at `\$(.*?)`", lambda match: f" at {match[1]}" if match[1] else "", message)
-    for name, plain in (("`str`", "text"), ("`int`", "a whole number"), ("`float`", "a number"), ("`bool`", "true or false"),
-                        ("`array`", "a list"), ("`object`", "a table"), ("`null`", "nothing")):
+    for name, plain in (
+        ("`str`", "text"),
+        ("`int`", "a whole number"),
+        ("`float`", "a number"),
+        ("`bool`", "true or false"),
+        ("`array`", "a list"),
+        ("`object`", "a table"),
+        ("`null`", "nothing"),
+    ):
         message = message.replace(name, plain)
     return message[:1].lower() + message[1:]

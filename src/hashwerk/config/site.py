@@ -17,7 +17,7 @@ from hashwerk.config.problems import InvalidConfigError, Problem
 from hashwerk.config.web_settings import WebSettings
 from hashwerk.node.settings import CoreSettings, KernelSettings
 from hashwerk.pool.settings import PoolSettings
-from hashwerk.store.settings import LedgerSettings
+from hashwerk.store.settings import StoreSettings
 
 
 class SiteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,7 +29,9 @@ class SiteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = None
     payout_address: Annotated[
         str | None,
-        Meta(description="Where block rewards go. Required with Bitcoin Core; on the embedded private chain a script that anyone can spend is used."),
+        Meta(
+            description="Where block rewards go. Required with Bitcoin Core; the private chain pays a script anyone can spend."
+        ),
     ] = None
 
 
@@ -38,7 +40,9 @@ class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     beyond_loopback: Annotated[
         bool,
-        Meta(description="Allow addresses other than this computer's own. The page then asks for a password or a token."),
+        Meta(
+            description="Allow addresses other than this computer's own. The page then asks for a password or a token."
+        ),
     ] = False
 
 
@@ -47,7 +51,9 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     kind: Annotated[
         Literal["kernel", "core"],
-        Meta(description="kernel: Bitcoin Core's consensus code, embedded, on a private chain. core: your Bitcoin Core over RPC."),
+        Meta(
+            description="kernel: Bitcoin Core's consensus code, embedded, on a private chain. core: your Bitcoin Core over RPC."
+        ),
     ] = "kernel"
     network: Annotated[
         Literal["main", "testnet4", "signet", "regtest"],
@@ -62,7 +68,8 @@ class MinerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     enabled: Annotated[bool, Meta(description="Hash with this computer's CPU, at low priority.")] = True
     threads: Annotated[
-        int | None, Meta(description="How many threads hash; None: all cores but one, at least one.", ge=1, le=1024)
+        Annotated[int, Meta(ge=1, le=1024)] | None,
+        Meta(description="How many threads hash; none: all cores but one, at least one."),
     ] = None
     duty: Annotated[float, Meta(description="The part of the time each thread hashes.", gt=0, le=1)] = 1.0
     user: Annotated[str, Meta(description="Account and machine it works for.", min_length=1)] = "demo.cpu"
@@ -72,7 +79,8 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What is written to the log."""
 
     level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="The least important message that is written.")
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="The least important message that is written."),
     ] = "info"
 
 
@@ -81,9 +89,11 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     site: Annotated[SiteSettings, Meta(description="The mine as a whole.")] = SiteSettings()
     listen: Annotated[ListenSettings, Meta(description="Who may connect.")] = ListenSettings()
-    node: Annotated[NodeSettings, Meta(description="The node that gives templates and takes blocks.")] = NodeSettings()
+    node: Annotated[NodeSettings, Meta(description="The node that gives templates and takes blocks.")] = (
+        NodeSettings()
+    )
     stratum: Annotated[PoolSettings, Meta(description="The Stratum server.")] = PoolSettings()
-    ledger: Annotated[LedgerSettings, Meta(description="The durable record.")] = LedgerSettings()
+    ledger: Annotated[StoreSettings, Meta(description="The durable record.")] = StoreSettings()
     web: Annotated[WebSettings, Meta(description="Pages and API.")] = WebSettings()
     miner: Annotated[MinerSettings, Meta(description="The miner on this computer's CPU.")] = MinerSettings()
     log: Annotated[LogSettings, Meta(description="What is written to the log.")] = LogSettings()
@@ -103,7 +113,9 @@ def parse_site(text: str, source: str = "site.toml") -> SiteConfig:
     lines = line_numbers(text)
     config, problems = decode_struct(SiteConfig, values, lines)
     if config is not None:
-        problems = [msgspec.structs.replace(problem, line=_nearest(problem, lines)) for problem in check_site(config)]
+        problems = [
+            msgspec.structs.replace(problem, line=_nearest(problem, lines)) for problem in check_site(config)
+        ]
     if problems or config is None:
         raise InvalidConfigError(source, sorted(problems, key=lambda problem: problem.line or 0))
     return config
@@ -120,7 +132,9 @@ def load_site(path: Path) -> SiteConfig:
     except OSError as error:
         raise InvalidConfigError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from error
     except UnicodeDecodeError as error:
-        raise InvalidConfigError(str(path), [Problem("", f"is not UTF-8 text at byte {error.start}")]) from error
+        raise InvalidConfigError(
+            str(path), [Problem("", f"is not UTF-8 text at byte {error.start}")]
+        ) from error
     return parse_site(text, str(path))
 
 

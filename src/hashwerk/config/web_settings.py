@@ -19,10 +19,9 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         int, Meta(description="The port the page listens on; 0: any free one.", ge=0, le=65_535)
     ] = 8080
     password_hash: Annotated[
-        str | None,
+        Annotated[str, Meta(pattern=r"^\$argon2id\$")] | None,
         Meta(
-            description="The password of the page, as hashwerk passwd prints it. Once set, it is asked for.",
-            pattern=r"^\$argon2id\$",
+            description="The password of the page, as hashwerk passwd prints it. Once set, it is asked for."
         ),
     ] = None
     tokens: Annotated[
@@ -34,5 +33,6 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Meta(description="Further host names under which browsers may ask for the page, as behind a proxy."),
     ] = ()
     title: Annotated[
-        str | None, Meta(description="The name on every page; None: the name of the mine.", max_length=64)
+        Annotated[str, Meta(max_length=64)] | None,
+        Meta(description="The name on every page; none: the name of the mine."),
     ] = None

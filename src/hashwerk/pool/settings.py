@@ -10,6 +10,7 @@ from msgspec import Meta
 from hashwerk.stratum.v1.limits import SessionLimits
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
+Difficulty = Annotated[float, Meta(gt=0)]
 
 
 class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,7 +47,7 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         float, Meta(gt=0, description="No share difficulty is set below this; 2.3e-10 is a single hash.")
     ] = 2.0**-16
     max_difficulty: Annotated[
-        float | None, Meta(gt=0, description="No share difficulty is set above this; none: no limit.")
+        Difficulty | None, Meta(description="No share difficulty is set above this; none: no limit.")
     ] = None
     vardiff: Annotated[
         bool, Meta(description="Find each machine's difficulty from its shares; false keeps the first one.")

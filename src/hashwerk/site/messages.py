@@ -7,14 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
+from hashwerk.work.poisson import Rate
 
-class Rate(msgspec.Struct, frozen=True):
-    """A measured hash rate with its 95 % interval (Garwood), in hashes per second."""
-
-    hs: float
-    low_hs: float
-    high_hs: float
-    shares: int
+__all__ = ["BlockView", "NodeView", "Rate", "Snapshot", "TemplateView", "WorkerView"]
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +80,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot"):
     hashrate: dict[str, Rate | None]
     accepted: int
     rejected: dict[str, int]
-    accepted_work: int  # sum of 2**work_log2, hashes (exact; clamped by msgpack at 2**64-1)
+    accepted_work: str  # sum of 2**work_log2, hashes, as a decimal number: exact, of any size
     blocks: dict[str, int]  # by state
     recent_blocks: list[BlockView]
     sessions: int

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-
 from hashwerk.config.site import SiteConfig
 from hashwerk.errors import HashwerkError
 from hashwerk.site.child import News, Progress, Ready

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 30.0
 STEADY_AFTER_S: Final = 60.0
+FIRST_TRIES: Final = 3  # a process that has never been ready is not tried more often
 STOP_DEADLINE_S: Final = 4.0  # all of them together; the whole mine ends within five seconds
 LINE_LIMIT_BYTES: Final = 1 << 20
 
@@ -123,6 +124,9 @@ class Supervisor:
                 return
             if child.failure is not None and not child.failure.retry and not child.has_been_ready.is_set():
                 raise ChildFailedError(child.failure.message, child.failure.exit_code)
+            if not child.has_been_ready.is_set() and child.starts >= FIRST_TRIES:
+                why = child.failure.message if child.failure else f"{child.name} ended: {_describe_exit(code)}; its log says why"
+                raise ChildFailedError(why, child.failure.exit_code if child.failure else 1)
             if loop.time() - started_at > STEADY_AFTER_S:
                 pause_s = FIRST_PAUSE_S
             why = child.failure.message if child.failure else _describe_exit(code)
@@ -204,7 +208,9 @@ class Supervisor:
         try:
             await asyncio.wait_for(process.wait(), remaining_s)
         except TimeoutError:
-            self._on_log(name, f"{name} did not end in time and is killed; everything it acknowledged is on disk")
+            self._on_log(
+                name, f"{name} did not end in time and is killed; everything it acknowledged is on disk"
+            )
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()

@@ -217,6 +217,11 @@ class SqliteLedger:
             self.rates.add_worker(worker, account_id, now)
         return worker
 
+    @property
+    def worker_names(self) -> Mapping[int, tuple[str, str]]:
+        """The account's name and the machine of every worker id given out."""
+        return self._identities.names
+
     def next_job_id(self) -> int:
         """Return a job id that was never used before, also not before a crash.
 
@@ -260,6 +265,8 @@ class SqliteLedger:
             raise ValueError(
                 f"shares must be a row of {SHARE_DTYPE}: {shares.dtype}, {shares.ndim} dimensions"
             )
+        if len(shares) and shares["verdict"].max() > _LAST_VERDICT:
+            raise ValueError(f"unknown verdict: {shares['verdict'].max()}")
         if self._thread is None or self._pending + len(shares) > self.settings.max_pending_shares:
             why = (
                 "is closed"

@@ -1,0 +1,160 @@
+"""The `serve` process: node, Stratum server and ledger, introduced to each other.
+
+Whatever ends it, the order is the same: stop accepting, answer what is being stored, commit, close the chain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from hashwerk.chain.address import script_from_address
+from hashwerk.chain.header import hash_to_hex
+from hashwerk.chain.network import network_from_name
+from hashwerk.clock import Clock, SystemClock
+from hashwerk.config.site import SiteConfig
+from hashwerk.errors import NodeError
+from hashwerk.node.open import NodeSpec, open_node
+from hashwerk.pool.server import StratumServer
+from hashwerk.pool.settings import PoolSettings
+from hashwerk.site.child import Progress, Ready, tell
+from hashwerk.site.folder import DataFolder, public_bytes
+from hashwerk.site.link import LinkServer
+from hashwerk.site.orders import Orders
+from hashwerk.site.snapshot import Observed, take_snapshot
+from hashwerk.store import SqliteLedger
+from hashwerk.stratum.ports import Node
+
+log = logging.getLogger(__name__)
+
+SNAPSHOT_INTERVAL_S: Final = 1.0
+#: Pay to the witness script OP_TRUE. On a private chain coins are worth nothing, so anyone may spend them.
+ANYONE_CAN_SPEND: Final = b"\x00\x20" + hashlib.sha256(b"\x51").digest()
+
+
+async def serve_mine(orders: Orders, stop: asyncio.Event) -> None:
+    """Serve work until ``stop`` is set.
+
+    Raises:
+        HashwerkError: If node, ledger or Stratum server cannot be opened; the message says what to do.
+    """
+    config, clock = orders.config, SystemClock()
+    folder = DataFolder(Path(orders.data_dir), config.node.network)
+    async with AsyncExitStack() as stack:
+        tell(Progress("opening the ledger"))
+        ledger = SqliteLedger(folder.ledger, asyncio.get_running_loop(), config.ledger, clock)
+        await asyncio.to_thread(ledger.open)
+        stack.push_async_callback(asyncio.to_thread, ledger.close)
+        tell(Progress(f"opening the node ({config.node.kind}, {config.node.network})"))
+        node = open_node(node_spec(config, folder), clock)
+        await node.start()
+        stack.push_async_callback(node.close)
+        private = config.node.kind == "kernel" or config.node.network == "regtest"
+        server = StratumServer(
+            _stratum_settings(orders),
+            ledger,
+            node,
+            clock,
+            site_key=public_bytes(folder.site_key()),
+            payout_script=payout_script(config),
+            private_chain=private,
+        )
+        tell(Progress("preparing the share check for this processor"))
+        await server.start()
+        stack.push_async_callback(server.close)
+        link = LinkServer(Path(orders.link))
+        await link.start()
+        stack.push_async_callback(link.close)
+        observed = Observed(node, ledger, server, private, clock.time(), server.urls["stratum"])
+        ledger.event("serve", f"serving work on {server.urls['stratum']}")
+        tell(Ready(server.urls))
+        await _run(observed, link, clock, stop)
+        ledger.event("serve", "ended as asked")
+
+
+async def _run(observed: Observed, link: LinkServer, clock: Clock, stop: asyncio.Event) -> None:
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(observed.server.run(), name="stratum"),
+            group.create_task(_publish(observed, link, clock), name="snapshots"),
+            group.create_task(_watch_node(observed), name="node"),
+        ]
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
+
+
+async def review_blocks(ledger: SqliteLedger, node: Node) -> None:
+    """Ask the node what became of our blocks: how deep they lie, or that a reorganisation took them out."""
+    confirmations: dict[bytes, int | None] = {}
+    for block in ledger.blocks():
+        if block.state in ("accepted", "orphaned"):
+            try:
+                confirmations[block.hash] = await node.confirmations(block.hash)
+            except NodeError as error:
+                log.warning("cannot ask the node about our blocks now: %s", error)
+                return
+    for block in ledger.update_blocks(confirmations):
+        log.info("block %d %s is %s", block.height, hash_to_hex(block.hash), block.state)
+        ledger.event("block", f"block {block.height} is {block.state}", hash=hash_to_hex(block.hash))
+
+
+async def _publish(observed: Observed, link: LinkServer, clock: Clock) -> None:
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while True:
+        await link.publish(take_snapshot(observed, clock.time(), clock.monotonic()))
+        due = max(due + SNAPSHOT_INTERVAL_S, loop.time())
+        await asyncio.sleep(due - loop.time())
+
+
+async def _watch_node(observed: Observed) -> None:
+    """Look after our blocks whenever the tip moves; record each time the node is lost and each time it is back."""
+    healthy, tip = True, b""
+    while True:
+        status = observed.node.status()
+        if status.healthy != healthy:
+            healthy = status.healthy
+            text = "the node is back" if healthy else f"the node gives no work: {status.message}"
+            log.warning(text)
+            observed.ledger.event("node", text)
+        if status.healthy and status.tip != tip:
+            tip = status.tip
+            await review_blocks(observed.ledger, observed.node)
+        await asyncio.sleep(SNAPSHOT_INTERVAL_S)
+
+
+def node_spec(config: SiteConfig, folder: DataFolder) -> NodeSpec:
+    """Return the description of the configured node."""
+    return NodeSpec(
+        kind=config.node.kind,
+        network=config.node.network,
+        folder=folder.here,
+        kernel=config.node.kernel,
+        core=config.node.core,
+        payout_script=payout_script(config) if config.site.payout_address else None,
+    )
+
+
+def payout_script(config: SiteConfig) -> bytes:
+    """Return the script that block rewards go to.
+
+    Raises:
+        ConfigError: If the address is not one of the network.
+    """
+    if config.site.payout_address is None:
+        return ANYONE_CAN_SPEND
+    return script_from_address(config.site.payout_address, network_from_name(config.node.network))
+
+
+def _stratum_settings(orders: Orders) -> PoolSettings:
+    settings = orders.config.stratum
+    if settings.port == 0 and orders.stratum_port:
+        return msgspec.structs.replace(settings, port=orders.stratum_port)
+    return settings

@@ -1,0 +1,53 @@
+"""The `site` process: pages and API, fed by `serve` over the local link and by the ledger on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import msgspec
+
+from hashwerk.clock import SystemClock
+from hashwerk.site.child import Progress, Ready, tell
+from hashwerk.site.folder import DataFolder
+from hashwerk.site.link import snapshots
+from hashwerk.site.orders import Orders
+from hashwerk.store.reader import LedgerReader
+from hashwerk.web.app import create_app
+from hashwerk.web.server import serve_web
+from hashwerk.web.state import MineView
+
+log = logging.getLogger(__name__)
+
+
+async def serve_site(orders: Orders, stop: asyncio.Event) -> None:
+    """Serve pages and API until ``stop`` is set.
+
+    Raises:
+        PageUnavailableError: If the page's address cannot be listened on.
+        StoreError: If the ledger cannot be read.
+    """
+    config = orders.config
+    tell(Progress("preparing the pages"))
+    clock = SystemClock()
+    reader = LedgerReader(DataFolder(Path(orders.data_dir), config.node.network).ledger)
+    view = MineView(reader, clock)
+    settings = msgspec.structs.replace(
+        config.web,
+        title=config.web.title or config.site.name,
+        port=orders.web_port if config.web.port == 0 and orders.web_port else config.web.port,
+    )
+
+    async def follow() -> None:
+        async for snapshot in snapshots(Path(orders.link)):
+            view.receive(snapshot)
+
+    app = create_app(view, settings, clock)
+    following = asyncio.create_task(follow(), name="follow-serve")
+    try:
+        await serve_web(app, settings, stop, lambda url: tell(Ready({"web": url})))
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        reader.close()
