@@ -166,6 +166,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(path: Path, small_files: int) -> 
     assert contents(path) == [b"fits", b"fits too"]
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="NOT TESTED: macOS flushes the drive by fcntl")
 def test_every_append_is_synced_before_it_returns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[tuple[bool, int]] = []
     real_fsync = os.fsync
@@ -183,6 +184,7 @@ def test_every_append_is_synced_before_it_returns(path: Path, monkeypatch: pytes
     store.close()
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="NOT TESTED: macOS flushes the drive by fcntl")
 def test_a_failing_disk_is_not_taken_for_success(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = BlockStore(path)
 
