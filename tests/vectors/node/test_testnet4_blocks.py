@@ -1,8 +1,8 @@
 """Blocks really mined under testnet4's rules (2^32 hashes each), judged by the embedded node.
 
 ``testnet4_blocks.json`` was made with this program's own kernel from `private_template` on top of testnet4's
-genesis block: a block 600 s after it, one 1,500 s after that, beyond the 20-minute edge, a third, and a rival of the
-first whose nBits ask for a little more work than the rules do, and which has that work.
+genesis block: a block 600 s after it, one 1,500 s after that, beyond the 20-minute edge, a third, and a rival of
+the second whose nBits ask for a little more work than the rules do, and which has that work.
 """
 
 from __future__ import annotations
@@ -50,13 +50,14 @@ async def test_other_nbits_are_refused_even_with_the_work_for_them(tmp_path: Pat
     assert hash_meets_target(rival.hash(), target_from_compact(rival.nbits))
     node = KernelNode(tmp_path)
     await node.start()
+    assert (await node.submit_block(BLOCKS["block1"])).accepted
     assert await node.submit_block(BLOCKS["wrong_nbits"]) == SubmitOutcome(
         accepted=False, reason="bad-diffbits"
     )
     # Without the work, the lack of it is found first.
     without_work = BLOCKS["wrong_nbits"][:76] + bytes(4) + BLOCKS["wrong_nbits"][80:]
     assert await node.submit_block(without_work) == SubmitOutcome(accepted=False, reason="high-hash")
-    assert (await node.submit_block(BLOCKS["block1"])).accepted
+    assert (await node.submit_block(BLOCKS["block2_late"])).accepted
     await node.close()
 
 
