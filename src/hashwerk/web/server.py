@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 #: A browser holds a handful of connections; beyond this the answer is 503, lest a flood take all memory.
 MAX_CONNECTIONS: Final = 512
 _GRACE_S: Final = 0.5
+_LAST_S: Final = 2.0
 
 
 class PageUnavailableError(HashwerkError):
@@ -54,7 +55,7 @@ async def serve_web(
         after ``shutdown`` whoever has not finished is cut off.
 
     Cancellation:
-        Cancelling closes the listening socket and all connections at once.
+        Cancelling ends it the same way, within the same time.
 
     Raises:
         PageUnavailableError: If the address cannot be listened on.
@@ -80,18 +81,23 @@ async def serve_web(
         if server.started and on_ready is not None:
             on_ready(page_url(settings, listener))
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        server.should_exit = True
-        done, _ = await asyncio.wait({serving}, timeout=_GRACE_S)
-        if not done:
-            for connection in list(server.server_state.connections):
-                if (transport := getattr(connection, "transport", None)) is not None:
-                    transport.abort()
-        await serving
     finally:
         stopping.cancel()
-        serving.cancel()
-        await asyncio.gather(serving, stopping, return_exceptions=True)
+        await _end(server, serving)
         listener.close()
+    await serving
+
+
+async def _end(server: _Server, serving: asyncio.Task[None]) -> None:
+    server.should_exit = True
+    done, _ = await asyncio.wait({serving}, timeout=_GRACE_S)
+    if done:
+        return
+    for connection in list(server.server_state.connections):
+        if (transport := getattr(connection, "transport", None)) is not None:
+            transport.abort()
+    await asyncio.wait({serving}, timeout=_LAST_S)
+    serving.cancel()
 
 
 def page_url(settings: WebSettings, listener: socket.socket) -> str:
