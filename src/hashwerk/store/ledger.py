@@ -126,7 +126,7 @@ class SqliteLedger:
             self._lock.release()
             raise
         self._connection = connection
-        self._thread = Thread(target=self._writing.run, name="ledger-writer")
+        self._thread = Thread(target=self._writing.run, name="ledger-writer", daemon=True)
         self._thread.start()
         self._maintenance = Maintenance(self.path, self.settings, self._clock, self._writing.queue.put)
         self._maintenance.start()

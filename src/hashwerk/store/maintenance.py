@@ -56,7 +56,7 @@ class Maintenance:
 
     def start(self) -> None:
         """Begin a round every `StoreSettings.maintenance_interval_s`."""
-        self._thread = Thread(target=self._run, name="ledger-maintenance")
+        self._thread = Thread(target=self._run, name="ledger-maintenance", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

@@ -5,6 +5,7 @@ Resource handling: one connection that cannot write, shared by the threads of a 
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -224,13 +225,15 @@ class LedgerReader:
     ) -> list[SeriesPoint]:
         """Return one point for each step from ``since_s`` (rounded down to a step) up to ``until_s``.
 
+        Shares count by whole minutes, the last of which may be under way.
+
         Raises:
             ValueError: If ``step_s`` is not a whole number of minutes.
         """
         if step_s <= 0 or step_s % MINUTE_S:
             raise ValueError(f"step must be whole minutes: {step_s} s")
         coarsest = max(step for step in STEPS_S if step_s % step == 0)
-        first, end = int(since_s // step_s * step_s), int(until_s)
+        first, end = int(since_s // step_s * step_s), int(-(-until_s // MINUTE_S) * MINUTE_S)
         parts: dict[int, list[Counts]] = {}
         with self._snapshot() as connection:
             wanted = _wanted(connection, worker, account)
@@ -242,8 +245,8 @@ class LedgerReader:
                     within = (seconds // step_s == step) & (seconds < end)
                     parts.setdefault(step * step_s, []).append(count_shares(shares[within]))
         return [
-            _point(start, min(step_s, end - start), parts.get(start), wanted)
-            for start in range(first, end, step_s)
+            _point(start, min(step_s, until_s - start), parts.get(start), wanted)
+            for start in range(first, math.ceil(until_s), step_s)
         ]
 
     @contextmanager
@@ -312,7 +315,9 @@ def _rate(counts: Counts, duration_s: float) -> Rate:
     return rate_interval(by_target, duration_s) if by_target else Rate(0.0, 0.0, float("inf"), 0)
 
 
-def _point(start_s: int, duration_s: int, parts: list[Counts] | None, wanted: set[int] | None) -> SeriesPoint:
+def _point(
+    start_s: int, duration_s: float, parts: list[Counts] | None, wanted: set[int] | None
+) -> SeriesPoint:
     if parts is None:
         return SeriesPoint(start_s, None, 0)
     counts = _of_workers(merge_counts(parts), wanted)

@@ -69,6 +69,7 @@ class Writer:
         self._finished = finished
         self._unwritten: list[Write] = []  # refused by the disk, to be tried again
         self._stopping = False
+        self._mistake = ""  # the last one logged; it is tried again many times
         self._next_rollup = self._minute_end()
 
     def run(self) -> None:
@@ -182,7 +183,9 @@ class Writer:
     def _error(self, error: Exception, what: str) -> StoreError:
         if isinstance(error, sqlite3.Error):
             return store_error(error, self._path, what)
-        log.exception("the ledger was given what it cannot store", exc_info=error)
+        if str(error) != self._mistake:
+            self._mistake = str(error)
+            log.error("the ledger was given what it cannot store", exc_info=error)
         return StoreError(f"{self._path}: {what}: {error}")
 
     def _minute_end(self) -> float:

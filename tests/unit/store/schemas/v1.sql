@@ -1,0 +1,55 @@
+CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE accounts (
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, salt BLOB NOT NULL, commitment BLOB NOT NULL,
+  created_at REAL NOT NULL
+) STRICT;
+CREATE TABLE workers (
+  id INTEGER PRIMARY KEY, account INTEGER NOT NULL REFERENCES accounts (id), machine TEXT NOT NULL,
+  created_at REAL NOT NULL, UNIQUE (account, machine)
+) STRICT;
+CREATE TABLE sessions (
+  id INTEGER PRIMARY KEY, token TEXT NOT NULL, extranonce1 INTEGER NOT NULL, extranonce1_size INTEGER NOT
+  NULL, extranonce2_size INTEGER NOT NULL, worker INTEGER REFERENCES workers (id), user_agent TEXT NOT NULL,
+  remote TEXT NOT NULL, work_log2 INTEGER, started_at REAL NOT NULL, ended_at REAL
+) STRICT;
+CREATE INDEX sessions_by_end ON sessions (ended_at);
+CREATE TABLE template_transactions (
+  id INTEGER PRIMARY KEY, wtxid BLOB NOT NULL UNIQUE, txid BLOB NOT NULL, weight INTEGER NOT NULL,
+  fee_sat INTEGER, data BLOB NOT NULL
+) STRICT;
+CREATE TABLE templates (
+  id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, network TEXT NOT NULL, height INTEGER NOT NULL,
+  version INTEGER NOT NULL, prev_hash BLOB NOT NULL, nbits INTEGER NOT NULL, time INTEGER NOT NULL,
+  min_time INTEGER NOT NULL, max_time INTEGER, coinbase_value_sat INTEGER NOT NULL, witness_commitment BLOB,
+  source TEXT NOT NULL, received_at REAL NOT NULL, transaction_ids BLOB
+) STRICT;
+CREATE INDEX templates_whole ON templates (received_at) WHERE transaction_ids IS NOT NULL;
+CREATE TABLE jobs (
+  id INTEGER PRIMARY KEY, account INTEGER NOT NULL REFERENCES accounts (id), work_log2 INTEGER NOT NULL,
+  template INTEGER NOT NULL REFERENCES templates (id), coinbase1 BLOB NOT NULL, coinbase2 BLOB NOT NULL,
+  branch BLOB NOT NULL, version INTEGER NOT NULL, version_mask INTEGER NOT NULL, ntime INTEGER NOT NULL,
+  extranonce1_size INTEGER NOT NULL, extranonce2_size INTEGER NOT NULL, tag BLOB NOT NULL,
+  tag_preimage BLOB NOT NULL, created_at REAL NOT NULL, clean INTEGER NOT NULL,
+  first_position INTEGER NOT NULL -- no earlier share can name this job
+) STRICT;
+CREATE INDEX jobs_by_creation ON jobs (created_at);
+CREATE TABLE share_groups (
+  first_position INTEGER PRIMARY KEY, count INTEGER NOT NULL, first_time_us INTEGER NOT NULL,
+  last_time_us INTEGER NOT NULL, shares BLOB NOT NULL
+) STRICT;
+CREATE TABLE rollups (
+  id INTEGER PRIMARY KEY, step_s INTEGER NOT NULL, start_s INTEGER NOT NULL, counts BLOB NOT NULL,
+  UNIQUE (step_s, start_s)
+) STRICT;
+CREATE TABLE totals (
+  verdict INTEGER NOT NULL, work_log2 INTEGER NOT NULL, count INTEGER NOT NULL,
+  PRIMARY KEY (verdict, work_log2)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE blocks (
+  hash BLOB PRIMARY KEY, height INTEGER NOT NULL, found_at REAL NOT NULL, worker INTEGER, job INTEGER NOT
+  NULL, reward_sat INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT, confirmations INTEGER NOT NULL
+) STRICT;
+CREATE TABLE events (
+  id INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, message TEXT NOT NULL, details TEXT NOT NULL
+) STRICT;
