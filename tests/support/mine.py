@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -87,7 +88,8 @@ class RunningMine:
         """Ask it to end and return the exit code; it must end within ten seconds."""
         assert self.process is not None
         if self.process.returncode is None:
-            os.kill(self.process.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it was killed by the test a moment ago
+                os.kill(self.process.pid, number)
         async with asyncio.timeout(10):
             return await self.process.wait()
 

@@ -142,7 +142,7 @@ async def _run(config: SiteConfig, *, as_json: bool) -> int:
     folder = DataFolder(data_dir, config.node.network)
     folder.prepare()
     folder.lock()
-    runtime = Path(tempfile.mkdtemp(prefix="hashwerk-"))
+    runtime = _runtime_folder(folder.here)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -163,6 +163,16 @@ async def _run(config: SiteConfig, *, as_json: bool) -> int:
         shutil.rmtree(runtime, ignore_errors=True)
         folder.unlock()
     return 0
+
+
+def _runtime_folder(here: Path) -> Path:
+    """Return an empty private folder for local sockets, whose paths must be short (104 bytes on macOS)."""
+    runtime = here / "run"
+    if len(os.fsencode(runtime)) > 80:
+        return Path(tempfile.mkdtemp(prefix="hashwerk-"))
+    shutil.rmtree(runtime, ignore_errors=True)  # left by a mine that was killed; ours is the only one on this folder
+    runtime.mkdir(mode=0o700)
+    return runtime
 
 
 class _PlainView:
