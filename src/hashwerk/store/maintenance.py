@@ -33,7 +33,6 @@ _PACK_SHARES: Final = 16_384
 _PACK_GROUPS: Final = 2_000
 _CHUNK_ROWS: Final = 500
 _VACUUM_PAGES: Final = 256
-_VACUUM: Final = f"PRAGMA incremental_vacuum({_VACUUM_PAGES})"
 _VACUUM_ROUNDS: Final = 64
 _SWEEP_INTERVAL_S: Final = 3_600.0
 
@@ -290,3 +289,10 @@ def _replace_groups(writer: sqlite3.Connection, first: int, last: int, row: tupl
         row,
     )
     writer.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('packed_up_to', ?)", (row[0] + row[1],))
+
+
+def _give_back_pages(writer: sqlite3.Connection) -> None:
+    # The pragma's own count is of no use here: Python steps a statement without columns only once, which is
+    # one page.
+    for _ in range(_VACUUM_PAGES):
+        writer.execute("PRAGMA incremental_vacuum(1)")
