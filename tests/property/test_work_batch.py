@@ -79,7 +79,8 @@ def test_batch_and_exact_check_agree(data: st.DataObject) -> None:
         rows[i]["nonce"] = data.draw(st.integers(0, 2**32 - 1))
         rows[i]["version"] = data.draw(st.sampled_from([0, 0x2000, MASK, 1, 0xFFFFFFFF]))
     wanted = rows.copy()
-    checked = check_batch(table, rows, seats, terms, float(NOW))
+    sizes = np.array([known[pick].extranonce2_size for pick in picks], np.uint8)
+    checked = check_batch(table, rows, extranonce2_sizes=sizes, seats=seats, terms=terms, now=float(NOW))
     accepted, blocks = [], 0
     for i, pick in enumerate(picks):
         job, row, submit = known[pick], rows[i], wanted[i]

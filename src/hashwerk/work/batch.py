@@ -25,7 +25,6 @@ TERMS_DTYPE: Final = np.dtype(
     [
         ("extranonce1", "<u8"),
         ("session", "<u4"),
-        ("worker", "<u4"),
         ("account", "<u4"),
         ("version_mask", "<u4"),  # bits that the machine was told it may roll
         ("least_work_log2", "u1"),  # the easiest target sent to it that can still be valid
@@ -75,6 +74,7 @@ _FIRST_CAPACITY: Final = 64
 _ACCEPTED: Final = int(Verdict.ACCEPTED)
 _STALE: Final = int(Verdict.STALE)
 _UNKNOWN_JOB: Final = int(Verdict.UNKNOWN_JOB)
+_MALFORMED: Final = int(Verdict.MALFORMED)
 _LOW_DIFFICULTY: Final = int(Verdict.LOW_DIFFICULTY)
 _TIME_TOO_OLD: Final = int(Verdict.TIME_TOO_OLD)
 _TIME_TOO_NEW: Final = int(Verdict.TIME_TOO_NEW)
@@ -209,18 +209,26 @@ class Checked(NamedTuple):
 
 
 def check_batch(
-    table: JobTable, rows: NDArray[np.void], seats: NDArray[np.int32], terms: NDArray[np.void], now: float
+    table: JobTable,
+    rows: NDArray[np.void],
+    *,
+    extranonce2_sizes: NDArray[np.uint8],
+    seats: NDArray[np.int32],
+    terms: NDArray[np.void],
+    now: float,
 ) -> Checked:
     """Judge rows of `ROW_DTYPE` in place: all checks but for duplicates.
 
-    A row comes with ``job``, ``extranonce2``, ``ntime``, ``nonce``, the rolled bits in ``version``, and a
-    verdict: one that is not `Verdict.ACCEPTED` already is left alone. ``seats[i]`` is the row of ``terms``
-    (`TERMS_DTYPE`) of its session. Filled in are session, worker, extranonce1, the full version, hash key,
-    work, flags and verdict.
+    A row comes with ``worker``, ``job``, ``extranonce2``, ``ntime``, ``nonce``, the rolled bits in
+    ``version``, and a verdict: one that is not `Verdict.ACCEPTED` already stays, but the row is hashed all
+    the same, for it may be a block. ``extranonce2_sizes`` are the bytes in which each extranonce2 was
+    written. ``seats[i]`` is the row of ``terms`` (`TERMS_DTYPE`) of its session. Filled in are session,
+    extranonce1, the full version, hash key, work, flags and verdict.
     """
     generations = np.empty(len(rows), np.uint32)
     blocks, lowest, highest = _check_rows(
         rows,
+        extranonce2_sizes,
         seats,
         terms,
         table.jobs,
@@ -307,6 +315,7 @@ def _hash_digest(state: Any, digest_block: Any, initial: Any) -> None:
 @njit(cache=True, nogil=True)
 def _check_rows(  # noqa: PLR0917 - compiled code takes no keywords
     rows: Any,
+    extranonce2_sizes: Any,
     seats: Any,
     terms: Any,
     jobs: Any,
@@ -329,16 +338,15 @@ def _check_rows(  # noqa: PLR0917 - compiled code takes no keywords
     header[80], header[126], header[127] = 0x80, 0x02, 0x80  # 640 bits
     for i in range(len(rows)):
         row, term = rows[i], terms[seats[i]]
-        row.session, row.worker, row.extranonce1 = term.session, term.worker, term.extranonce1
-        if row.verdict != _ACCEPTED:
-            continue
+        row.session, row.extranonce1 = term.session, term.extranonce1
         slot = _find(index, jobs, row.job)
         if slot < 0:
-            row.verdict = _UNKNOWN_JOB
+            if row.verdict == _ACCEPTED:
+                row.verdict = _UNKNOWN_JOB
             continue
         job = jobs[slot]
-        if job.account != term.account or job.work_log2 < term.least_work_log2:
-            row.verdict = _UNKNOWN_JOB
+        if extranonce2_sizes[i] != job.extranonce2_size:
+            row.verdict = _MALFORMED
             continue
         bits = row.version
         row.version = (job.version & ~job.version_mask) | bits
@@ -381,7 +389,11 @@ def _check_rows(  # noqa: PLR0917 - compiled code takes no keywords
         if _meets(state, job.network_target):
             row.flags |= FLAG_BLOCK
             blocks += 1
-        if job.stale:
+        if row.verdict != _ACCEPTED:
+            continue
+        if job.account != term.account or job.work_log2 < term.least_work_log2:
+            row.verdict = _UNKNOWN_JOB
+        elif job.stale:
             row.verdict = _STALE
         elif row.ntime < job.min_time:
             row.verdict = _TIME_TOO_OLD

@@ -44,16 +44,19 @@ def _job(
     )
 
 
-def _submit(table: JobTable, jobs: list[int], **terms: int) -> np.ndarray:
+def _submit(table: JobTable, jobs: list[int], *, size: int = 8, verdict: int = 0, **terms: int) -> np.ndarray:
     rows = np.zeros(len(jobs), ROW_DTYPE)
     rows["job"], rows["ntime"] = jobs, TEMPLATE.time
     rows["extranonce2"] = np.arange(len(jobs))
     session = np.zeros(1, TERMS_DTYPE)
     session["account"] = 3
-    session["session"], session["worker"], session["extranonce1"] = 11, 12, 13
+    session["session"], session["extranonce1"] = 11, 13
+    rows["worker"], rows["verdict"] = 12, verdict
+    sizes = np.full(len(jobs), size, np.uint8)
     for name, value in terms.items():
         session[name] = value
-    check_batch(table, rows, np.zeros(len(jobs), np.int32), session, float(TEMPLATE.time))
+    seats = np.zeros(len(jobs), np.int32)
+    check_batch(table, rows, extranonce2_sizes=sizes, seats=seats, terms=session, now=float(TEMPLATE.time))
     return rows
 
 
@@ -72,7 +75,7 @@ def test_a_row_is_a_share_record() -> None:
         assert ROW_DTYPE.fields[name][1] == SHARE_DTYPE.fields[name][1]
 
 
-def test_session_and_worker_come_from_the_terms() -> None:
+def test_session_and_extranonce1_come_from_the_terms() -> None:
     row = _submit(_table(_job(5)), [5])[0]
     assert (row["session"], row["worker"], row["extranonce1"]) == (11, 12, 13)
     assert row["verdict"] == Verdict.ACCEPTED
@@ -109,14 +112,16 @@ def test_a_stale_block_is_flagged() -> None:
     assert 0 < np.count_nonzero(rows["flags"] & FLAG_BLOCK) < 20
 
 
-def test_rows_refused_before_are_left_alone() -> None:
-    rows = np.zeros(1, ROW_DTYPE)
-    rows["job"], rows["verdict"] = 5, Verdict.MALFORMED
-    terms = np.zeros(1, TERMS_DTYPE)
-    terms["account"] = 3
-    check_batch(_table(_job(5)), rows, np.zeros(1, np.int32), terms, 0.0)
-    assert rows[0]["verdict"] == Verdict.MALFORMED
-    assert rows[0]["hash_key"].tolist() == [0, 0]
+def test_a_row_refused_before_keeps_its_verdict_and_may_be_a_block() -> None:
+    rows = _submit(_table(_job(5)), [5] * 20, verdict=Verdict.UNAUTHORIZED)
+    assert set(rows["verdict"].tolist()) == {Verdict.UNAUTHORIZED}
+    assert np.count_nonzero(rows["flags"] & FLAG_BLOCK)
+
+
+def test_an_extranonce2_of_another_size_is_malformed() -> None:
+    row = _submit(_table(_job(5)), [5], size=4)[0]
+    assert row["verdict"] == Verdict.MALFORMED
+    assert row["hash_key"].tolist() == [0, 0]
 
 
 def test_an_id_is_used_once() -> None:

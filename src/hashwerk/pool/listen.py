@@ -1,0 +1,52 @@
+"""Listening sockets, made by hand so that they can be handed to a successor."""
+
+from __future__ import annotations
+
+import resource
+import socket
+
+from hashwerk.errors import PoolError
+
+
+def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
+    """Return sockets that listen on every address of ``host``; port 0 gives all of them the same free port.
+
+    Raises:
+        PoolError: If the name is unknown or an address cannot be listened on; the message names it.
+    """
+    try:
+        found = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )
+    except OSError as error:
+        raise PoolError(f"{host} cannot be listened on: {error.strerror or error}") from error
+    listeners: list[socket.socket] = []
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.setblocking(False)
+            chosen = listeners[0].getsockname()[1] if listeners else port
+            listener.bind((address[0], chosen, *address[2:]))
+            listener.listen(backlog)
+        except OSError as error:
+            for opened in (listener, *listeners):
+                opened.close()
+            raise PoolError(f"{host}:{port} cannot be listened on: {error.strerror}") from error
+        listeners.append(listener)
+    return listeners
+
+
+def allow_many_files() -> int:
+    """Raise this process's limit of open files to what the system allows, and return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = max(soft, 1 << 20)
+    if soft < hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError):
+            return soft  # macOS names a hard limit that it does not grant
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
