@@ -41,11 +41,10 @@ class RunningMine:
         assert self.process.stdout is not None
         async with asyncio.timeout(60):
             line = await self.process.stdout.readline()
-        if not line:
-            await self.process.wait()
-            raise AssertionError(f"the mine did not start:\n{self.log.read_text()[-3000:]}")
-        message = json.loads(line)
+        message = json.loads(line) if line else {}
         if "ready" not in message:
+            async with asyncio.timeout(10):
+                await self.process.communicate()
             raise AssertionError(f"the mine did not start: {message}\n{self.log.read_text()[-3000:]}")
         self.urls = message["ready"]
         return self
