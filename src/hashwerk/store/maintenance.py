@@ -11,6 +11,7 @@ import logging
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
@@ -135,15 +136,19 @@ class Maintenance:
         packed = connection.execute("SELECT value FROM meta WHERE key = 'packed_up_to'").fetchone()
         groups = []
         shares = 0
-        for *group, encoding in connection.execute(
-            "SELECT first_position, count, first_time_us, last_time_us, shares, encoding FROM share_groups"
-            " WHERE first_position >= ? ORDER BY first_position LIMIT ?",
-            (0 if packed is None else packed[0], _PACK_GROUPS),
-        ):
-            if group[3] >= cutoff_us or encoding != RAW or shares >= _PACK_SHARES:
-                break
-            shares += group[1]
-            groups.append((group[0], group[1], group[2], group[3], group[4]))
+        # Closed before its end, or it would hold on to an old state of the file.
+        with closing(
+            connection.execute(
+                "SELECT first_position, count, first_time_us, last_time_us, shares, encoding FROM share_groups"
+                " WHERE first_position >= ? ORDER BY first_position LIMIT ?",
+                (0 if packed is None else packed[0], _PACK_GROUPS),
+            )
+        ) as rows:
+            for *group, encoding in rows:
+                if group[3] >= cutoff_us or encoding != RAW or shares >= _PACK_SHARES:
+                    break
+                shares += group[1]
+                groups.append((group[0], group[1], group[2], group[3], group[4]))
         return groups
 
     # Retention
