@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from enum import Enum
+from typing import Final
 
 import msgspec
 
@@ -33,7 +34,9 @@ class Strategy(msgspec.Struct, frozen=True):
 
 
 #: Four chains of round instructions hide their latency of four cycles; more only cost registers.
-SHA: Strategy = Strategy(Kind.SHA_INSTRUCTIONS, 2)
+SHA: Final = Strategy(Kind.SHA_INSTRUCTIONS, 2)
+#: With one slow placement in thirty, all of four are slow once in a million.
+_PLACEMENTS: Final = 4
 
 
 def strategies(target: Target) -> tuple[Strategy, ...]:
@@ -60,17 +63,16 @@ def available_widths() -> tuple[int, ...]:
     return host_target().widths
 
 
-def generate(strategy: Strategy, target: Target) -> NativeKernel:
-    """Generate and compile a kernel for a processor that this one is at least."""
-    if strategy.kind is Kind.SHA_INSTRUCTIONS:
-        return NativeKernel(build_sha_kernel(strategy.width, target), target, strategy.width)
-    return NativeKernel(build_vector_kernel(strategy.width, target), target, strategy.width)
+def generate(strategy: Strategy, target: Target, *, placements: int = 1) -> NativeKernel:
+    """Generate and compile a kernel for a processor that this one is at least (see `NativeKernel`)."""
+    build = build_sha_kernel if strategy.kind is Kind.SHA_INSTRUCTIONS else build_vector_kernel
+    return NativeKernel(build(strategy.width, target), target, strategy.width, placements=placements)
 
 
 @functools.cache
 def host_kernel(strategy: Strategy) -> NativeKernel:
     """Return this process's kernel, compiled when it is first asked for."""
-    return generate(strategy, host_target())
+    return generate(strategy, host_target(), placements=_PLACEMENTS)
 
 
 class HostDescription(msgspec.Struct, frozen=True):
@@ -84,7 +86,7 @@ class HostDescription(msgspec.Struct, frozen=True):
     strategy: str  # the one that is chosen
 
 
-_RELEVANT: frozenset[str] = frozenset(
+_RELEVANT: Final = frozenset(
     ("sse2", "ssse3", "sse4.1", "avx", "avx2", "avx512f", "avx512vl", "bmi2", "sha", "neon", "sha2", "sha3")
 )
 
