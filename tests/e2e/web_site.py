@@ -1,7 +1,7 @@
 """The pages as a process of their own, fed with snapshots over standard input: one JSON line each.
 
 Tests build the snapshots; nothing here depends on the other processes of a mine. The page's URL is printed
-once it listens.
+once it listens, and "ended" once every page and socket is closed.
 """
 
 from __future__ import annotations
@@ -250,6 +250,7 @@ async def serve(settings: WebSettings) -> None:
     feeding = asyncio.create_task(feed(reader, view))
     app = create_app(view, settings, clock, session_key=bytes(32))
     await serve_web(app, settings, shutdown, lambda url: print(url, flush=True))
+    print("ended", flush=True)
     feeding.cancel()
 
 

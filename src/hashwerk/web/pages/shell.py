@@ -26,7 +26,7 @@ def page_shell(board: Board, title: str, name: str) -> Iterator[Sheet]:
     fixed("a", "Skip to content", "skip").props('href="#main"')
     _header(sheet, title, name)
     _notices(sheet)
-    main = box("main").props('id=main tabindex="-1"')
+    main = box("div").props('id=main tabindex="-1"')
     sheet.state(main, "stale", f"page page-{name.lower()}")
     with main:
         fixed("h1", name, "unseen")
