@@ -31,7 +31,8 @@ def report_error(error: HashwerkError) -> None:
     """Print an error as one clear message; as JSON when the command was asked for JSON."""
     if "--json" in sys.argv:
         print_json(
-            {"error": {"message": str(error), "kind": type(error).__name__, "retry": error.retry}}, indent=False
+            {"error": {"message": str(error), "kind": type(error).__name__, "retry": error.retry}},
+            indent=False,
         )
     else:
         click.echo(f"hashwerk: {error}", err=True)

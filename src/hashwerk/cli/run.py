@@ -170,7 +170,9 @@ def _runtime_folder(here: Path) -> Path:
     runtime = here / "run"
     if len(os.fsencode(runtime)) > 80:
         return Path(tempfile.mkdtemp(prefix="hashwerk-"))
-    shutil.rmtree(runtime, ignore_errors=True)  # left by a mine that was killed; ours is the only one on this folder
+    shutil.rmtree(
+        runtime, ignore_errors=True
+    )  # left by a mine that was killed; ours is the only one on this folder
     runtime.mkdir(mode=0o700)
     return runtime
 

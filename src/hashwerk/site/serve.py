@@ -66,6 +66,8 @@ async def serve_mine(orders: Orders, stop: asyncio.Event) -> None:
             private_chain=private,
         )
         tell(Progress("preparing the share check for this processor"))
+        jobs = ledger.open_jobs()
+        server.book.restore(jobs, await asyncio.to_thread(ledger.shares_of_jobs, {job.id for job in jobs}))
         await server.start()
         stack.push_async_callback(server.close)
         link = LinkServer(Path(orders.link))

@@ -125,7 +125,11 @@ class Supervisor:
             if child.failure is not None and not child.failure.retry and not child.has_been_ready.is_set():
                 raise ChildFailedError(child.failure.message, child.failure.exit_code)
             if not child.has_been_ready.is_set() and child.starts >= FIRST_TRIES:
-                why = child.failure.message if child.failure else f"{child.name} ended: {_describe_exit(code)}; its log says why"
+                why = (
+                    child.failure.message
+                    if child.failure
+                    else f"{child.name} ended: {_describe_exit(code)}; its log says why"
+                )
                 raise ChildFailedError(why, child.failure.exit_code if child.failure else 1)
             if loop.time() - started_at > STEADY_AFTER_S:
                 pause_s = FIRST_PAUSE_S
