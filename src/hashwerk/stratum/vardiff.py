@@ -1,18 +1,21 @@
 """Vardiff: find each machine's share target from the times of its shares, and keep it.
 
-Shares of a machine with hash rate r at the target ``work_log2`` w are a Poisson process of rate r / 2**w. All that a
-stretch of it says about r is in two numbers: the shares N, and the exposure E = Σ dt / 2**w, which changes of target do
-not disturb. The likelihood is that of a gamma distribution of shape N and rate E.
+Shares of a machine with hash rate r at the target ``work_log2`` w are a Poisson process of rate r / 2**w. All
+that a stretch of it says about r is in two numbers: the shares N, and the exposure E = Σ dt / 2**w, which
+changes of target do not disturb. The likelihood is that of a gamma distribution of shape N and rate E.
 
 Three questions are asked of it, each over the stretch that answers it best:
 
-- *Has the rate risen, or fallen?* Two CUSUM tests (E. S. Page, "Continuous inspection schemes", Biometrika 41, 1954):
-  the log-likelihood ratio of a rate well outside against one at the edge of what the target is good for, summed up and
-  begun anew whenever it falls to 0. The stretch since it was last 0 is the best guess at where the change was, so the new
-  target comes from that stretch alone. Eight shares in no time are a rise.
-- *Is the target still the right one?* The interval of r over everything since the last change lies wholly outside what
+- *Has the rate risen, or fallen?* Two CUSUM tests (E. S. Page, "Continuous inspection schemes", Biometrika
+41, 1954):
+  the log-likelihood ratio of a rate well outside against one at the edge of what the target is good for,
+  summed up and begun anew whenever it falls to 0. The stretch since it was last 0 is the best guess at where
+  the change was, so the new target comes from that stretch alone. Eight shares in no time are a rise.
+- *Is the target still the right one?* The interval of r over everything since the last change lies wholly
+outside what
   the target is good for. Old evidence fades, so that slow drift shows too.
-- *Why is there nothing?* Until eight shares are there, silence lowers the target as far as the posterior says. Its prior
+- *Why is there nothing?* Until eight shares are there, silence lowers the target as far as the posterior
+says. Its prior
   leans towards slow machines: a target too low costs a moment, one too high costs minutes.
 """
 
@@ -27,15 +30,15 @@ from msgspec import Meta
 from hashwerk.work.poisson import poisson_interval
 from hashwerk.work.target import MAX_WORK_LOG2, MIN_WORK_LOG2
 
-#: A target is good for machines up to 2**0.75 faster or slower than it was made for: half a step from rounding, and a
-#: quarter so that a machine on the border does not go back and forth.
+#: A target is good for machines up to 2**0.75 faster or slower than it was made for: half a step from
+#: rounding, and a quarter so that a machine on the border does not go back and forth.
 TOLERANCE_LOG2: Final = 0.75
 #: DATUM's vardiff_quickdiff_count, and about the fewest shares that tell a rate to within one step (σ = 0.5).
 ENOUGH_SHARES: Final = 8
 
-# Rates, as multiples of the wanted one, between which the CUSUM tests decide. The border cases are beyond the tolerance
-# of 1.68, so a machine there makes a false alarm once in many days; one ten times too fast is found after about ten
-# shares, one ten times too slow after about two minutes.
+# Rates, as multiples of the wanted one, between which the CUSUM tests decide. The border cases are beyond the
+# tolerance of 1.68, so a machine there makes a false alarm once in many days; one ten times too fast is found
+# after about ten shares, one ten times too slow after about two minutes.
 _RISE_FROM: Final = 2.0
 _RISE_TO: Final = 6.0
 _RISE_PER_SHARE: Final = math.log(_RISE_TO / _RISE_FROM)
@@ -47,17 +50,28 @@ _FALL_PER_SHARE: Final = math.log(_FALL_TO / _FALL_FROM)
 _FALL_PER_EXPECTED: Final = _FALL_FROM - _FALL_TO
 _FALL_THRESHOLD: Final = 5.5
 
-_REFINE_Z: Final = 2.8  # standard deviations; looked at after every share, so more than the usual two
+#: Standard deviations the interval is wide. It is looked at after every share, so more than the usual two; a
+#: first guess from a handful of shares is taken less seriously, so that it is put right within the minute.
+_REFINE_Z: Final = 2.8
+_FIRST_Z: Final = 1.5
+_FIRST_SHARES: Final = 24
 _MEMORY_SHARES: Final = 256  # then evidence is halved: 20 minutes at 12 shares a minute
+#: The stretch of an alarm was picked because it was extreme. So many shares fewer, or more, make up for it:
+#: one for ending with a share (see poisson.stop_at_nth_rate), one for the picking, as simulations show.
+_PICKED_SHARES: Final = 2
+#: For the same reason a rise's stretch weighs little in what follows, so that an overshoot is soon seen.
+_RISE_KEPT_SHARES: Final = 4.0
 _PRIOR_SHAPE: Final = 0.25
 _PRIOR_MEDIAN: Final = 0.042_2  # of the gamma distribution of shape 1/4
 _SEARCH_STEP_LOG2: Final = 1.5
 _SEARCH_PATIENCE: Final = (
     0.6  # of the wanted time between shares: how long a new target is given in the search
 )
-#: Exposure is never counted as less than one turn of the event loop: shares that come in one read have no times.
+#: Exposure is never counted as less than one turn of the event loop: shares that come in one read have no
+#: times.
 _LEAST_ELAPSED_S: Final = 0.001
-#: A machine that falls silent may only sleep, and comes back at full speed: its target falls so far and no further…
+#: A machine that falls silent may only sleep, and comes back at full speed: its target falls so far and no
+#: further…
 _SILENT_STEPS: Final = 6
 #: …but for one more step each time this has passed without a share.
 _SILENT_STEP_S: Final = 600.0
@@ -91,7 +105,8 @@ class Evidence(msgspec.Struct):
     def quantile_hs(self, z: float, exposure: float) -> float:
         """Return the posterior's quantile at ``z`` standard deviations; 0 is the median.
 
-        By Wilson and Hilferty's cube root ("The distribution of chi-square", PNAS 17, 1931), good to a per cent here.
+        By Wilson and Hilferty's cube root ("The distribution of chi-square", PNAS 17, 1931), good to a per
+        cent here.
         """
         if self.shares < 1:
             return _PRIOR_MEDIAN / exposure
@@ -174,8 +189,8 @@ class Vardiff:
     def on_shares(self, count: int, now: float, work_log2: int) -> None:
         """Count accepted shares that came since the last call, all of the target ``work_log2``.
 
-        While a new target is on its way to the machine, shares of the old one still come and say that it was in force
-        until now. Stragglers after that are left out: their time has been counted.
+        While a new target is on its way to the machine, shares of the old one still come and say that it was
+        in force until now. Stragglers after that are left out: their time has been counted.
 
         Raises:
             ValueError: If ``count`` is negative.
@@ -225,9 +240,11 @@ class Vardiff:
         return deadline
 
     def interval(self) -> tuple[float, float] | None:
-        """Return the 95 % interval of the hash rate in H/s on which the target rests (Garwood); None before a share.
+        """Return the 95 % interval of the hash rate in H/s on which the target rests (Garwood); None before a
+        share.
 
-        The stretch it covers was chosen after looking, so it is an explanation of the target and no measurement.
+        The stretch it covers was chosen after looking, so it is an explanation of the target and no
+        measurement.
         """
         shares, exposure = self._evidence.shares, self._evidence.exposure
         if shares < 1 or exposure <= 0:
@@ -299,8 +316,9 @@ class Vardiff:
         if self._evidence.shares < ENOUGH_SHARES or not self._in_force:
             return None
         exposure = self._exposure(self._evidence, now)
-        too_slow = self._offset_log2(self._evidence.quantile_hs(_REFINE_Z, exposure)) < -TOLERANCE_LOG2
-        too_fast = self._offset_log2(self._evidence.quantile_hs(-_REFINE_Z, exposure)) > TOLERANCE_LOG2
+        z = _FIRST_Z if self._evidence.shares < _FIRST_SHARES else _REFINE_Z
+        too_slow = self._offset_log2(self._evidence.quantile_hs(z, exposure)) < -TOLERANCE_LOG2
+        too_fast = self._offset_log2(self._evidence.quantile_hs(-z, exposure)) > TOLERANCE_LOG2
         return self._evidence if too_slow or too_fast else None
 
     def _searching(self, now: float) -> Evidence | None:
@@ -318,20 +336,27 @@ class Vardiff:
         return math.log2(hashrate_hs * self._wanted_s) - self._work_log2
 
     def _target(self, evidence: Evidence, exposure: float, now: float) -> int:
-        target = self._within(round(math.log2(evidence.quantile_hs(0, exposure) * self._wanted_s)))
         if evidence is self._rise.evidence:
-            return max(target, self._work_log2)
+            picked = Evidence(evidence.shares - _PICKED_SHARES, evidence.exposure)
+            return max(self._nearest(picked, exposure), self._work_log2)
+        if evidence is self._fall.evidence:
+            evidence = Evidence(evidence.shares + _PICKED_SHARES, evidence.exposure)
+        target = self._nearest(evidence, exposure)
         if target >= self._work_log2 or self._last_share_log2 is None:
             return target
         steps = _SILENT_STEPS + int(max(0.0, now - self._last_share_at) // _SILENT_STEP_S)
         return min(max(target, self._last_share_log2 - steps), self._work_log2)
+
+    def _nearest(self, evidence: Evidence, exposure: float) -> int:
+        return self._within(round(math.log2(evidence.quantile_hs(0, exposure) * self._wanted_s)))
 
     def _within(self, work_log2: int) -> int:
         return min(max(work_log2, self._settings.min_work_log2), self._settings.max_work_log2)
 
     def _change(self, target: int, evidence: Evidence, now: float) -> int:
         exposure = self._exposure(evidence, now)
-        self._evidence = Evidence(evidence.shares, exposure)
+        kept = min(1.0, _RISE_KEPT_SHARES / evidence.shares) if evidence is self._rise.evidence else 1.0
+        self._evidence = Evidence(evidence.shares * kept, exposure * kept)
         self._rise = Cusum()
         self._fall = Cusum()
         self._work_log2 = target

@@ -16,8 +16,8 @@ class AgentTraits(msgspec.Struct, frozen=True):
 
 _NO_TRAITS: Final = AgentTraits()
 
-#: By the lower-case start of the user agent, first match counts. Sizes as DATUM found them by trying; NiceHash's least
-#: difficulty is DATUM's 524,288 = 2**19, that is 2**51 hashes.
+#: By the lower-case start of the user agent, first match counts. Sizes as DATUM found them by trying;
+#: NiceHash's least difficulty is DATUM's 524,288 = 2**19, that is 2**51 hashes.
 AGENT_TRAITS: Final[tuple[tuple[str, AgentTraits], ...]] = (
     ("nicehash/", AgentTraits(min_work_log2=51, max_coinbase_bytes=500)),
     ("antminer s21", AgentTraits(max_coinbase_bytes=2_250)),

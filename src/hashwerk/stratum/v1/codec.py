@@ -1,6 +1,7 @@
 """The wire of Stratum V1: one JSON object a line, in JSON-RPC 1.0's shape.
 
-Nothing here raises for what a peer sent: what cannot be read is a `ProtocolError` value with the text to answer.
+Nothing here raises for what a peer sent: what cannot be read is a `ProtocolError` value with the text to
+answer.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ import msgspec
 
 from hashwerk.work.share import Verdict
 
-#: ckpool reads up to 64 KiB and DATUM 16 KiB before a client without a line end is dropped; no miner sends 1 KiB.
+#: ckpool reads up to 64 KiB and DATUM 16 KiB before a client without a line end is dropped; no miner sends 1
+#: KiB.
 DEFAULT_MAX_LINE_BYTES: Final = 16_384
-#: A line that `submits.scan_submits` may take for its own is shorter than this, so a limit must not be below it.
+#: A line that `submits.scan_submits` may take for its own is shorter than this, so a limit must not be below
+#: it.
 MIN_MAX_LINE_BYTES: Final = 1_024
 
 #: An id is echoed; nobody's has more characters.
 MAX_ID_CHARS: Final = 128
 
-#: What an id may be. JSON-RPC 1.0 says anything; miners send numbers, some strings, and null for a notification.
+#: What an id may be. JSON-RPC 1.0 says anything; miners send numbers, some strings, and null for a
+#: notification.
 RequestId = int | float | str | None
 
 

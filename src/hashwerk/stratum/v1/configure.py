@@ -39,7 +39,8 @@ def parse_mask(value: Any) -> int | None:
 def negotiate(codes: list[Any], wanted: dict[str, Any], server_mask: int) -> Configuration:
     """Answer every extension code of a request.
 
-    BIP-0310: "Each code from the extensions list MUST have a defined return value", ``false`` for what is unknown.
+    BIP-0310: "Each code from the extensions list MUST have a defined return value", ``false`` for what is
+    unknown.
     """
     result: dict[str, Any] = {}
     client_mask = minimum_difficulty = None
@@ -69,8 +70,8 @@ def _version_rolling(wanted: dict[str, Any], server_mask: int, result: dict[str,
     if client_mask is None:
         result["version-rolling"] = "version-rolling.mask is not eight hex digits"
         return None
-    # "response = server_mask & miner_mask". A min-bit-count above what is left is no reason to refuse: the miner
-    # "always has the chance to operate in a degraded mode". No bit at all is no version rolling.
+    # "response = server_mask & miner_mask". A min-bit-count above what is left is no reason to refuse: the
+    # miner "always has the chance to operate in a degraded mode". No bit at all is no version rolling.
     common = server_mask & client_mask
     result["version-rolling"] = common != 0
     if common == 0:

@@ -46,8 +46,9 @@ class ExtranonceSubscribed(msgspec.Struct, frozen=True):
 class SubmitReceived(msgspec.Struct, frozen=True):
     """A well-formed share; answer with `accept_share` or `reject_share`.
 
-    The fields are those of a row of `submits.SUBMIT_DTYPE`. Whether the job is known, the user authorised and the
-    version bits inside the mask is for the driver to judge *after* it has seen whether the share is a block.
+    The fields are those of a row of `submits.SUBMIT_DTYPE`. Whether the job is known, the user authorised and
+    the version bits inside the mask is for the driver to judge *after* it has seen whether the share is a
+    block.
     """
 
     id: RequestId

@@ -14,14 +14,15 @@ from hashwerk.stratum.v1.codec import DEFAULT_MAX_LINE_BYTES, MIN_MAX_LINE_BYTES
 class SessionLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The limits of a session, with the precedent of every default. Times in seconds.
 
-    Cost is counted as in aiorpcX: every message adds what it makes the server do, in units of one share's check; it
-    decays steadily. Above the soft limit the session is read more slowly, above the hard limit it is closed.
+    Cost is counted as in aiorpcX: every message adds what it makes the server do, in units of one share's
+    check; it decays steadily. Above the soft limit the session is read more slowly, above the hard limit it
+    is closed.
     """
 
     max_line_bytes: int = DEFAULT_MAX_LINE_BYTES  # DATUM's receive buffer; no miner sends a line above 1 KiB
     authorize_timeout_s: float = 60.0  # ckpool drops a client not authorised after a minute; DATUM waits 15 s
     idle_timeout_s: float = 7_200.0  # DATUM's idle_timeout_no_shares
-    max_jobs: int = 64  # DATUM keeps 8 at 40 s each; ours change with every target too, and 120 s are kept
+    max_jobs: int = 16  # DATUM keeps 8, but a change of target is a job too
     max_users: int = 256  # one connection of a proxy of a large hall; DATUM and ckpool set no limit
     max_user_bytes: int = 191  # DATUM; Avalon cuts at 63, WhatsMiner breaks above 127
     mask_grace_s: float = 10.0  # BIP-0310 has a new mask hold at once; shares under way were hashed before it
@@ -29,8 +30,8 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     hard_cost: float = 10_000.0  # aiorpcX's cost_hard_limit
     cost_decay_per_s: float = 200.0  # a share every 5 ms for ever, where vardiff wants one every 5 s
     submit_cost: float = 1.0  # the unit
-    #: Proof of work pays for its own check: an accepted share gives this much back, so that a proxy of a whole hall
-    #: or a machine whose first target was far too low is not held back for doing work.
+    #: Proof of work pays for its own check: an accepted share gives this much back, so that a proxy of a
+    #: whole hall or a machine whose first target was far too low is not held back for doing work.
     accepted_refund: float = 0.9
     rejected_cost: float = 4.0  # more: a rejected share proves nothing and is free to make
     request_cost: float = 5.0  # subscribe, configure and whatever else is answered from memory
@@ -41,7 +42,8 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """Refuse limits that cannot hold.
 
         Raises:
-            ValueError: If a limit is not positive, the hard limit is below the soft one or a refund above its cost.
+            ValueError: If a limit is not positive, the hard limit is below the soft one or a refund above its
+            cost.
         """
         for name in self.__struct_fields__:
             if not getattr(self, name) > 0:

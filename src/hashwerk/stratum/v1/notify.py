@@ -1,7 +1,8 @@
 """`mining.notify`: a job as machines read it, written and read.
 
-Byte order is where Stratum V1 bites: the prevhash is in internal order with each 4-byte word reversed, the branches
-are in internal order as they are, and version, nbits and ntime are big-endian numbers of eight digits.
+Byte order is where Stratum V1 bites: the prevhash is in internal order with each 4-byte word reversed, the
+branches are in internal order as they are, and version, nbits and ntime are big-endian numbers of eight
+digits.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from hashwerk.stratum.v1.codec import encode_notification
 from hashwerk.work.job import Job
 from hashwerk.work.target import difficulty_from_work_log2
 
-#: cgminer and cpuminer read any number; a coinbase of a block has at most this many branches (2**32 transactions).
+#: cgminer and cpuminer read any number; a coinbase of a block has at most this many branches (2**32
+#: transactions).
 MAX_BRANCHES: Final = 32
 MAX_JOB_ID_CHARS: Final = 128
 

@@ -32,7 +32,7 @@ _MAX_LINE_BYTES: Final = len(_PREFIX) + _MAX_DIGITS + _TAILS.shape[1]
 
 
 @njit(cache=True, nogil=True)
-def _write_results(
+def _write_results(  # noqa: PLR0917 - compiled code takes no keywords
     ids: Any, verdicts: Any, prefix: Any, tails: Any, tail_sizes: Any, out: Any, starts: Any
 ) -> int:
     digits = np.empty(20, np.uint8)

@@ -1,17 +1,14 @@
 """The server's side of one Stratum V1 connection, without I/O.
 
-Bytes or lines and the time go in, events come out, and what is to be sent waits in `data_to_send`. A bad peer produces
-events, error lines and at worst `Closed`, never an exception; misuse by our own side raises. The driver's clock may be
-any that never goes backwards; a session handed to another process needs the same one there.
+Bytes or lines and the time go in, events come out, and what is to be sent waits in `data_to_send`. A bad peer
+produces events, error lines and at worst `Closed`, never an exception; misuse by our own side raises. The
+driver's clock may be any that never goes backwards; a session handed to another process needs the same one
+there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import Enum
 from typing import Any, Final
-
-import msgspec
 
 from hashwerk.stratum.v1 import codec
 from hashwerk.stratum.v1.codec import (
@@ -23,97 +20,18 @@ from hashwerk.stratum.v1.codec import (
     Request,
     RequestId,
 )
-from hashwerk.stratum.v1.configure import negotiate, positive_difficulty
-from hashwerk.stratum.v1.events import (
-    AuthorizeRequested,
-    Closed,
-    Configured,
-    DifficultySuggested,
-    Event,
-    ExtranonceSubscribed,
-    Refused,
-    SubmitRefused,
-    SubscribeRequested,
-    Throttled,
-)
+from hashwerk.stratum.v1.events import Closed, Event, Refused, SubmitReceived, SubmitRefused, Throttled
 from hashwerk.stratum.v1.limits import CostMeter, SessionLimits
 from hashwerk.stratum.v1.notify import encode_difficulty, encode_job
-from hashwerk.stratum.v1.requests import difficulty_from_password, difficulty_from_target, printable
+from hashwerk.stratum.v1.server_requests import REQUESTS
+from hashwerk.stratum.v1.session_state import TRANSITIONS, Extranonce, SessionState, State, Step
 from hashwerk.stratum.v1.submission import read_submit
 from hashwerk.stratum.v1.user_hash import user_hash
+from hashwerk.stratum.v1.version_mask import VersionMask
 from hashwerk.work.job import Job
 from hashwerk.work.share import Verdict
 
-
-class State(Enum):
-    """How far a session has come."""
-
-    NEW = "new"
-    SUBSCRIBED = "subscribed"
-    AUTHORIZED = "authorized"  # before subscribing, as some firmware does
-    ACTIVE = "active"  # both; work is sent
-    CLOSED = "closed"
-
-
-class Step(Enum):
-    """What brings a session further."""
-
-    SUBSCRIBE = "subscribe"
-    AUTHORIZE = "authorize"
-    CLOSE = "close"
-
-
-TRANSITIONS: Final[dict[tuple[State, Step], State]] = {
-    (State.NEW, Step.SUBSCRIBE): State.SUBSCRIBED,
-    (State.NEW, Step.AUTHORIZE): State.AUTHORIZED,
-    (State.SUBSCRIBED, Step.SUBSCRIBE): State.SUBSCRIBED,
-    (State.SUBSCRIBED, Step.AUTHORIZE): State.ACTIVE,
-    (State.AUTHORIZED, Step.SUBSCRIBE): State.ACTIVE,
-    (State.AUTHORIZED, Step.AUTHORIZE): State.AUTHORIZED,
-    (State.ACTIVE, Step.SUBSCRIBE): State.ACTIVE,
-    (State.ACTIVE, Step.AUTHORIZE): State.ACTIVE,
-    **{(state, Step.CLOSE): State.CLOSED for state in State},
-}
-
-
-class Extranonce(msgspec.Struct, frozen=True):
-    """The extranonce of a session: the number that is its own, and how many bytes it may fill itself."""
-
-    extranonce1: int
-    extranonce1_size: int = 4
-    extranonce2_size: int = 8
-
-    @property
-    def wire(self) -> str:
-        """The number as machines see it: big-endian hex of its size."""
-        return f"{self.extranonce1:0{2 * self.extranonce1_size}x}"
-
-
-class SessionState(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a session is, to be handed to another process (msgpack) together with its socket."""
-
-    state: str
-    started_at: float
-    active_at: float
-    cost: float
-    cost_at: float
-    server_mask: int
-    client_mask: int | None
-    old_mask: int
-    old_mask_until: float
-    token: str
-    extranonces: list[Extranonce]  # the last is the current one
-    sent_jobs: list[tuple[int, int]]  # job id, index into extranonces
-    sent_work_log2: int | None
-    users: list[tuple[str, int]]
-    user_agent: str
-    extranonce_subscribed: bool
-    suggested_difficulty: float | None
-    minimum_difficulty: float | None
-    info: dict[str, str]
-    throttled: bool
-    held: bytes  # the start of a line
-    unsent: bytes  # what `data_to_send` had not given out
+__all__ = ["Extranonce", "ServerSession", "SessionState", "State", "Step"]
 
 
 class ServerSession:
@@ -121,16 +39,12 @@ class ServerSession:
 
     __slots__ = (
         "_active_at",
-        "_client_mask",
         "_extranonce",
         "_lines",
         "_meter",
-        "_old_mask",
-        "_old_mask_until",
         "_out",
         "_sent_jobs",
         "_sent_work_log2",
-        "_server_mask",
         "_started_at",
         "_throttled",
         "_user_hashes",
@@ -138,6 +52,7 @@ class ServerSession:
         "extranonce_subscribed",
         "info",
         "limits",
+        "mask",
         "minimum_difficulty",
         "state",
         "suggested_difficulty",
@@ -155,14 +70,11 @@ class ServerSession:
         self.minimum_difficulty: float | None = None
         self.extranonce_subscribed = False
         self.info: dict[str, str] = {}
+        self.mask: Final = VersionMask(version_mask, limits.mask_grace_s)
         self._started_at = self._active_at = now
         self._meter = CostMeter(limits.cost_decay_per_s, now)
         self._lines = LineBuffer(limits.max_line_bytes)
         self._out: list[bytes] = []
-        self._server_mask = version_mask
-        self._client_mask: int | None = None
-        self._old_mask = 0
-        self._old_mask_until = now
         self._extranonce: Extranonce | None = None
         self._sent_jobs: dict[int, Extranonce] = {}
         self._sent_work_log2: int | None = None
@@ -170,13 +82,13 @@ class ServerSession:
         self._user_hashes: dict[int, int] = {}
         self._throttled = False
 
-    # --- what comes in -------------------------------------------------------------------------------------------
+    # --- What comes in ---
 
     def receive_data(self, data: bytes, now: float) -> list[Event]:
         """Take bytes as they came; an incomplete line is held until its end comes (see `take_held`).
 
-        All lines are read before the driver can answer the first. A driver that answers in between, so that a share
-        behind its own ``mining.authorize`` counts, splits with `LineBuffer` and calls `receive_line`.
+        All lines are read before the driver can answer the first. A driver that answers in between, so that a
+        share behind its own ``mining.authorize`` counts, splits with `LineBuffer` and calls `receive_line`.
         """
         events: list[Event] = []
         for line in self._lines.feed(data):
@@ -191,18 +103,20 @@ class ServerSession:
         if not line.strip():
             return self._charge(self.limits.submit_cost, now)
         match codec.decode_message(line):
+            case Request(method="mining.submit") as request:
+                return self._on_submit(request, now)
             case Request() as request:
                 return self._on_request(request, now)
             case Reply():  # to our client.get_version, or to nothing; either way nothing hangs on it
                 return self._charge(self.limits.submit_cost, now)
             case ProtocolError(id=request_id, message=message):
-                return self._refuse(request_id, message, now)
+                return self.refuse(request_id, message, now)
 
     def take_held(self) -> bytes:
         """Return the start of a line that `receive_data` holds, and forget it.
 
-        For a driver that reads runs of shares itself: it puts this before the next bytes, and gives what it could not
-        read to `receive_data` again.
+        For a driver that reads runs of shares itself: it puts this before the next bytes, and gives what it
+        could not read to `receive_data` again.
         """
         return self._lines.take()
 
@@ -226,95 +140,33 @@ class ServerSession:
         return self._started_at + self.limits.authorize_timeout_s
 
     def _on_request(self, request: Request, now: float) -> list[Event]:
-        if request.method == "mining.submit":
-            return self._on_submit(request, now)
-        handler = _HANDLERS.get(request.method)
+        handler = REQUESTS.get(request.method)
         if handler is None:
-            return self._refuse(request.id, "Unknown method", now)
-        cost = (
-            self.limits.authorize_cost if request.method == "mining.authorize" else self.limits.request_cost
-        )
+            return self.refuse(request.id, "Unknown method", now)
+        limits = self.limits
+        cost = limits.authorize_cost if request.method == "mining.authorize" else limits.request_cost
         events = self._charge(cost, now)
         if self._throttled or self.state is State.CLOSED:
             # Shares are still taken above the soft limit: they may be blocks. Nothing else is.
-            self._send(codec.encode_error(request.id, ErrorCode.OTHER, "Too many requests"))
+            self.reply_error(request.id, ErrorCode.OTHER, "Too many requests")
             return events
         return events + handler(self, request, now)
 
     def _on_submit(self, request: Request, now: float) -> list[Event]:
-        events = self._charge(self.limits.submit_cost, now)
+        submit = self._read_submit(request)
+        if isinstance(submit, SubmitRefused):
+            self.reject_share(submit.id, submit.verdict)
+            return [submit, *self._charge(self.limits.submit_cost + self.limits.rejected_cost, now)]
+        return [submit, *self._charge(self.limits.submit_cost, now)]
+
+    def _read_submit(self, request: Request) -> SubmitReceived | SubmitRefused:
         if self._extranonce is None:
-            refused = SubmitRefused(request.id, Verdict.NOT_SUBSCRIBED)
-        elif not self._users:
-            refused = SubmitRefused(request.id, Verdict.UNAUTHORIZED)
-        else:
-            submit = read_submit(request)
-            if not isinstance(submit, SubmitRefused):
-                return [*events, submit]
-            refused = submit
-        self.reject_share(refused.id, refused.verdict)
-        return [*events, refused, *self.apply_verdicts(0, 1, now)]
+            return SubmitRefused(request.id, Verdict.NOT_SUBSCRIBED)
+        if not self._users:
+            return SubmitRefused(request.id, Verdict.UNAUTHORIZED)
+        return read_submit(request)
 
-    def _on_subscribe(self, request: Request, now: float) -> list[Event]:
-        agent, token = (*request.params[:2], None, None)[:2]
-        self.user_agent = printable(agent)
-        if self._extranonce is not None:
-            self._reply_subscribed(request.id)
-            return []
-        resume_token = token if isinstance(token, str) and 0 < len(token) <= 128 else None
-        return [SubscribeRequested(request.id, self.user_agent, resume_token)]
-
-    def _on_authorize(self, request: Request, now: float) -> list[Event]:
-        user, password = (*request.params[:2], None, None)[:2]
-        if not isinstance(user, str) or not user or len(user.encode()) > self.limits.max_user_bytes:
-            return self._refuse(request.id, "Invalid user", now, ErrorCode.UNAUTHORIZED)
-        if len(self._users) >= self.limits.max_users and user not in self._users:
-            return self._refuse(request.id, "Too many users on one connection", now, ErrorCode.UNAUTHORIZED)
-        password = password if isinstance(password, str) else ""
-        return [AuthorizeRequested(request.id, user, password, difficulty_from_password(password))]
-
-    def _on_configure(self, request: Request, now: float) -> list[Event]:
-        codes, wanted = (*request.params[:2], None, None)[:2]
-        if not isinstance(codes, list) or not isinstance(wanted, dict | None):
-            return self._refuse(request.id, "Invalid extensions", now)
-        answer = negotiate(codes, wanted or {}, self._server_mask)
-        if "version-rolling" in answer.result:
-            self._change_mask(self._server_mask, answer.client_mask, now)
-        if "minimum-difficulty" in answer.result:
-            self.minimum_difficulty = answer.minimum_difficulty
-        self.extranonce_subscribed |= answer.subscribe_extranonce
-        self.info = answer.info or self.info
-        self._send(codec.encode_reply(request.id, answer.result))
-        mask = None if self._client_mask is None else self.version_mask
-        return [Configured(mask, self.minimum_difficulty, answer.info)]
-
-    def _on_suggest_difficulty(self, request: Request, now: float) -> list[Event]:
-        return self._suggest(request, positive_difficulty((*request.params, None)[0]), now)
-
-    def _on_suggest_target(self, request: Request, now: float) -> list[Event]:
-        return self._suggest(request, difficulty_from_target((*request.params, None)[0]), now)
-
-    def _suggest(self, request: Request, difficulty: float | None, now: float) -> list[Event]:
-        if difficulty is None:
-            return self._refuse(request.id, "Invalid difficulty", now)
-        self.suggested_difficulty = difficulty
-        self._send(codec.encode_reply(request.id, True))
-        return [DifficultySuggested(difficulty)]
-
-    def _on_extranonce_subscribe(self, request: Request, now: float) -> list[Event]:
-        self.extranonce_subscribed = True
-        self._send(codec.encode_reply(request.id, True))
-        return [ExtranonceSubscribed()]
-
-    def _on_ping(self, request: Request, now: float) -> list[Event]:
-        self._send(codec.encode_reply(request.id, "pong"))
-        return []
-
-    def _on_unsupported(self, request: Request, now: float) -> list[Event]:
-        self._send(codec.encode_error(request.id, ErrorCode.OTHER, "Not supported."))
-        return []
-
-    # --- the driver's answers ------------------------------------------------------------------------------------
+    # --- The driver's answers ---
 
     def accept_subscribe(self, request_id: RequestId, extranonce: Extranonce, token: str) -> None:
         """Answer `SubscribeRequested`. The token is what the machine may hand back to resume.
@@ -325,33 +177,78 @@ class ServerSession:
             self._extranonce = extranonce
             self.token = token
         self._step(Step.SUBSCRIBE)
-        self._reply_subscribed(request_id)
+        self.reply_subscribed(request_id)
 
     def accept_authorize(self, request_id: RequestId, user: str, worker_id: int) -> None:
         """Answer `AuthorizeRequested`: shares in this user's name count for this worker."""
         self._users[user] = worker_id
         self._user_hashes[user_hash(user.encode())] = worker_id
         self._step(Step.AUTHORIZE)
-        self._send(codec.encode_reply(request_id, True))
+        self.reply(request_id, True)
 
     def reject_authorize(self, request_id: RequestId, message: str = "Unauthorized worker") -> None:
         """Answer `AuthorizeRequested` with a refusal."""
-        self._send(codec.encode_error(request_id, ErrorCode.UNAUTHORIZED, message))
+        self.reply_error(request_id, ErrorCode.UNAUTHORIZED, message)
 
     def accept_share(self, request_id: RequestId) -> None:
         """Answer `SubmitReceived`: the share is credited."""
-        self._send(codec.encode_verdict(request_id, Verdict.ACCEPTED))
+        self.send_bytes(codec.encode_verdict(request_id, Verdict.ACCEPTED))
 
     def reject_share(self, request_id: RequestId, verdict: Verdict) -> None:
         """Answer `SubmitReceived`: the share is not credited, and why."""
-        self._send(codec.encode_verdict(request_id, verdict))
+        self.send_bytes(codec.encode_verdict(request_id, verdict))
+
+    def reply_subscribed(self, request_id: RequestId) -> None:
+        """Answer `mining.subscribe` with the extranonce and token this session has.
+
+        Raises:
+            ValueError: If it has none yet.
+        """
+        if self._extranonce is None:
+            raise ValueError("the session has no extranonce")
+        subscriptions = [["mining.set_difficulty", self.token], ["mining.notify", self.token]]
+        self.reply(request_id, [subscriptions, self._extranonce.wire, self._extranonce.extranonce2_size])
+
+    def reply(self, request_id: RequestId, result: Any) -> None:
+        """Answer a request."""
+        self.send_bytes(codec.encode_reply(request_id, result))
+
+    def reply_error(self, request_id: RequestId, code: ErrorCode, message: str) -> None:
+        """Answer a request with an error."""
+        self.send_bytes(codec.encode_error(request_id, code, message))
+
+    def refuse(
+        self, request_id: RequestId, message: str, now: float, code: ErrorCode = ErrorCode.OTHER
+    ) -> list[Event]:
+        """Answer with an error that costs the peer."""
+        self.reply_error(request_id, code, message)
+        return [Refused(request_id, message), *self._charge(self.limits.error_cost, now)]
 
     def send_bytes(self, lines: bytes) -> None:
-        """Send whole lines made elsewhere, as by `results.encode_results`."""
-        self._send(lines)
+        """Send whole lines, as by `results.encode_results`; a closed session sends nothing more."""
+        if self.state is not State.CLOSED:
+            self._out.append(lines)
+
+    def close(self, reason: str) -> list[Event]:
+        """End the session; the peer is told why."""
+        if self.state is State.CLOSED:
+            return []
+        self.reply_error(None, ErrorCode.OTHER, reason)
+        self._step(Step.CLOSE)
+        return [Closed(reason)]
+
+    def data_to_send(self) -> bytes:
+        """Return what is to be written, and forget it."""
+        if not self._out:
+            return b""
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    # --- Work and notifications ---
 
     def send_job(self, job: Job, clean: bool, now: float, line: bytes | None = None) -> None:
-        """Send a job, and its difficulty first when that changed: `mining.set_difficulty` is for the jobs after it.
+        """Send a job, and first its difficulty if that changed: `mining.set_difficulty` is for jobs after it.
 
         Args:
             job: Made for this session's account; its id differs from every job sent before.
@@ -364,19 +261,18 @@ class ServerSession:
         """
         if self.state is State.CLOSED:
             return
-        if not self.is_active or self._extranonce is None:
+        extranonce = self._extranonce
+        if extranonce is None or not self.is_active:
             raise ValueError(f"no job for a session that is {self.state.value}")
-        sizes = (self._extranonce.extranonce1_size, self._extranonce.extranonce2_size)
-        if (job.extranonce1_size, job.extranonce2_size) != sizes:
-            raise ValueError(
-                f"job {job.wire_id} has extranonces of {job.extranonce1_size}+{job.extranonce2_size} bytes"
-            )
+        room = (job.extranonce1_size, job.extranonce2_size)
+        if room != (extranonce.extranonce1_size, extranonce.extranonce2_size):
+            raise ValueError(f"job {job.wire_id} leaves room for extranonces of {room[0]} + {room[1]} bytes")
         if job.work_log2 != self._sent_work_log2:
-            self._send(encode_difficulty(job.work_log2))
+            self._out.append(encode_difficulty(job.work_log2))
             self._sent_work_log2 = job.work_log2
-        self._send(encode_job(job, clean=clean) if line is None else line)
-        self._sent_jobs[job.id] = self._extranonce
-        while len(self._sent_jobs) > self.limits.max_jobs:
+        self._out.append(encode_job(job, clean=clean) if line is None else line)
+        self._sent_jobs[job.id] = extranonce
+        if len(self._sent_jobs) > self.limits.max_jobs:
             del self._sent_jobs[next(iter(self._sent_jobs))]
 
     def set_extranonce(self, extranonce: Extranonce) -> None:
@@ -391,11 +287,9 @@ class ServerSession:
         self._notify("mining.set_extranonce", [extranonce.wire, extranonce.extranonce2_size])
 
     def set_version_mask(self, server_mask: int, now: float) -> None:
-        """Change the server's mask; a machine that rolls versions is told, and shares under way have their grace."""
-        before = self.version_mask
-        self._change_mask(server_mask, self._client_mask, now)
-        if self._client_mask is not None and self.version_mask != before:
-            self._notify("mining.set_version_mask", [f"{self.version_mask:08x}"])
+        """Change the server's mask; a machine that rolls is told, and shares under way have their grace."""
+        if self.mask.change(server_mask, self.mask.client_mask, now):
+            self._notify("mining.set_version_mask", [f"{self.mask.agreed:08x}"])
 
     def reconnect(self, host: str, port: int, wait_s: int = 0) -> None:
         """Ask the machine to connect to another server; most only do within their pool's domain."""
@@ -405,23 +299,7 @@ class ServerSession:
         """Show people at the machine a text."""
         self._notify("client.show_message", [text])
 
-    def close(self, reason: str) -> list[Event]:
-        """End the session; the peer is told why."""
-        if self.state is State.CLOSED:
-            return []
-        self._send(codec.encode_error(None, ErrorCode.OTHER, reason))
-        self._step(Step.CLOSE)
-        return [Closed(reason)]
-
-    def data_to_send(self) -> bytes:
-        """Return what is to be written, and forget it."""
-        if not self._out:
-            return b""
-        data = b"".join(self._out)
-        self._out.clear()
-        return data
-
-    # --- what the driver's fast path needs -----------------------------------------------------------------------
+    # --- What the driver's fast path needs ---
 
     def apply_submits(self, count: int, now: float) -> list[Event]:
         """Account for shares that `submits.scan_submits` read past this session."""
@@ -460,13 +338,11 @@ class ServerSession:
     @property
     def version_mask(self) -> int:
         """The version bits the machine may roll, as it was last told; 0 where it never asked."""
-        return self._server_mask & (self._client_mask or 0)
+        return self.mask.agreed
 
     def allowed_version_mask(self, now: float) -> int:
-        """Return the bits a share coming now may have rolled: those of the mask last sent, and for some seconds after a
-        change those of the one before.
-        """
-        return self.version_mask | (self._old_mask if now < self._old_mask_until else 0)
+        """Return the bits a share coming now may have rolled (see `VersionMask.allowed`)."""
+        return self.mask.allowed(now)
 
     def extranonce_of(self, job_id: int) -> Extranonce | None:
         """Return the extranonce with which this session got a job; None if it never did, or too long ago."""
@@ -485,29 +361,23 @@ class ServerSession:
         """Return the worker of a user by the ``user_hash`` of a scanned row, None if not authorised."""
         return self._user_hashes.get(hashed_user)
 
-    # --- hand-over -----------------------------------------------------------------------------------------------
+    # --- Hand-over ---
 
     def export(self, now: float) -> SessionState:
         """Return everything the session is, for `from_state` in another process."""
-        extranonces = list(
-            dict.fromkeys([*self._sent_jobs.values(), *([self._extranonce] if self._extranonce else [])])
-        )
-        if self._extranonce is not None:
-            extranonces.remove(self._extranonce)
-            extranonces.append(self._extranonce)
         return SessionState(
-            state=self.state.value,
+            state=self.state,
             started_at=self._started_at,
             active_at=self._active_at,
             cost=self._meter.at(now),
             cost_at=now,
-            server_mask=self._server_mask,
-            client_mask=self._client_mask,
-            old_mask=self._old_mask,
-            old_mask_until=self._old_mask_until,
+            server_mask=self.mask.server_mask,
+            client_mask=self.mask.client_mask,
+            old_mask=self.mask.old_mask,
+            old_mask_until=self.mask.old_mask_until,
             token=self.token,
-            extranonces=extranonces,
-            sent_jobs=[(job_id, extranonces.index(sent)) for job_id, sent in self._sent_jobs.items()],
+            extranonce=self._extranonce,
+            sent_jobs=list(self._sent_jobs.items()),
             sent_work_log2=self._sent_work_log2,
             users=list(self._users.items()),
             user_agent=self.user_agent,
@@ -524,61 +394,36 @@ class ServerSession:
     def from_state(cls, saved: SessionState, limits: SessionLimits) -> ServerSession:
         """Return the session that was exported, under the limits of this process."""
         session = cls(limits, saved.started_at, version_mask=saved.server_mask)
-        session.state = State(saved.state)
+        session.state = saved.state
         session.token = saved.token
         session.user_agent = saved.user_agent
         session.suggested_difficulty = saved.suggested_difficulty
         session.minimum_difficulty = saved.minimum_difficulty
         session.extranonce_subscribed = saved.extranonce_subscribed
         session.info = saved.info
+        session.mask.client_mask = saved.client_mask
+        session.mask.old_mask = saved.old_mask
+        session.mask.old_mask_until = saved.old_mask_until
         session._active_at = saved.active_at
         session._meter = CostMeter(limits.cost_decay_per_s, saved.cost_at, saved.cost)
         session._lines = LineBuffer(limits.max_line_bytes, saved.held)
         session._out = [saved.unsent] if saved.unsent else []
-        session._client_mask = saved.client_mask
-        session._old_mask = saved.old_mask
-        session._old_mask_until = saved.old_mask_until
-        if saved.state in (State.SUBSCRIBED.value, State.ACTIVE.value) or saved.token:
-            session._extranonce = saved.extranonces[-1]
-        session._sent_jobs = {job_id: saved.extranonces[index] for job_id, index in saved.sent_jobs}
+        session._extranonce = saved.extranonce
+        session._sent_jobs = dict(saved.sent_jobs)
         session._sent_work_log2 = saved.sent_work_log2
         session._users = dict(saved.users)
         session._user_hashes = {user_hash(user.encode()): worker for user, worker in saved.users}
         session._throttled = saved.throttled
         return session
 
-    # --- inside --------------------------------------------------------------------------------------------------
+    # --- Inside ---
 
     def _step(self, step: Step) -> None:
         if self.state is not State.CLOSED:
             self.state = TRANSITIONS[self.state, step]
 
-    def _send(self, lines: bytes) -> None:
-        if self.state is not State.CLOSED:
-            self._out.append(lines)
-
     def _notify(self, method: str, params: list[Any]) -> None:
-        self._send(codec.encode_notification(method, params))
-
-    def _reply_subscribed(self, request_id: RequestId) -> None:
-        assert self._extranonce is not None
-        subscriptions = [["mining.set_difficulty", self.token], ["mining.notify", self.token]]
-        result = [subscriptions, self._extranonce.wire, self._extranonce.extranonce2_size]
-        self._send(codec.encode_reply(request_id, result))
-
-    def _refuse(
-        self, request_id: RequestId, message: str, now: float, code: ErrorCode = ErrorCode.OTHER
-    ) -> list[Event]:
-        self._send(codec.encode_error(request_id, code, message))
-        return [Refused(request_id, message), *self._charge(self.limits.error_cost, now)]
-
-    def _change_mask(self, server_mask: int, client_mask: int | None, now: float) -> None:
-        before = self.allowed_version_mask(now)
-        self._server_mask = server_mask
-        self._client_mask = client_mask
-        if before & ~self.version_mask:
-            self._old_mask = before
-            self._old_mask_until = now + self.limits.mask_grace_s
+        self.send_bytes(codec.encode_notification(method, params))
 
     def _charge(self, cost: float, now: float) -> list[Event]:
         total = self._meter.add(cost, now)
@@ -586,19 +431,3 @@ class ServerSession:
             return self.close("Too many requests")
         was_throttled, self._throttled = self._throttled, total > self.limits.soft_cost
         return [Throttled(total)] if self._throttled and not was_throttled else []
-
-
-Handler = Callable[[ServerSession, Request, float], list[Event]]
-
-_HANDLERS: Final[dict[str, Handler]] = {
-    "mining.subscribe": ServerSession._on_subscribe,
-    "mining.authorize": ServerSession._on_authorize,
-    "mining.configure": ServerSession._on_configure,
-    "mining.suggest_difficulty": ServerSession._on_suggest_difficulty,
-    "mining.suggest_target": ServerSession._on_suggest_target,
-    "mining.extranonce.subscribe": ServerSession._on_extranonce_subscribe,
-    "mining.ping": ServerSession._on_ping,
-    # Old firmware asks for these and works without.
-    "mining.get_transactions": ServerSession._on_unsupported,
-    "mining.multi_version": ServerSession._on_unsupported,
-}

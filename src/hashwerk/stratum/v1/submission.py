@@ -17,8 +17,8 @@ _UINT32: Final = re.compile(r"[0-9a-fA-F]{8}")
 def read_submit(request: Request) -> SubmitReceived | SubmitRefused:
     """Return the share of a request, or why it is none.
 
-    Hex fields are taken at their exact length: a padded or cut spelling would be a second name for the same share.
-    A sixth parameter of null is none (sent by some proxies).
+    Hex fields are taken at their exact length: a padded or cut spelling would be a second name for the same
+    share. A sixth parameter of null is none (sent by some proxies).
     """
     params = request.params
     if len(params) not in (5, 6) or not isinstance(params[0], str):

@@ -1,15 +1,15 @@
 """Runs of shares read straight from the bytes of a socket, in compiled code.
 
-Nearly all bytes a server reads are ``mining.submit`` lines, and nearly all of those are written in one of a few ways.
-`scan_submits` reads such lines, *canonical* ones, into rows without making a single Python object, and stops at the
-first that is not: an incomplete one, another method, an escape, anything odd. That line goes to
-`ServerSession.receive_line`, which reads everything, and what a row says is exactly what its `SubmitReceived` would
-say of the same line.
+Nearly all bytes a server reads are ``mining.submit`` lines, and nearly all of those are written in one of a
+few ways. `scan_submits` reads such lines, *canonical* ones, into rows without making a single Python object,
+and stops at the first that is not: an incomplete one, another method, an escape, anything odd. That line goes
+to `ServerSession.receive_line`, which reads everything, and what a row says is exactly what its
+`SubmitReceived` would say of the same line.
 
-A canonical line is shorter than 1 KiB and holds one JSON object with the keys ``id`` (a whole number below 10**19),
-``method`` and ``params``, each once and in any order, perhaps ``jsonrpc``, and only strings of printable ASCII without
-a backslash; params are user, job id (1 to 8 hex digits), extranonce2 (1 to 8 bytes), ntime, nonce, and perhaps version
-bits or null.
+A canonical line is shorter than 1 KiB and holds one JSON object with the keys ``id`` (a whole number below
+10**19), ``method`` and ``params``, each once and in any order, perhaps ``jsonrpc``, and only strings of
+printable ASCII without a backslash; params are user, job id (1 to 8 hex digits), extranonce2 (1 to 8 bytes),
+ntime, nonce, and perhaps version bits or null.
 """
 
 from __future__ import annotations
@@ -282,7 +282,9 @@ def _scan_line(buffer: Any, start: int, end: int, row: Any) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _scan_run(buffer: Any, start: int, end: int, rows: Any, first: int, segment: int) -> Any:
+def _scan_run(  # noqa: PLR0917 - compiled code takes no keywords
+    buffer: Any, start: int, end: int, rows: Any, first: int, segment: int
+) -> Any:
     at = start
     count = first
     while at < end:
@@ -302,7 +304,7 @@ def _scan_run(buffer: Any, start: int, end: int, rows: Any, first: int, segment:
 
 
 @njit(cache=True, nogil=True)
-def _scan_segments(
+def _scan_segments(  # noqa: PLR0917 - compiled code takes no keywords
     buffer: Any, starts: Any, ends: Any, rows: Any, first_rows: Any, consumed: Any, stops: Any
 ) -> int:
     count = 0

@@ -12,7 +12,8 @@ _MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
 def user_hash(user: bytes) -> int:
     """Return the FNV-1a hash of 64 bits, as in ``SUBMIT_DTYPE``'s field of that name.
 
-    It is no secret and can be forged; it is only ever looked up among the users of the very session that sent it.
+    It is no secret and can be forged; it is only ever looked up among the users of the very session that sent
+    it.
     """
     value = FNV_OFFSET
     for byte in user:
