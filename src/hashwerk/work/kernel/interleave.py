@@ -24,6 +24,13 @@ def side_by_side(first: Steps[_First], second: Steps[_Second]) -> Steps[tuple[_F
         yield
 
 
+def one_after_another(first: Steps[_First], second: Steps[_Second]) -> Steps[tuple[_First, _Second]]:
+    """Do all steps of the first, then all of the second; return both results."""
+    first_result = yield from first
+    second_result = yield from second
+    return first_result, second_result
+
+
 def write_out(streams: Sequence[Steps[_Result]]) -> list[_Result]:
     """Do all steps of all computations, a step of each in turn; return their results."""
     done: list[list[_Result]] = [[] for _ in streams]

@@ -39,6 +39,10 @@ class Target(msgspec.Struct, frozen=True):
             return "avx512f" in self.features
         return width in {4, 8} and "avx512vl" in self.features
 
+    def has_many_registers(self, width: int) -> bool:
+        """Return whether there are 32 registers of that width, as AVX-512 and ARM have, rather than 16."""
+        return not self.is_x86 or self.has_ternary_logic(width)
+
     def register_constraint(self, width: int) -> str:
         """Return the letter by which inline assembly asks for a register of that width."""
         if width == 1:

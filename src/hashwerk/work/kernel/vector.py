@@ -1,9 +1,11 @@
-"""The vector kernel: a loop over vectors of nonces, two stages interleaved.
+"""The vector kernel: a loop over vectors of nonces in two stages.
 
 The rounds of one hash are a chain, each waits for the one before, and the processor cannot look far enough ahead to fill
-the gaps. So each turn of the loop writes, round by round side by side, the first hash of one vector and the second
-hash of the vector before. Two vectors side by side through both hashes would keep the ports as busy, but their code
-is twice as long and then falls out of the processor's cache of decoded instructions (measured: docs/performance).
+the gaps. So each turn of the loop writes, round by round side by side, the first hash of one vector and the second hash
+of the vector before: two chains that do not wait for each other, in code as long as for one. (Two vectors side by side
+through both hashes make it twice as long: then it falls out of the processor's cache of decoded instructions.) Two
+chains need registers; where there are only 16, their words would travel to memory and back too often, and the stages
+are written one after the other. Figures: docs/performance/hashing.md.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from llvmlite import ir
 from hashwerk.work.kernel.algebra import Algebra, Lanes, Uniform, Word
 from hashwerk.work.kernel.frame import KernelFrame
 from hashwerk.work.kernel.header_hash import first_hash, second_hash
-from hashwerk.work.kernel.interleave import side_by_side, write_out
+from hashwerk.work.kernel.interleave import one_after_another, side_by_side, write_out
 from hashwerk.work.kernel.lanes import I32, LaneOps
 from hashwerk.work.kernel.target import Target
 
@@ -33,7 +35,8 @@ def build_vector_kernel(width: int, target: Target) -> ir.Module:
         _nonce_words(frame, ops),
     )
     second = second_hash(algebra, [Lanes(word) for word in before])
-    [(digest, top)] = write_out([side_by_side(first, second)])
+    arrange = side_by_side if target.has_many_registers(width) else one_after_another
+    [(digest, top)] = write_out([arrange(first, second)])
     carried = [(phi, word.value) for phi, word in zip(before, digest, strict=True) if isinstance(word, Lanes)]
     frame.finish(_any_hit(frame.loop, ops, top, mask), carried)
     return module
