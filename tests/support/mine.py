@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -133,9 +134,17 @@ async def _ticks() -> AsyncIterator[None]:
             continue
 
 
+def free_port() -> int:
+    """Return a port that nothing listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
 @asynccontextmanager
 async def running_mine(folder: Path, *options: str) -> AsyncIterator[RunningMine]:
     """Run a mine on a regtest chain without its own miner, unless the options say otherwise."""
-    defaults = () if "--network" in options else ("--network", "regtest")
+    told = "--network" in options or any(option.endswith(".toml") for option in options)
+    defaults = () if told else ("--network", "regtest")
     async with RunningMine(folder, *defaults, *options) as mine:
         yield mine

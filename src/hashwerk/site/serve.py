@@ -137,7 +137,7 @@ def node_spec(config: SiteConfig, folder: DataFolder) -> NodeSpec:
     return NodeSpec(
         kind=config.node.kind,
         network=config.node.network,
-        folder=folder.here,
+        folder=folder.root,
         kernel=config.node.kernel,
         core=config.node.core,
         payout_script=payout_script(config) if config.site.payout_address else None,
