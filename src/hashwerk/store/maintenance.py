@@ -234,9 +234,7 @@ class Maintenance:
             free = connection.execute("PRAGMA freelist_count").fetchone()[0]
             if free <= _VACUUM_PAGES or self._stop.is_set():
                 return
-            self._change(
-                lambda writer: writer.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-            )
+            self._change(_give_back_pages)
 
 
 def _remove_groups(writer: sqlite3.Connection, cutoff_us: int, counted: int, now: float) -> int:

@@ -94,7 +94,7 @@ def run_and_kill(path: Path, first: int, seed: int, chance: random.Random) -> li
     try:
         # The first line says that it is open; after that any moment will do, and the pipe's buffer blurs
         # which.
-        lines = [child.stdout.readline() for _ in range(1 + chance.randrange(1500))]
+        lines = [child.stdout.readline() for _ in range(1 + chance.randrange(600))]
     finally:
         child.send_signal(signal.SIGKILL)
         child.wait(10)
