@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -39,6 +40,8 @@ from hashwerk.client.stratum_client import StratumClient
 from hashwerk.client.work import ExtranonceCounter, JobWork
 from hashwerk.clock import Clock, SystemClock
 from hashwerk.errors import ClientError
+
+log = logging.getLogger(__name__)
 
 SETTLE_S: Final = 0.5
 _STOP_THREADS_S: Final = 2.0
@@ -248,21 +251,27 @@ class Miner:
             case Connected(server, connection):
                 self._counts["connections"] += 1
                 self._server, self._connection = server, connection
-                self._message = f"connected to {server}"
+                self._tell(f"connected to {server}")
             case Disconnected(server, connection, reason, unknown):
                 self._counts["unknown"] += len(unknown)
                 if connection == self._connection:
-                    self._message = f"{server}: {reason}"
+                    self._tell(f"{server}: {reason}")
                     self._server = self._connection = None
                     self._sources.clear()
                     self._crew.set_work(None)
             case ConnectFailed(server, reason):
                 if self._server is None:
-                    self._message = f"{server}: {reason}"
+                    self._tell(f"{server}: {reason}")
             case ServerMessage(text):
-                self._message = f"the server says: {text}"
+                self._tell(f"the server says: {text}")
             case _:
                 assert_never(event)
+
+    def _tell(self, message: str) -> None:
+        """Keep a change of state for the view, and log it if it is another than the last."""
+        if message != self._message:
+            log.info("%s", message)
+        self._message = message
 
     def _take_work(self, work: Work, clean: bool) -> None:
         """Let all threads change to a new job. After a clean one, shares of earlier jobs are stale."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -104,7 +105,8 @@ class Peer:
 class ScriptedServer:
     """Listens; each connection waits in a queue until the test takes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.peers: asyncio.Queue[Peer] = asyncio.Queue()
         self.port = 0
         self._accepted: list[Peer] = []
@@ -112,7 +114,7 @@ class ScriptedServer:
 
     async def listen(self) -> None:
         """Start to listen; the second time on the same port as the first."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -140,7 +142,7 @@ class ScriptedServer:
             self._server = None
 
 
-NewServer = Callable[[], Awaitable[ScriptedServer]]
+NewServer = Callable[..., Awaitable[ScriptedServer]]
 
 
 @pytest.fixture
@@ -148,8 +150,8 @@ async def new_server() -> AsyncIterator[NewServer]:
     """Make scripted servers; all are closed at the end."""
     servers: list[ScriptedServer] = []
 
-    async def make() -> ScriptedServer:
-        server = ScriptedServer()
+    async def make(tls: ssl.SSLContext | None = None) -> ScriptedServer:
+        server = ScriptedServer(tls)
         await server.listen()
         servers.append(server)
         return server
