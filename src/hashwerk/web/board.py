@@ -15,7 +15,7 @@ from hashwerk.clock import Clock
 from hashwerk.errors import StoreError
 from hashwerk.web.charts import rate_chart, shares_chart
 from hashwerk.web.frames import event_rows, mine_frame
-from hashwerk.web.history import RANGES, History, Point
+from hashwerk.web.history import LOST_STATES, RANGES, History, Point
 from hashwerk.web.state import MineView
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Board:
         self.history = history
         self.frame: Frame = {}
         self._listeners: list[Listener] = []
-        self._drawn: dict[str, tuple[list[Point], int]] = {}
+        self._drawn: dict[str, tuple[list[Point], set[float]]] = {}
         self._events_read_at = float("-inf")
         self._history_fails = False
         self._woken = asyncio.Event()
@@ -86,19 +86,17 @@ class Board:
         self._update({"history.trouble": ""})
 
     async def _refresh_history(self) -> None:
-        snapshot = self._view.latest()
-        blocks = [] if snapshot is None else snapshot.recent_blocks
         for span in RANGES:
             points = await self.history.range(span)
-            drawn = (points, len(blocks))
+            found = self._recent_blocks() | set(await self.history.found(span))
             before = self._drawn.get(span.name)
-            if before is not None and before[0] is points and before[1] == len(blocks):
+            if before is not None and before[0] is points and before[1] == found:
                 continue
-            self._drawn[span.name] = drawn
+            self._drawn[span.name] = (points, found)
             now = self._clock.time()
             self._update(
                 {
-                    f"chart.rate.{span.name}": rate_chart(points, span, blocks, now),
+                    f"chart.rate.{span.name}": rate_chart(points, span, found, now),
                     f"chart.shares.{span.name}": shares_chart(points, span, now),
                 }
             )
@@ -106,6 +104,11 @@ class Board:
             self._events_read_at = self._clock.monotonic()
             events = await self.history.events(EVENTS_SHOWN)
             self._update({"rows.events": event_rows(events)})
+
+    def _recent_blocks(self) -> set[float]:
+        snapshot = self._view.latest()
+        found = () if snapshot is None else snapshot.recent_blocks
+        return {block.found_at for block in found if block.state not in LOST_STATES}
 
     def _update(self, values: Frame) -> None:
         changes = {

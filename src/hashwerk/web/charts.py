@@ -5,22 +5,20 @@ An interval is a band, a step without data is a gap, and a block is a mark on th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from hashwerk.web.history import Point, Range
-
-if TYPE_CHECKING:
-    from hashwerk.site.messages import BlockView
 
 Options = dict[str, Any]
 
 _TEXT: Final = {"color": "var(--muted)", "fontSize": 12, "fontFamily": "var(--font)"}
+MAX_MARKS: Final = 240
 _QUIET: Final = {"animation": False, "silent": True, "symbol": "none", "emphasis": {"disabled": True}}
 
 
-def rate_chart(points: Sequence[Point], span: Range, blocks: Sequence[BlockView], now: float) -> Options:
-    """Return the measured hash rate over time with its 95 % band, and the blocks found.
+def rate_chart(points: Sequence[Point], span: Range, found: Iterable[float], now: float) -> Options:
+    """Return the measured hash rate over time with its 95 % band, and marks at the times blocks were found.
 
     The band is drawn as two stacked lines: the lower bound, unseen, and upon it the width, filled.
     """
@@ -32,7 +30,7 @@ def rate_chart(points: Sequence[Point], span: Range, blocks: Sequence[BlockView]
         for at, point in zip(times, points, strict=True)
     ]
     rate = [[at, point.hashrate_hs] for at, point in zip(times, points, strict=True)]
-    marks = [[_ms(block.found_at), 0] for block in blocks if block.found_at >= now - span.span_s]
+    marks = [[_ms(found_at), 0] for found_at in thin_out(found, now - span.span_s, span.span_s / MAX_MARKS)]
     return _base(span, now, "hw.rateTip", "hw.hashrate") | {
         "series": [
             _QUIET
@@ -66,6 +64,15 @@ def rate_chart(points: Sequence[Point], span: Range, blocks: Sequence[BlockView]
             },
         ]
     }
+
+
+def thin_out(times: Iterable[float], since: float, spacing_s: float) -> list[float]:
+    """Return the times from ``since`` on, oldest first, at most one for each ``spacing_s``: more cannot be seen."""
+    kept: dict[int, float] = {}
+    for at in times:
+        if at >= since:
+            kept.setdefault(int(at // spacing_s), at)
+    return sorted(kept.values())
 
 
 def shares_chart(points: Sequence[Point], span: Range, now: float) -> Options:

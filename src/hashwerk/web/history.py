@@ -21,6 +21,7 @@ T = TypeVar("T")
 #: Further back than this no page of events reaches at once.
 MAX_EVENTS: Final = 500
 MAX_POINTS: Final = 2_000
+LOST_STATES: Final = frozenset({"rejected", "orphaned"})
 
 
 class MeasuredRate(Protocol):
@@ -152,6 +153,11 @@ class Range(msgspec.Struct, frozen=True):
     span_s: int
     step_s: int
 
+    @property
+    def refresh_s(self) -> float:
+        """How long what was read for this range holds."""
+        return min(self.step_s / 6, 60.0)
+
 
 #: A new range is one row here; the step divides the span into at most a few hundred points.
 RANGES: Final = (
@@ -176,6 +182,7 @@ class History:
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-reader")
         self._kept: dict[str, tuple[float, list[Point]]] = {}
+        self._found: dict[str, tuple[float, list[float]]] = {}
         self._locks = {span.name: asyncio.Lock() for span in RANGES}
 
     @property
@@ -192,7 +199,7 @@ class History:
         async with self._locks[span.name]:
             now = self._clock.time()
             read_at, points = self._kept.get(span.name, (0.0, []))
-            if now - read_at >= min(span.step_s / 6, 60.0) or now < read_at:
+            if now - read_at >= span.refresh_s or now < read_at:
                 points = await self.series(span.step_s, now - span.span_s, now)
                 self._kept[span.name] = (now, points)
             return points
@@ -212,6 +219,25 @@ class History:
         steps = await self._call(lambda: ledger.series(step_s, float(first), float(last)))
         known = {step.start_s: step for step in steps}
         return [_point(start, known.get(start)) for start in range(first, last, step_s)]
+
+    async def found(self, span: Range) -> list[float]:
+        """Return when blocks of ours were found that still count; read as seldom as the points.
+
+        Raises:
+            StoreError: If the ledger cannot be read.
+        """
+        ledger = self._ledger
+        if ledger is None:
+            return []
+        now = self._clock.time()
+        read_at, times = self._found.get(span.name, (0.0, []))
+        if now - read_at >= span.refresh_s or now < read_at:
+            # A private chain finds one every minute or so: this many for each hour of the span is plenty.
+            limit = 200 * max(1, span.span_s // 3_600)
+            blocks = await self._call(lambda: ledger.blocks(limit))
+            times = [block.found_at for block in blocks if block.state not in LOST_STATES]
+            self._found[span.name] = (now, times)
+        return times
 
     async def events(self, limit: int, before: int | None = None) -> Sequence[LedgerEvent]:
         """Return the newest events first.

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from hashwerk.web.charts import rate_chart, shares_chart
+from hashwerk.web.charts import rate_chart, shares_chart, thin_out
 from hashwerk.web.frames import event_rows, mine_frame
 from hashwerk.web.history import RANGES, Point
 from hashwerk.web.words import REJECT_WORDS
@@ -89,15 +89,23 @@ def test_events_show_who_what_and_when(web_site, clock):
     ]
 
 
-def test_the_chart_draws_a_band_and_leaves_gaps(web_site, clock):
+def test_the_chart_draws_a_band_and_leaves_gaps(clock):
     points = [Point(0.0, 10.0, 8.0, 13.0, 5, 1), Point(60.0), Point(120.0, 0.0, 0.0, None, 0, 0)]
-    options = rate_chart(points, RANGES[0], web_site.blocks(clock.now), clock.now)
+    found = [clock.now - 10, clock.now - 3_599, clock.now - 3_601, clock.now - 9]
+    options = rate_chart(points, RANGES[0], found, clock.now)
     low, width, rate, blocks = (series["data"] for series in options["series"])
     assert low == [[30_000, 8.0], [90_000, None], [150_000, 0.0]]
     assert width == [[30_000, 5.0], [90_000, None], [150_000, None]]
     assert rate == [[30_000, 10.0], [90_000, None], [150_000, 0.0]]
-    assert blocks
-    assert all(at >= (clock.now - 3_600) * 1000 for at, _ in blocks)
+    assert [at / 1000 for at, _ in blocks] == [
+        clock.now - 3_599,
+        clock.now - 10,
+    ]  # 9 s ago lies upon 10 s ago
+
+
+def test_marks_are_thinned_to_what_can_be_seen():
+    times = thin_out(range(10_000), 5_000, 100)
+    assert times == list(range(5_000, 10_000, 100))
 
 
 def test_no_bar_is_drawn_for_nothing():

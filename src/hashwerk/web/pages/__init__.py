@@ -17,11 +17,14 @@ from hashwerk.web.board import Board
 from hashwerk.web.history import History
 from hashwerk.web.pages.log import log_page
 from hashwerk.web.pages.now import now_page
+from hashwerk.web.pages.sheet import fixed
 from hashwerk.web.pages.work import work_page
 from hashwerk.web.state import MineView
 
 #: Path → what builds the page. A new page is one row here and one in `shell.PAGES`.
 _BUILDERS: Final = {"/": now_page, "/work": work_page, "/log": log_page}
+#: Each open page holds about a megabyte here.
+MAX_PAGES: Final = 128
 _HEAD: Final = (
     '<link rel="icon" href="/assets/icon.svg">'
     f'<link rel="stylesheet" href="/assets/hashwerk.css?v={__version__}">'
@@ -38,6 +41,9 @@ def mount_pages(
     for path, build in _BUILDERS.items():
 
         def page(build=build) -> None:  # type: ignore[no-untyped-def]
+            if board.listeners >= MAX_PAGES:
+                fixed("p", "Too many pages of this mine are open. Close some, then load this one again.")
+                return
             build(board, title)
 
         ui.page(path, response_timeout=10.0)(page)
