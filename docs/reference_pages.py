@@ -10,8 +10,12 @@ import msgspec
 
 from hashwerk import errors
 from hashwerk.cli import cli
+from hashwerk.clock import VirtualClock
 from hashwerk.config.decode import describe
 from hashwerk.config.site import SiteConfig
+from hashwerk.site.messages import NodeView, Rate, Snapshot, TemplateView, WorkerView
+from hashwerk.web.metrics import MineCollector
+from hashwerk.web.state import MineView
 
 
 def write_reference(folder: Path) -> None:
@@ -30,7 +34,12 @@ def write_reference(folder: Path) -> None:
 
 def configuration_page() -> str:
     """Return the page of every setting, its type, default and meaning."""
-    lines = ["# Configuration", "", "One TOML file, checked with `hashwerk check-config site.toml`. Everything has a default.", ""]
+    lines = [
+        "# Configuration",
+        "",
+        "One TOML file, checked with `hashwerk check-config site.toml`. Everything has a default.",
+        "",
+    ]
     for table in msgspec.structs.fields(SiteConfig):
         lines += _table(table.name, _plain_type(table.type))
     return "\n".join(lines) + "\n"
@@ -85,10 +94,17 @@ def _command(command: click.Command, name: str, parent: click.Context) -> list[s
 
 def errors_page() -> str:
     """Return the page of every error, with its exit code and whether trying again can help."""
-    lines = ["# Errors and exit codes", "", "| error | exit code | try again? | meaning |", "|---|---|---|---|"]
+    lines = [
+        "# Errors and exit codes",
+        "",
+        "| error | exit code | try again? | meaning |",
+        "|---|---|---|---|",
+    ]
     for kind in _subclasses(errors.HashwerkError):
         meaning = (kind.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
-        lines.append(f"| `{kind.__name__}` | {kind.exit_code} | {'yes' if kind.retry else 'no'} | {meaning} |")
+        lines.append(
+            f"| `{kind.__name__}` | {kind.exit_code} | {'yes' if kind.retry else 'no'} | {meaning} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -100,9 +116,40 @@ def _subclasses(kind: type[errors.HashwerkError]) -> list[type[errors.HashwerkEr
 
 
 def metrics_page() -> str:
-    """Return the page of every metric under `/metrics`."""
-    from hashwerk.web.metrics import METRICS
-
-    lines = ["# Metrics", "", "Served at `/metrics` in the text format of Prometheus.", "", "| metric | kind | meaning |", "|---|---|---|"]
-    lines += [f"| `{metric.name}` | {metric.kind} | {metric.help} |" for metric in METRICS]
+    """Return the page of every metric under `/metrics`, from what a mine with nothing missing reports."""
+    view = MineView(None, VirtualClock())
+    view.receive(_complete_snapshot())
+    lines = [
+        "# Metrics",
+        "",
+        "Served at `/metrics` in the text format of Prometheus. A value that is not known is left out, never 0.",
+        "",
+        "| metric | kind | meaning |",
+        "|---|---|---|",
+    ]
+    for family in MineCollector(view, VirtualClock()).collect():
+        name = family.name + ("_total" if family.type == "counter" else "")
+        lines.append(f"| `{name}` | {family.type} | {family.documentation} |")
     return "\n".join(lines) + "\n"
+
+
+def _complete_snapshot() -> Snapshot:
+    rates = {window: Rate(1.0, 0.5, 2.0, 4) for window in ("1m", "10m", "1h", "24h")}
+    worker = WorkerView(
+        id=1, account="account", machine="machine", sessions=1, user_agent="", remote="", work_log2=32,
+        hashrate=dict(rates), accepted=1, rejected={"stale": 1}, last_share_at=0.0,
+    )  # fmt: skip
+    return Snapshot(
+        at=1.0, started_at=0.0, version="", serving=True, hashrate=dict(rates), accepted=1, rejected={"stale": 1},
+        node=NodeView(
+            kind="kernel", network="testnet4", height=1, tip="00", healthy=True, private=True, difficulty=1.0,
+            expected_block_s=1.0,
+        ),
+        template=TemplateView(
+            height=1, prev_hash="00", nbits="00", transactions=0, coinbase_value_sat=0, received_at=0.0,
+            template_to_job_ms=1.0,
+        ),
+        accepted_work="1", blocks={"accepted": 1}, recent_blocks=[], sessions=1, workers=[worker], workers_total=1,
+        submit_ms_p50=1.0, submit_ms_p99=1.0, commit_ms_p99=1.0, jobs=1, stratum_url="", simulation=False,
+        warnings=[],
+    )  # fmt: skip

@@ -83,6 +83,10 @@ def mine(
 
     A URL is stratum+tcp://HOST:PORT, or stratum+ssl://HOST:PORT for TLS. With --json one line is printed a
     second.
+
+    \b
+    Example:
+        hashwerk mine stratum+tcp://127.0.0.1:3333 -u account.machine
     """
     try:
         servers = tuple(ServerUrl.parse(url) for url in urls)

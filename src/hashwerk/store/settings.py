@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -12,49 +15,92 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ValueError: If a value is out of its range.
     """
 
-    keep_shares_days: float | None = 400.0
-    """Days after which share records are removed; rollups and totals stay. None keeps them for ever."""
+    keep_shares_days: Annotated[
+        float | None,
+        Meta(description="Days after which share records are removed; counts and totals stay for ever."),
+    ] = 400.0
 
-    keep_minutes_days: float = 7.0
-    """Days for which per-minute counts are kept; after that per-hour counts remain, for ever."""
+    keep_minutes_days: Annotated[
+        float,
+        Meta(
+            description="Days for which per-minute counts are kept; after that per-hour counts remain, for ever."
+        ),
+    ] = 7.0
 
-    keep_transactions_h: float = 48.0
-    """Hours for which a template's transactions are kept, so that a block found on an old job can be
-    assembled."""
+    keep_transactions_h: Annotated[
+        float,
+        Meta(
+            description="Hours for which a template's transactions are kept, to assemble a block found on an old job."
+        ),
+    ] = 48.0
 
-    keep_events: int = 100_000
-    """Events kept for the page *Log*; the oldest go first."""
+    keep_events: Annotated[int, Meta(description="Events kept for the page Log; the oldest go first.")] = (
+        100_000
+    )
 
-    compact_after_h: float | None = 6.0
-    """Hours after which commit groups are packed together and compressed, losing nothing. None never does."""
+    compact_after_h: Annotated[
+        float | None,
+        Meta(
+            description="Hours after which commit groups are packed together and compressed; nothing is lost."
+        ),
+    ] = 6.0
 
-    maintenance_interval_s: float = 60.0
-    """Seconds between two rounds of rollup, compaction and retention."""
+    maintenance_interval_s: Annotated[
+        float, Meta(description="Seconds between two rounds of rollup, compaction and retention.")
+    ] = 60.0
 
-    max_group_shares: int = 32_768
-    """Most shares in one commit group: 2.4 MB of records, written in a few milliseconds."""
+    max_group_shares: Annotated[
+        int,
+        Meta(
+            description="Most shares in one commit group: 2.4 MB of records, written in a few milliseconds."
+        ),
+    ] = 32_768
 
-    max_pending_shares: int = 1_000_000
-    """Shares that may wait for the disk (72 MB). Beyond this `append` refuses: the machine is told, nothing
-    is lost."""
+    max_pending_shares: Annotated[
+        int,
+        Meta(
+            description="Shares that may wait for the disk. Beyond this they are refused, and the machine is told."
+        ),
+    ] = 1_000_000
 
-    resume_sessions_s: float = 900.0
-    """Seconds after its end during which a session can be resumed with its token."""
+    resume_sessions_s: Annotated[
+        float, Meta(description="Seconds after its end during which a session can be resumed with its token.")
+    ] = 900.0
 
-    resume_jobs_s: float = 900.0
-    """Seconds for which jobs stay open over a restart, so that shares for them are still taken."""
+    resume_jobs_s: Annotated[
+        float,
+        Meta(
+            description="Seconds for which jobs stay open over a restart, so that shares for them are still taken."
+        ),
+    ] = 900.0
 
-    lock_timeout_s: float = 5.0
-    """Seconds to wait for a predecessor to let go of the ledger, and for any other writer's lock."""
+    lock_timeout_s: Annotated[
+        float,
+        Meta(
+            description="Seconds to wait for a predecessor to let go of the ledger, and for any other writer's lock."
+        ),
+    ] = 5.0
 
-    checkpoint_pages: int = 4_000
-    """Pages of the write-ahead log (4 KiB each) after which they are copied into the database file."""
+    checkpoint_pages: Annotated[
+        int,
+        Meta(
+            description="Pages of the write-ahead log (4 KiB each) after which they are copied into the database file."
+        ),
+    ] = 4_000
 
-    id_block: int = 65_536
-    """Identifiers reserved on disk ahead of use; at most so many are skipped after a crash."""
+    id_block: Annotated[
+        int,
+        Meta(
+            description="Identifiers reserved on disk ahead of use; at most so many are skipped after a crash."
+        ),
+    ] = 65_536
 
-    maturity_confirmations: int = 101
-    """Confirmations after which a block's reward can be spent; Bitcoin Core's wallet waits for 101 too."""
+    maturity_confirmations: Annotated[
+        int,
+        Meta(
+            description="Confirmations after which a block's reward can be spent; Bitcoin Core's wallet waits for 101 too."
+        ),
+    ] = 101
 
     def __post_init__(self) -> None:
         for name in (

@@ -101,7 +101,9 @@ async def test_a_child_that_cannot_work_ends_the_mine_with_its_words() -> None:
 
 async def test_a_child_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hashwerk.site.supervisor.STOP_DEADLINE_S", 0.3)
-    stubborn = GOOD.replace("lambda *_: sys.exit(0)", "signal.SIG_IGN").replace("sys.stdin.read()", "signal.pause()")
+    stubborn = GOOD.replace("lambda *_: sys.exit(0)", "signal.SIG_IGN").replace(
+        "sys.stdin.read()", "signal.pause()"
+    )
     watch, stop = Watch(), asyncio.Event()
     supervisor = Supervisor([child("a", stubborn)], on_log=watch.log, on_news=watch.news)
     task = asyncio.create_task(supervisor.run(stop))

@@ -6,7 +6,10 @@ A farm behind one NAT address is many sessions: whoever bans the address punishe
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from hashwerk.stratum.v1.codec import DEFAULT_MAX_LINE_BYTES, MIN_MAX_LINE_BYTES
 
@@ -19,24 +22,56 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     is closed.
     """
 
-    max_line_bytes: int = DEFAULT_MAX_LINE_BYTES  # DATUM's receive buffer; no miner sends a line above 1 KiB
-    authorize_timeout_s: float = 60.0  # ckpool drops a client not authorised after a minute; DATUM waits 15 s
-    idle_timeout_s: float = 7_200.0  # DATUM's idle_timeout_no_shares
-    max_jobs: int = 16  # DATUM keeps 8, but a change of target is a job too
-    max_users: int = 256  # one connection of a proxy of a large hall; DATUM and ckpool set no limit
-    max_user_bytes: int = 191  # DATUM; Avalon cuts at 63, WhatsMiner breaks above 127
-    mask_grace_s: float = 10.0  # BIP-0310 has a new mask hold at once; shares under way were hashed before it
-    soft_cost: float = 2_000.0  # aiorpcX's cost_soft_limit
-    hard_cost: float = 10_000.0  # aiorpcX's cost_hard_limit
-    cost_decay_per_s: float = 200.0  # a share every 5 ms for ever, where vardiff wants one every 5 s
-    submit_cost: float = 1.0  # the unit
-    #: Proof of work pays for its own check: an accepted share gives this much back, so that a proxy of a
-    #: whole hall or a machine whose first target was far too low is not held back for doing work.
-    accepted_refund: float = 0.9
-    rejected_cost: float = 4.0  # more: a rejected share proves nothing and is free to make
-    request_cost: float = 5.0  # subscribe, configure and whatever else is answered from memory
-    authorize_cost: float = 50.0  # may end in a new row of the ledger
-    error_cost: float = 25.0  # garbage and unknown methods: about 80 at once reach the soft limit
+    # DATUM's receive buffer; no miner sends a line above 1 KiB
+    max_line_bytes: Annotated[int, Meta(description="A longer line ends the session.")] = (
+        DEFAULT_MAX_LINE_BYTES
+    )
+    # ckpool drops a client not authorised after a minute; DATUM waits 15 s
+    authorize_timeout_s: Annotated[
+        float, Meta(description="A connection that has not authorised by then is closed, in seconds.")
+    ] = 60.0
+    # DATUM's idle_timeout_no_shares
+    idle_timeout_s: Annotated[
+        float, Meta(description="A connection that said nothing for so long is closed, in seconds.")
+    ] = 7_200.0
+    # DATUM keeps 8, but a change of target is a job too
+    max_jobs: Annotated[int, Meta(description="Jobs of one session whose shares are taken.")] = 16
+    # one connection of a proxy of a large hall; DATUM and ckpool set no limit
+    max_users: Annotated[int, Meta(description="User names that one connection may authorise.")] = 256
+    # DATUM; Avalon cuts at 63, WhatsMiner breaks above 127
+    max_user_bytes: Annotated[int, Meta(description="Length of a user name.")] = 191
+    # BIP-0310 has a new mask hold at once; shares under way were hashed before it
+    mask_grace_s: Annotated[
+        float,
+        Meta(description="How long shares with the version bits of an earlier mask are taken, in seconds."),
+    ] = 10.0
+    # aiorpcX's cost_soft_limit
+    soft_cost: Annotated[float, Meta(description="Above this cost a session is read more slowly.")] = 2_000.0
+    # aiorpcX's cost_hard_limit
+    hard_cost: Annotated[float, Meta(description="Above this cost a session is closed.")] = 10_000.0
+    # a share every 5 ms for ever, where vardiff wants one every 5 s
+    cost_decay_per_s: Annotated[float, Meta(description="How much of its cost a session loses a second.")] = (
+        200.0
+    )
+    # the unit
+    submit_cost: Annotated[float, Meta(description="Cost of a share; the unit of all costs.")] = 1.0
+    # Proof of work pays for its own check: an accepted share gives this much back, so that a proxy of a
+    # whole hall or a machine whose first target was far too low is not held back for doing work.
+    accepted_refund: Annotated[
+        float, Meta(description="What an accepted share gives back: its work has paid for the check.")
+    ] = 0.9
+    # more: a rejected share proves nothing and is free to make
+    rejected_cost: Annotated[
+        float, Meta(description="Cost of a rejected share, which proves nothing and is free to make.")
+    ] = 4.0
+    # subscribe, configure and whatever else is answered from memory
+    request_cost: Annotated[float, Meta(description="Cost of a request that is answered from memory.")] = 5.0
+    # may end in a new row of the ledger
+    authorize_cost: Annotated[
+        float, Meta(description="Cost of an authorisation, which may end in a new row of the ledger.")
+    ] = 50.0
+    # garbage and unknown methods: about 80 at once reach the soft limit
+    error_cost: Annotated[float, Meta(description="Cost of garbage and of unknown methods.")] = 25.0
 
     def __post_init__(self) -> None:
         """Refuse limits that cannot hold.
