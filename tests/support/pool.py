@@ -73,23 +73,27 @@ async def running_pool(
     node = KernelNode(folder / "chain", clock=clock, network=network)
     ledger = SqliteLedger(folder / "ledger.sqlite", loop, clock=clock)
     await node.start()
-    ledger.open()
-    server = StratumServer(
-        PoolSettings(**{"port": 0, "vardiff": False} | settings),
-        ledger,
-        node,
-        clock,
-        site_key=bytes(32),
-        payout_script=ANYONE_CAN_SPEND,
-        private_chain=True,
-    )
-    await server.start()
-    run = asyncio.create_task(server.run())
     try:
-        yield RunningPool(server, run, node, ledger)
+        ledger.open()
+        try:
+            server = StratumServer(
+                PoolSettings(**{"port": 0, "vardiff": False} | settings),
+                ledger,
+                node,
+                clock,
+                site_key=bytes(32),
+                payout_script=ANYONE_CAN_SPEND,
+                private_chain=True,
+            )
+            await server.start()
+            run = asyncio.create_task(server.run())
+            try:
+                yield RunningPool(server, run, node, ledger)
+            finally:
+                run.cancel()
+                await asyncio.gather(run, return_exceptions=True)
+                await server.close()
+        finally:
+            ledger.close()
     finally:
-        run.cancel()
-        await asyncio.gather(run, return_exceptions=True)
-        await server.close()
-        ledger.close()
         await node.close()

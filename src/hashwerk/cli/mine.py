@@ -110,6 +110,8 @@ def mine(
         retry=not once,
         on_stats=view.update,
     )
+    if sys.platform != "linux":
+        os.nice(nice)  # elsewhere a thread has no niceness of its own
     with view:
         stats = asyncio.run(_until_signal(start))
     view.finish(stats)

@@ -93,9 +93,8 @@ class StratumClient:
         )
         self._events = EventQueue(settings.max_events)
         self._tokens: dict[int, str] = {}  # by server: the session to resume
-        self._open: dict[
-            int, _Open
-        ] = {}  # by connection number: the current one, candidates, and those that drain
+        # By connection number: the current one, candidates, and those that wait for their last answers.
+        self._open: dict[int, _Open] = {}
         self._current: _Open | None = None
         self._candidate: _Open | None = None  # a more preferred server under proof
         self._count = 0
@@ -238,11 +237,14 @@ class StratumClient:
         await asyncio.wait({entry.task, proof}, return_when=asyncio.FIRST_COMPLETED)
         if not proof.done():
             proof.cancel()
-        # A candidate half proven is better than none.
         candidate, self._candidate = self._candidate, None
-        if candidate is not None and candidate.connection.over:
+        if candidate is None or candidate.connection.over:
             return None
-        return candidate
+        if candidate.connection.work is None:
+            candidate.retired = True
+            candidate.connection.end("gave no job in time to stand in")
+            return None
+        return candidate  # perhaps only half proven, but better than none
 
     async def _prove_preferred(self, group: asyncio.TaskGroup, below: int) -> None:
         """Try the more preferred servers from time to time until one has served jobs for a while.

@@ -393,3 +393,40 @@ async def test_a_full_queue_makes_the_sender_wait() -> None:
     assert await queue.get() == ServerMessage("1")
     await second
     assert await queue.get() == ServerMessage("2")
+
+
+async def test_a_candidate_under_proof_takes_over_at_once_when_the_stand_in_is_lost(
+    new_server: NewServer,
+) -> None:
+    preferred, standin = await new_server(), await new_server()
+    await preferred.close()
+    async with running(preferred, standin, return_check_s=0.05, return_proof_s=30) as client:
+        second = await standin.peer()
+        await second.greet(job_id="b1")
+        await client.event(WorkReceived)
+        await preferred.listen()
+        first = await preferred.peer()
+        await first.greet(job_id="a1")
+        # Once it has answered this, the client has read the job that came before.
+        first.send({"id": "here", "method": "client.get_version", "params": []})
+        while (message := await first.receive()) is not None and message["id"] != "here":
+            first.answer_handshake(message)
+        second.abort()
+        assert (await client.event(Connected)).server.port == preferred.port
+        assert (await client.event(WorkReceived)).work.job.job_id == "a1"
+        assert preferred.peers.empty()  # on the very connection that was under proof
+
+
+async def test_a_candidate_without_a_job_does_not_hold_up_the_stand_ins_return(new_server: NewServer) -> None:
+    preferred, standin = await new_server(), await new_server()
+    await preferred.close()
+    async with running(preferred, standin, return_check_s=0.05, handshake_timeout_s=5) as client:
+        second = await standin.peer()
+        await second.greet(job_id="b1")
+        await client.event(WorkReceived)
+        await preferred.listen()
+        await preferred.peer()  # listens, and says nothing
+        second.abort()
+        await preferred.close()
+        await (await standin.peer()).greet(job_id="b2")
+        assert (await client.event(WorkReceived)).work.job.job_id == "b2"
