@@ -1,0 +1,106 @@
+"""The site file as a whole: what is refused, on which line, with which advice."""
+
+from pathlib import Path
+
+import pytest
+
+from hashwerk.config.problems import InvalidConfigError, Problem
+from hashwerk.config.site import SiteConfig, load_site, parse_site
+
+MAIN = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
+
+
+def problems(text: str) -> dict[str, Problem]:
+    with pytest.raises(InvalidConfigError) as caught:
+        parse_site(text)
+    return {problem.path: problem for problem in caught.value.problems}
+
+
+def test_an_empty_file_is_the_built_in_mine() -> None:
+    assert parse_site("") == SiteConfig()
+
+
+def test_a_full_file() -> None:
+    config = parse_site(
+        f"""
+        [site]
+        name = "Hall 3"
+        payout_address = "{MAIN}"
+        [node]
+        kind = "core"
+        network = "main"
+        [node.core]
+        urls = ["http://127.0.0.1:8332", "http://127.0.0.1:8333"]
+        [stratum]
+        port = 3334
+        [stratum.limits]
+        max_users = 4
+        """
+    )
+    assert config.site.name == "Hall 3"
+    assert config.stratum.limits.max_users == 4
+    assert len(config.node.core.urls) == 2
+
+
+def test_listening_beyond_loopback_must_be_meant_and_guarded() -> None:
+    found = problems('[stratum]\nhost = "0.0.0.0"\n[web]\nhost = "::"\n')
+    assert found["stratum.host"].line == 2
+    assert "beyond_loopback" in (found["stratum.host"].hint or "")
+    assert found["web.host"].line == 4
+    assert "passwd" in (found["web.password_hash"].hint or "")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.3.2.1", "::1", "localhost"])
+def test_loopback_needs_no_leave(host: str) -> None:
+    assert parse_site(f'[web]\nhost = "{host}"\n').web.host == host
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx", "main"),
+        (MAIN[:-1] + "5", ""),
+        ("", ""),
+    ],
+)
+def test_a_payout_address_is_checked(address: str, words: str) -> None:
+    text = f'[site]\npayout_address = "{address}"\n[node]\nkind = "core"\nnetwork = "main"\n'
+    problem = problems(text)["site.payout_address"]
+    assert problem.line == 2
+    assert words in problem.message
+
+
+def test_core_on_main_needs_an_address() -> None:
+    assert "required" in problems('[node]\nkind = "core"\nnetwork = "main"\n')["site.payout_address"].message
+
+
+def test_the_embedded_node_offers_private_chains_only() -> None:
+    assert problems('[node]\nnetwork = "main"\n')["node.network"].line == 2
+
+
+def test_tls_needs_its_files() -> None:
+    found = problems('[stratum]\ntls_port = 3443\ntls_key = "/nowhere"\n')
+    assert "required" in found["stratum.tls_certificate"].message
+    assert "/nowhere" in found["stratum.tls_key"].message
+
+
+def test_two_servers_on_one_port() -> None:
+    assert "3333" in problems("[web]\nport = 3333\n")["web.port"].message
+
+
+def test_all_problems_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text('[site]\nnmae = "x"\n[stratum]\nport = "a"\n[miner]\nduty = 2\nthreads = 0\n')
+    with pytest.raises(InvalidConfigError) as caught:
+        load_site(path)
+    assert [problem.line for problem in caught.value.problems] == [2, 4, 6, 7]
+    assert str(caught.value).startswith(f"{path}: 4 problems")
+    assert "did you mean name?" in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfigError, match="cannot be read"):
+        load_site(tmp_path / "none.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(InvalidConfigError, match="UTF-8"):
+        load_site(tmp_path / "binary.toml")
