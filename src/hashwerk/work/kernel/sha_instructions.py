@@ -21,8 +21,8 @@ from hashwerk.work.kernel.constants import (
     SIGMA_0,
     sigma,
 )
-from hashwerk.work.kernel.frame import KernelFrame
 from hashwerk.work.kernel.double_sha256 import LAST_ROUND
+from hashwerk.work.kernel.frame import KernelFrame
 from hashwerk.work.kernel.interleave import Steps, side_by_side, write_out
 from hashwerk.work.kernel.lanes import I32, LaneOps, declare
 from hashwerk.work.kernel.target import Target

@@ -13,8 +13,8 @@ from __future__ import annotations
 from llvmlite import ir
 
 from hashwerk.work.kernel.algebra import Algebra, Lanes, Uniform, Word
-from hashwerk.work.kernel.frame import KernelFrame
 from hashwerk.work.kernel.double_sha256 import first_hash, second_hash
+from hashwerk.work.kernel.frame import KernelFrame
 from hashwerk.work.kernel.interleave import one_after_another, side_by_side, write_out
 from hashwerk.work.kernel.lanes import I32, LaneOps
 from hashwerk.work.kernel.target import Target
