@@ -175,10 +175,16 @@ class ClientSession:
             case Request() as request:
                 return self._on_request(request)
             case Reply() as reply:
-                answered = self._answers.pop(_own_id(reply), None)
-                return [] if answered is None else answered(reply)
+                return self._on_reply(reply)
             case ProtocolError(message=message):
                 return self._fail(f"not a Stratum server: {message.lower()}")
+
+    def _on_reply(self, reply: Reply) -> list[ClientEvent]:
+        if reply.id is None:  # a complaint about no request in particular, most likely the last word
+            refused = read_error(reply)
+            return [MessageShown(refused.reason)] if refused else []
+        answered = self._answers.pop(_own_id(reply), None)
+        return [] if answered is None else answered(reply)
 
     def _on_request(self, request: Request) -> list[ClientEvent]:
         handler = _HANDLERS.get(request.method)

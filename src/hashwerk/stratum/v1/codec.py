@@ -124,7 +124,7 @@ def _is_id(value: Any) -> bool:
 
 
 def _decode_reply(message: _Line) -> Reply | ProtocolError:
-    if message.id is None:
+    if message.id is None and message.result is None and message.error is None:
         return ProtocolError(None, "Method missing")
     reason = message.reject_reason
     return Reply(message.id, message.result, message.error, reason if isinstance(reason, str) else None)

@@ -29,11 +29,11 @@ def read_error(reply: Reply) -> Refusal | None:
     ``false`` with or without ``reject-reason`` (ckpool) or without any error at all.
     """
     error = reply.error
+    if not error:  # null, or what some servers write for it: false, [], {}
+        if reply.result is not None and reply.result is not False:
+            return None
+        return Refusal(None, _text(reply.reject_reason) or "refused without a reason")
     match error:
-        case None | False | [] | {}:
-            if reply.result is not None and reply.result is not False:
-                return None
-            return Refusal(None, _text(reply.reject_reason) or "refused without a reason")
         case [code, message, *_]:
             return Refusal(_code(code), _text(message) or _text(reply.reject_reason) or "refused")
         case {"message": message}:
