@@ -21,12 +21,7 @@ from hashwerk.client.statistics import MinerStats
 from hashwerk.errors import ConfigError
 from hashwerk.work.kernel import Scanner
 
-_EXAMPLE: Final = """
-\b
-Example:
-  hashwerk mine stratum+tcp://127.0.0.1:3333 -u me.laptop --threads 1
-  hashwerk mine stratum+ssl://pool.example:4333 stratum+tcp://spare.example:3333 -u ADDRESS.rig
-
+_EXIT_CODES: Final = """
 \b
 Exit codes:
   0  ended by Ctrl-C or SIGTERM
@@ -42,7 +37,7 @@ def default_threads() -> int:
     return max(1, os.cpu_count() or 1)
 
 
-@click.command(epilog=_EXAMPLE)
+@click.command(epilog=_EXIT_CODES)
 @click.argument("urls", metavar="URL [URL …]", nargs=-1, required=True)
 @click.option("-u", "--user", required=True, help="Account and machine, for example ADDRESS.rig.")
 @click.option("-p", "--password", default="x", show_default=True, help="What the server asks for.")
@@ -86,7 +81,8 @@ def mine(
 
     \b
     Example:
-        hashwerk mine stratum+tcp://127.0.0.1:3333 -u account.machine
+        hashwerk mine stratum+tcp://127.0.0.1:3333 -u me.laptop --threads 1
+        hashwerk mine stratum+ssl://pool.example:4333 stratum+tcp://spare.example:3333 -u ADDRESS.rig
     """
     try:
         servers = tuple(ServerUrl.parse(url) for url in urls)
