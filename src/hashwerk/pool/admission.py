@@ -10,11 +10,12 @@ import msgspec
 
 from hashwerk.clock import Clock
 from hashwerk.pool.connection import Connection
-from hashwerk.pool.seats import Seats
+from hashwerk.pool.seats import NO_SEAT, Seats
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.stratum.ports import Ledger, SessionRecord
 from hashwerk.stratum.v1.events import AuthorizeRequested, SubscribeRequested
 from hashwerk.stratum.v1.server import Extranonce
+from hashwerk.stratum.v1.user_hash import user_hash
 
 #: Avalon's firmware cuts a user after 63 characters, so an account that is longer could not be told apart.
 MAX_ACCOUNT_CHARS: Final = 63
@@ -95,6 +96,7 @@ class Admission:
         connection.record = record
         connection.seat = self._seats.take(connection, session_id=record.id, extranonce1=record.extranonce1)
         self._by_token[record.token] = connection
+        self.note_user(connection)
 
     def authorize(self, connection: Connection, event: AuthorizeRequested) -> bool:
         """Let a user work, and return whether that was done.
@@ -118,7 +120,16 @@ class Admission:
         connection.account = account
         worker_id = self._ledger.worker(account.id, user.machine)
         connection.session.accept_authorize(event.id, event.user, worker_id)
+        self.note_user(connection)
         return True
+
+    def note_user(self, connection: Connection) -> None:
+        """Note the first user of a session where the batch looks for it."""
+        users = connection.session.users
+        if connection.seat != NO_SEAT and users:
+            user, worker_id = next(iter(users.items()))
+            notes = self._seats.notes[connection.seat]
+            notes["user_hash"], notes["worker"] = user_hash(user.encode()), worker_id
 
     def record(self, connection: Connection, *, ended: bool = False) -> None:
         """Put what is known of a session into the ledger, so that it can be resumed."""
@@ -138,9 +149,9 @@ class Admission:
 
     def leave(self, connection: Connection) -> None:
         """The connection is gone: its seat is free, and its session may be resumed."""
-        if connection.seat is not None:
+        if connection.seat != NO_SEAT:
             self._seats.leave(connection.seat)
-            connection.seat = None
+            connection.seat = NO_SEAT
         if connection.record is not None:
             self.record(connection, ended=True)
             if self._by_token.get(connection.record.token) is connection:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from hashwerk.pool.jobs import PreparedJob, Room
+from hashwerk.pool.seats import NO_SEAT
 from hashwerk.stratum.ports import Account, SessionRecord
 from hashwerk.stratum.v1.server import ServerSession
+from hashwerk.stratum.vardiff import Vardiff
 
 
 class ConnectionOwner(Protocol):
@@ -42,12 +44,16 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_owner",
         "account",
+        "incoming",
+        "is_stopped",
         "is_throttled",
+        "is_waiting",
         "record",
         "remote",
         "seat",
         "session",
         "transport",
+        "vardiff",
         "work_log2",
         "write_limit_bytes",
     )
@@ -60,9 +66,13 @@ class Connection(asyncio.Protocol):
         self.remote = ""  # host:port
         self.account: Account | None = None
         self.record: SessionRecord | None = None  # from mining.subscribe on
-        self.seat: int | None = None
+        self.seat = NO_SEAT
         self.work_log2 = 0  # share target of the next job
-        self.is_throttled = False
+        self.vardiff: Vardiff | None = None
+        self.incoming = b""  # read and not handled yet; between turns of the loop, the start of a line
+        self.is_waiting = False  # for the intake
+        self.is_throttled = False  # nothing is read for a while: it has cost too much
+        self.is_stopped = False  # nothing is read any more: the server ends or hands over
 
     # What the event loop calls
 
@@ -92,7 +102,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """Whether anything can still be sent."""
-        return self.transport is not None and not self.transport.is_closing()
+        return self.transport is not None
 
     @property
     def host(self) -> str:
@@ -131,31 +141,46 @@ class Connection(asyncio.Protocol):
         """Tell the machine why, and close once it has read it."""
         self.session.close(reason)
         self.flush()
+        self.close()
+
+    def close(self) -> None:
+        """Close once everything written is sent; the session may be resumed."""
         if self.transport is not None:
             self.transport.close()
+            self.transport = None
 
     def stop_reading(self) -> None:
-        """Read nothing any more."""
-        if self.transport is not None and not self.transport.is_closing():
-            self.is_throttled = True
-            self.transport.pause_reading()
+        """Read nothing until `go_on`."""
+        if self.transport is not None and not self.is_stopped:
+            self.is_stopped = True
+            if not self.is_throttled:
+                self.transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Read again after `stop_reading`."""
+        if self.transport is not None and self.is_stopped:
+            self.is_stopped = False
+            if not self.is_throttled:
+                self.transport.resume_reading()
 
     def abort(self) -> None:
         """Close at once; what is unsent is lost."""
         if self.transport is not None:
             self.transport.abort()
+            self.transport = None
 
     def throttle(self, delay_s: float, loop: asyncio.AbstractEventLoop) -> None:
         """Read nothing for a while."""
-        if self.transport is None or self.is_throttled or self.transport.is_closing():
+        if self.transport is None or self.is_throttled:
             return
         self.is_throttled = True
-        self.transport.pause_reading()
-        loop.call_later(delay_s, self._read_again)
+        if not self.is_stopped:
+            self.transport.pause_reading()
+        loop.call_later(delay_s, self._unthrottle)
 
-    def _read_again(self) -> None:
+    def _unthrottle(self) -> None:
         self.is_throttled = False
-        if self.transport is not None and not self.transport.is_closing():
+        if self.transport is not None and not self.is_stopped:
             self.transport.resume_reading()
 
 

@@ -1,7 +1,7 @@
 """From bytes to answers: everything that came in during one turn of the event loop is handled together.
 
-One batch is parsed and judged in compiled code, handed to the ledger in one call, and answered after its
-commit with one write per connection. Blocks go to the node first, before the ledger and before any verdict.
+One batch is parsed and judged in compiled code, handed to the ledger in one call, and answered after its commit with one
+write per connection. Blocks go to the node first, before the ledger and before any verdict.
 """
 
 from __future__ import annotations
@@ -19,18 +19,39 @@ from numpy.typing import NDArray
 from hashwerk.clock import Clock
 from hashwerk.pool.connection import Connection
 from hashwerk.pool.jobs import JobBook
+from hashwerk.pool.rows import Shares, count_accepted, fill, note_new_shares
 from hashwerk.pool.seats import Seats
 from hashwerk.pool.statistics import Statistics
 from hashwerk.stratum.ports import Ledger
 from hashwerk.stratum.v1.codec import RequestId
 from hashwerk.stratum.v1.events import Event, SubmitReceived
-from hashwerk.work.batch import ROW_DTYPE, check_batch
+from hashwerk.stratum.v1.results import encode_batch
+from hashwerk.stratum.v1.submits import SUBMIT_DTYPE, most_submits, scan_batch, scan_submits
+from hashwerk.work.batch import check_batch
 from hashwerk.work.share import FLAG_BLOCK, SHARE_DTYPE, Verdict
 
 log = logging.getLogger(__name__)
 
-OnEvents = Callable[[Connection, list[Event], float], None]
+OnEvent = Callable[[Connection, Event, float], None]
 OnBlocks = Callable[[NDArray[np.void]], None]
+
+
+@dataclass(slots=True)
+class _Span:
+    """Shares of one connection that follow each other in a batch."""
+
+    connection: Connection
+    first: int
+    last: int
+
+
+@dataclass(slots=True)
+class _OddShare:
+    """A share that the session core had to read, for its line is written in an unusual way."""
+
+    connection: Connection
+    id: RequestId
+    event: SubmitReceived
 
 
 @dataclass(slots=True)
@@ -38,33 +59,20 @@ class _Batch:
     """Shares on their way: from the socket to the ledger and back."""
 
     received_at: float  # perf_counter
-    connections: list[Connection] = field(default_factory=list)
-    ids: list[RequestId] = field(default_factory=list)
-    submits: list[tuple[int, int, int, int, int, int, int]] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    rows: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, ROW_DTYPE))
+    shares: Shares
+    spans: list[_Span]
+    odd: list[_OddShare]  # the last rows, in this order
 
-    def add(self, connection: Connection, event: SubmitReceived) -> None:
-        """Take a share."""
-        worker_id = connection.session.worker_of(event.user)
-        verdict = Verdict.ACCEPTED if worker_id is not None else Verdict.UNAUTHORIZED
-        bits = event.version_bits or 0
-        self.connections.append(connection)
-        self.ids.append(event.id)
-        self.sizes.append(event.extranonce2_size)
-        self.submits.append(
-            (worker_id or 0, event.job_id, event.ntime, event.nonce, bits, event.extranonce2, verdict)
-        )
 
-    def pack(self, time_us: int) -> None:
-        """Write the shares into rows."""
-        rows = np.zeros(len(self.submits), ROW_DTYPE)
-        columns = zip(*self.submits, strict=True)
-        names = ("worker", "job", "ntime", "nonce", "version", "extranonce2", "verdict")
-        for name, values in zip(names, columns, strict=True):
-            rows[name] = values
-        rows["time_us"] = time_us
-        self.rows = rows
+@dataclass(slots=True)
+class _Reading:
+    """What one turn of the loop has read so far."""
+
+    buffer: bytes
+    array: NDArray[np.uint8]
+    count: int = 0  # rows of the scanner that are filled
+    spans: list[_Span] = field(default_factory=list)
+    odd: list[_OddShare] = field(default_factory=list)
 
 
 class Intake:
@@ -82,7 +90,7 @@ class Intake:
         ledger: Ledger,
         statistics: Statistics,
         clock: Clock,
-        on_events: OnEvents,
+        on_event: OnEvent,
         on_blocks: OnBlocks,
     ) -> None:
         self._book = book
@@ -90,90 +98,185 @@ class Intake:
         self._ledger = ledger
         self._statistics = statistics
         self._clock = clock
-        self._on_events = on_events
+        self._on_event = on_event
         self._on_blocks = on_blocks
         self._loop = asyncio.get_running_loop()
-        self._chunks: list[tuple[Connection, bytes]] = []
+        self._waiting: list[Connection] = []
         self._received_at = 0.0
+        self._submits: NDArray[np.void] = np.empty(1_024, SUBMIT_DTYPE)  # the scanner's, used again each turn
         self._under_way = 0
         self.idle: Final = asyncio.Event()
         self.idle.set()
 
     def receive(self, connection: Connection, data: bytes) -> None:
         """Take bytes of a connection; they are handled after everything else that is ready to be read."""
-        if not self._chunks:
+        if connection.is_waiting:
+            connection.incoming += data
+            return
+        if not self._waiting:
             self._received_at = time.perf_counter()
             self._loop.call_soon(self._process)
-        self._chunks.append((connection, data))
+        connection.incoming = connection.incoming + data if connection.incoming else data
+        connection.is_waiting = True
+        self._waiting.append(connection)
 
     def _process(self) -> None:
-        chunks, self._chunks = self._chunks, []
+        waiting, self._waiting = self._waiting, []
         now, at = self._clock.monotonic(), self._clock.time()
-        batch = _Batch(self._received_at)
-        for connection, data in chunks:
-            self._read(connection, data, batch, now)
-        if batch.submits:
-            self._judge(batch, now, at)
+        reading = self._read(waiting, now)
+        count = reading.count + len(reading.odd)
+        if not count:
+            return
+        shares = Shares(count)
+        self._name(shares, waiting, reading, int(at * 1e6))
+        batch = _Batch(self._received_at, shares, reading.spans, reading.odd)
+        self._judge(batch, at)
+        self._charge(batch, now)
+        self._under_way += 1
+        self.idle.clear()
+        self._ledger.append(shares.rows.view(SHARE_DTYPE), lambda error: self._answer(batch, error))
 
-    def _read(self, connection: Connection, data: bytes, batch: _Batch, now: float) -> None:
-        session = connection.session
-        *lines, rest = (session.take_held() + data).split(b"\n")
-        for line in lines:
-            fits = len(line) <= session.limits.max_line_bytes
-            events = session.receive_line(line, now) if fits else session.line_too_long()
-            self._take(connection, events, batch, now)
-        if rest:
-            self._take(connection, session.receive_data(rest, now), batch, now)
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def _read(self, waiting: list[Connection], now: float) -> _Reading:
+        buffer = b"".join([connection.incoming for connection in waiting])
+        reading = _Reading(buffer, np.frombuffer(buffer, np.uint8))
+        if most_submits(len(buffer)) > len(self._submits):
+            self._submits = np.empty(2 * most_submits(len(buffer)), SUBMIT_DTYPE)
+        sizes = np.array([len(connection.incoming) for connection in waiting], np.int64)
+        ends = np.cumsum(sizes)
+        scan = scan_batch(reading.array, ends - sizes, ends, self._submits)
+        reading.count = scan.count
+        first_rows = scan.first_rows.tolist()
+        for segment, connection in enumerate(waiting):
+            connection.incoming = b""
+            connection.is_waiting = False
+            if first_rows[segment] < first_rows[segment + 1]:
+                reading.spans.append(_Span(connection, first_rows[segment], first_rows[segment + 1]))
+        for segment in np.flatnonzero(scan.stops).tolist():
+            at, end = int(scan.consumed[segment]), int(ends[segment])
+            self._read_rest(waiting[segment], segment, reading, at, end, now)
+        return reading
+
+    def _read_rest(  # noqa: PLR0917
+        self, connection: Connection, segment: int, reading: _Reading, at: int, end: int, now: float
+    ) -> None:
+        """Read on from a line that the scanner cannot: through the session core, line by line, then scan again."""
+        session, buffer = connection.session, reading.buffer
+        while at < end and connection.is_open:
+            line_end = buffer.find(b"\n", at, end)
+            if max(line_end, at if line_end >= 0 else end) - at > session.limits.max_line_bytes:
+                self._take(connection, session.line_too_long(), reading, now)
+                return
+            if line_end < 0:
+                connection.incoming = buffer[at:end]
+                break
+            self._take(
+                connection, session.receive_line(buffer[at:line_end].removesuffix(b"\r"), now), reading, now
+            )
+            first = reading.count
+            read, at, _ = scan_submits(reading.array, line_end + 1, end, self._submits, first)
+            if read:
+                reading.count += read
+                self._submits["segment"][first : reading.count] = segment
+                reading.spans.append(_Span(connection, first, reading.count))
         connection.flush()
 
-    def _take(self, connection: Connection, events: list[Event], batch: _Batch, now: float) -> None:
+    def _take(self, connection: Connection, events: list[Event], reading: _Reading, now: float) -> None:
         for event in events:
             if isinstance(event, SubmitReceived):
-                batch.add(connection, event)
+                reading.odd.append(_OddShare(connection, event.id, event))
             else:
-                self._on_events(connection, [event], now)
+                self._on_event(connection, event, now)
 
-    def _judge(self, batch: _Batch, now: float, at: float) -> None:
-        batch.pack(int(at * 1e6))
-        rows = batch.rows
-        seats = np.array([connection.seat or 0 for connection in batch.connections], np.int32)
+    # --- judging -------------------------------------------------------------------------------------------------
+
+    def _name(self, shares: Shares, waiting: list[Connection], reading: _Reading, time_us: int) -> None:
+        """Write the rows of the batch, each in the name of the worker that sent it."""
+        seat_of_segment = np.array([connection.seat for connection in waiting], np.int32)
+        submits = self._submits[: reading.count]
+        strangers = fill(shares, submits, seat_of_segment, self._seats.notes, time_us)
+        for row in strangers.tolist():
+            connection = waiting[submits[row]["segment"]]
+            worker_id = connection.session.worker_of_hash(int(submits[row]["user_hash"]))
+            if worker_id is not None:
+                shares.rows[row]["worker"] = worker_id
+                shares.rows[row]["verdict"] = Verdict.ACCEPTED
+        for row, odd in enumerate(reading.odd, start=reading.count):
+            self._name_odd(shares, row, odd, time_us)
+
+    def _name_odd(self, shares: Shares, row: int, odd: _OddShare, time_us: int) -> None:
+        event = odd.event
+        worker_id = odd.connection.session.worker_of(event.user)
+        shares.seats[row] = odd.connection.seat
+        shares.sizes[row] = event.extranonce2_size
+        shares.ids[row] = 0
+        record = shares.rows[row]
+        record["time_us"], record["worker"] = time_us, worker_id or 0
+        record["job"], record["extranonce2"] = event.job_id, event.extranonce2
+        record["ntime"], record["nonce"] = event.ntime, event.nonce
+        record["version"] = event.version_bits or 0
+        record["hash_key"] = record["work_log2"] = record["flags"] = record["epoch"] = 0
+        record["verdict"] = Verdict.ACCEPTED if worker_id is not None else Verdict.UNAUTHORIZED
+
+    def _judge(self, batch: _Batch, at: float) -> None:
+        shares = batch.shares
         checked = check_batch(
             self._book.table,
-            rows,
-            extranonce2_sizes=np.array(batch.sizes, np.uint8),
-            seats=seats,
+            shares.rows,
+            extranonce2_sizes=shares.sizes,
+            seats=shares.seats,
             terms=self._seats.terms,
             now=at,
         )
         if checked.blocks:
-            self._on_blocks(rows[(rows["flags"] & FLAG_BLOCK) != 0])
-        self._book.duplicates.judge_batch(rows, checked)
-        self._under_way += 1
-        self.idle.clear()
-        self._ledger.append(rows.view(SHARE_DTYPE), lambda error: self._answer(batch, error))
+            self._on_blocks(shares.rows[(shares.rows["flags"] & FLAG_BLOCK) != 0])
+        self._book.duplicates.judge_batch(shares.rows, checked)
+        note_new_shares(shares.rows, shares.seats, self._seats.notes)
+
+    def _charge(self, batch: _Batch, now: float) -> None:
+        """Let every session's account know what its shares cost, and what they were worth."""
+        spans = batch.spans
+        firsts = np.array([span.first for span in spans], np.int64)
+        lasts = np.array([span.last for span in spans], np.int64)
+        for span, accepted in zip(
+            spans, count_accepted(batch.shares.rows, firsts, lasts).tolist(), strict=True
+        ):
+            session, count = span.connection.session, span.last - span.first
+            for event in session.apply_submits(count, now) + session.apply_verdicts(
+                accepted, count - accepted, now
+            ):
+                self._on_event(span.connection, event, now)
+        verdicts = batch.shares.rows["verdict"][len(batch.shares.rows) - len(batch.odd) :].tolist()
+        for odd, verdict in zip(batch.odd, verdicts, strict=True):
+            accepted = int(verdict == Verdict.ACCEPTED)
+            for event in odd.connection.session.apply_verdicts(accepted, 1 - accepted, now):
+                self._on_event(odd.connection, event, now)
+
+    # --- answering -----------------------------------------------------------------------------------------------
 
     def _answer(self, batch: _Batch, error: BaseException | None) -> None:
-        rows, now = batch.rows, self._clock.monotonic()
+        shares = batch.shares
         if error is not None:
-            self._book.duplicates.forget_rows(rows)
-            rows["verdict"][rows["verdict"] == Verdict.ACCEPTED] = Verdict.NOT_STORED
-        self._statistics.count_shares(rows)
-        touched = dict.fromkeys(batch.connections)
-        for connection, request_id, verdict in zip(
-            batch.connections, batch.ids, rows["verdict"].tolist(), strict=True
-        ):
+            self._book.duplicates.forget_rows(shares.rows)
+            # The ledger may still hold the rows it was given, so the verdicts are changed in a copy.
+            shares.rows = shares.rows.copy()
+            shares.rows["verdict"][shares.rows["verdict"] == Verdict.ACCEPTED] = Verdict.NOT_STORED
+        self._statistics.count_shares(shares.rows)
+        results = encode_batch(shares.ids, np.ascontiguousarray(shares.rows["verdict"]))
+        for span in batch.spans:
+            span.connection.write(results.lines(span.first, span.last))
+        verdicts = shares.rows["verdict"][len(shares.rows) - len(batch.odd) :].tolist()
+        for odd, verdict in zip(batch.odd, verdicts, strict=True):
             if verdict == Verdict.ACCEPTED:
-                connection.session.accept_share(request_id)
-                events = connection.session.apply_verdicts(1, 0, now)
+                odd.connection.session.accept_share(odd.id)
             else:
-                connection.session.reject_share(request_id, Verdict(verdict))
-                events = connection.session.apply_verdicts(0, 1, now)
-            if events:
-                self._on_events(connection, events, now)
-        for connection in touched:
-            connection.flush()
-        ended_at = time.perf_counter()
-        self._statistics.submit_latency.add(ended_at - batch.received_at, now, len(rows))
+                odd.connection.session.reject_share(odd.id, Verdict(verdict))
+            odd.connection.flush()
+        now = time.perf_counter()
+        self._statistics.submit_latency.add(
+            now - batch.received_at, self._clock.monotonic(), len(shares.rows)
+        )
         self._under_way -= 1
         if not self._under_way:
             self.idle.set()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import resource
 import socket
+import ssl
 
 from hashwerk.errors import PoolError
+from hashwerk.pool.settings import PoolSettings
 
 
 def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
@@ -50,3 +52,27 @@ def allow_many_files() -> int:
         except (ValueError, OSError):
             return soft  # macOS names a hard limit that it does not grant
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def tls_context(settings: PoolSettings) -> ssl.SSLContext:
+    """Return what connections over TLS are made with.
+
+    Raises:
+        PoolError: If certificate or key are missing or cannot be used; the message names them.
+    """
+    if settings.tls_certificate is None or settings.tls_key is None:
+        raise PoolError("a TLS port needs tls_certificate and tls_key")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    except OSError as error:
+        raise PoolError(
+            f"{settings.tls_certificate}, {settings.tls_key}: cannot be used for TLS: {error}"
+        ) from error
+    return context
+
+
+def shown_address(listener: socket.socket) -> str:
+    """Return where a socket listens as HOST:PORT, an IPv6 address in brackets."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
