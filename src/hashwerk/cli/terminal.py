@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hashwerk.site.messages import Rate, Snapshot
-from hashwerk.units import format_duration, format_hashrate, format_si
+from hashwerk.units import format_duration, format_hashrate
 
 _BARS = " ▁▂▃▄▅▆▇█"
 
@@ -84,7 +84,7 @@ class RunView:
         )
         if now.submit_ms_p99 is not None:
             table.add_row(
-                "answers", f"p99 {format_si(now.submit_ms_p99 / 1000, 's')} from submit to durable answer"
+                "answers", f"p99 {format_duration(now.submit_ms_p99 / 1000)} from submit to durable answer"
             )
         wait = node.expected_block_s
         found = sum(count for state_, count in now.blocks.items() if state_ in {"accepted", "mature"})

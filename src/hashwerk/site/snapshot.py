@@ -92,6 +92,12 @@ def _node(observed: Observed, hashrate_hs: float | None) -> NodeView:
     )
 
 
+def _block_work(observed: Observed, target: int) -> int:
+    """Return the hashes a block takes. On a private chain shares may be harder than blocks, and only they are handed in."""
+    easiest_share = min((connection.work_log2 for connection in observed.server.connections), default=0)
+    return max(work_from_target(target), 1 << easiest_share)
+
+
 def _template(observed: Observed) -> TemplateView | None:
     template = observed.server.book.template
     if template is None:
