@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -223,12 +222,6 @@ class Supervisor:
 def python_command(*arguments: str) -> list[str]:
     """Return the command line that runs a verb of this very Hashwerk."""
     return [sys.executable, "-m", "hashwerk", *arguments]
-
-
-def lower_priority(step: int) -> None:
-    """Let other processes go first; where the system does not allow it the work goes on at its own priority."""
-    with contextlib.suppress(OSError):
-        os.nice(step)
 
 
 def _describe_exit(code: int) -> str:
