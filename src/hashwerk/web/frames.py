@@ -20,6 +20,7 @@ Frame = dict[str, Any]
 Row = dict[str, Any]
 
 WINDOWS: Final = ("1m", "10m", "1h", "24h")
+WINDOWS_S: Final = {"1m": 60, "10m": 600, "1h": 3_600, "24h": 86_400}
 WINDOW_WORDS: Final = {"1m": "1 min", "10m": "10 min", "1h": "1 h", "24h": "24 h"}
 _RECENT: Final = 6
 
@@ -78,7 +79,7 @@ def _rate_frame(snapshot: Snapshot) -> Frame:
     frame: Frame = {
         "rate.figure": figure,
         "rate.unit": unit,
-        "rate.window": "" if rate is None else f"measured over {WINDOW_WORDS[window]}",
+        "rate.window": "" if rate is None else _window_words(window, snapshot.at - snapshot.started_at),
         "rate.band": "No share has come yet."
         if rate is None or rate.shares == 0
         else f"95 % sure: {words.format_rate_interval(rate)}, from {rate.shares:,} shares",
@@ -92,6 +93,12 @@ def _rate_frame(snapshot: Snapshot) -> Frame:
         frame[f"rate.{name}.shares"] = "–" if known is None else f"{known.shares:,}"
         frame[f"rate.{name}.bar"] = _bar_style(known, top)
     return frame
+
+
+def _window_words(window: str, uptime_s: float) -> str:
+    # A young mine has been measured for less than the window; an older ledger may reach back before this start.
+    young = uptime_s < WINDOWS_S[window]
+    return f"measured over {WINDOW_WORDS[window]}" + (", or since the mine began" if young else "")
 
 
 def _bar_style(rate: Rate | None, top: float) -> str:
@@ -286,4 +293,8 @@ def event_rows(events: Sequence[LedgerEvent]) -> list[Row]:
 
 
 def _details(event: LedgerEvent) -> str:
-    return ", ".join(f"{name} {value}" for name, value in event.details.items() if value is not None)
+    known = ((name, value) for name, value in event.details.items() if value is not None)
+    return ", ".join(
+        f"{name.replace('_', ' ')} {words.short_hash(value) if isinstance(value, str) and len(value) == 64 else value}"
+        for name, value in known
+    )

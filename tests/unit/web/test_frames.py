@@ -113,3 +113,10 @@ def test_no_bar_is_drawn_for_nothing():
     accepted, rejected = (series["data"] for series in options["series"])
     assert accepted == [[30_000, 5], [90_000, None]]
     assert rejected == [[30_000, None], [90_000, None]]
+
+
+def test_a_young_mine_does_not_claim_a_full_window(view, clock, web_site):
+    view.receive(web_site.sample(clock.now, started_at=clock.now - 30))
+    assert mine_frame(view, clock.now)["rate.window"] == "measured over 10 min, or since the mine began"
+    view.receive(web_site.sample(clock.now, started_at=clock.now - 601))
+    assert mine_frame(view, clock.now)["rate.window"] == "measured over 10 min"
