@@ -1,0 +1,315 @@
+"""A load generator for Stratum servers: a process of its own that spends as little as it can on each share.
+
+Shares are real and distinct (another nonce each), written in blocks by numpy and sent as slices; answers are counted, not
+parsed. It speaks Stratum V1 to any server whose share target every hash meets, and takes its orders as JSON lines.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import sys
+import time
+from collections import deque
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from hashwerk.pool.listen import allow_many_files
+
+_BLOCK: Final = 1_000  # shares written at a time for one connection
+_HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
+_NONCE_SHIFTS: Final = np.arange(28, -1, -4, dtype=np.uint32)
+_CONNECTING: Final = 512  # connects under way at a time
+_RECEIVE_BYTES: Final = 1 << 18
+_ACCEPTED: Final = b'"result":true'
+_NOTIFY: Final = b'"method":"mining.notify"'
+
+
+class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run measured. Latencies in milliseconds, from a share's sending to its answer."""
+
+    duration_s: float
+    accepted: int
+    rejected: int
+    ms_p50: float | None = None
+    ms_p90: float | None = None
+    ms_p99: float | None = None
+    ms_max: float | None = None
+
+
+class Machine:
+    """One connection that hands in shares."""
+
+    __slots__ = ("_block", "_length", "_next", "_nonce", "_tail", "job", "sent_at", "sock", "user")
+
+    def __init__(self, sock: socket.socket, user: str) -> None:
+        self.sock = sock
+        self.user = user
+        self.job: tuple[str, str] | None = None  # id and ntime
+        self.sent_at: deque[float] = deque()
+        self._block = memoryview(b"")
+        self._length = 1
+        self._next = 0
+        self._nonce = 0
+        self._tail = b""
+
+    def greet(self) -> None:
+        """Subscribe and authorise."""
+        self.sock.send(
+            b'{"id":1,"method":"mining.subscribe","params":["loadgen/1"]}\n'
+            b'{"id":2,"method":"mining.authorize","params":["%b","x"]}\n' % self.user.encode()
+        )
+
+    def listen(self, data: bytes) -> bool:
+        """Take what the server says until a job is known; return whether it is."""
+        *lines, self._tail = (self._tail + data).split(b"\n")
+        for line in lines:
+            if _NOTIFY in line:
+                self.take_job(line)
+        return self.job is not None
+
+    def take_job(self, line: bytes) -> None:
+        """Work on the job of a `mining.notify` line from now on."""
+        params = json.loads(line)["params"]
+        self.job = (params[0], params[7])
+        self._next = len(self._block)
+
+    def shares(self, count: int) -> memoryview:
+        """Return the lines of the next shares; at most a block, perhaps fewer than asked for."""
+        if self._next >= len(self._block):
+            self._write_block()
+        start = self._next
+        self._next = min(start + count * self._length, len(self._block))
+        return self._block[start : self._next]
+
+    @property
+    def line_bytes(self) -> int:
+        """How long a share's line is."""
+        return self._length
+
+    def _write_block(self) -> None:
+        assert self.job is not None
+        job_id, ntime = self.job
+        head = f'{{"id":1000000,"method":"mining.submit","params":["{self.user}","{job_id}","0000000000000000","{ntime}","'
+        line = f'{head}00000000"]}}\n'.encode()
+        lines: NDArray[np.uint8] = np.tile(np.frombuffer(line, np.uint8), (_BLOCK, 1))
+        nonces = np.arange(self._nonce, self._nonce + _BLOCK, dtype=np.uint32)
+        at = len(head)
+        lines[:, at : at + 8] = _HEX[(nonces[:, None] >> _NONCE_SHIFTS) & 15]
+        self._nonce += _BLOCK
+        self._block = memoryview(lines.tobytes())
+        self._length = len(line)
+        self._next = 0
+
+
+class LoadGenerator:
+    """Many machines on one thread."""
+
+    def __init__(self, host: str, port: int, *, accounts: int = 1) -> None:
+        self._address = (host, port)
+        self._accounts = accounts
+        self._machines: dict[int, Machine] = {}
+        self._epoll = select.epoll()
+
+    def connect(self, count: int) -> dict[str, float]:
+        """Connect until there are ``count`` authorised machines that have a job; return how long it took."""
+        started_at = time.monotonic()
+        allow_many_files()
+        waiting: set[int] = set()
+        opened = len(self._machines)
+        while len(self._machines) < count or waiting:
+            while opened < count and len(waiting) < _CONNECTING:
+                waiting.add(self._open(opened))
+                opened += 1
+            for number, _ in self._epoll.poll(10):
+                machine = self._machines[number]
+                if number not in waiting:
+                    continue
+                if not machine.sent_at:
+                    machine.sent_at.append(0.0)
+                    machine.greet()
+                    self._epoll.modify(number, select.EPOLLIN)
+                elif machine.listen(machine.sock.recv(_RECEIVE_BYTES)):
+                    machine.sent_at.clear()
+                    waiting.discard(number)
+        return {"seconds": time.monotonic() - started_at, "connections": float(len(self._machines))}
+
+    def _open(self, index: int) -> int:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.connect_ex(self._address)
+        number = sock.fileno()
+        self._machines[number] = Machine(sock, f"bench{index % self._accounts}.m{index:06}")
+        self._epoll.register(number, select.EPOLLOUT)
+        return number
+
+    def saturate(self, seconds: float, window: int) -> LoadResult:
+        """Keep ``window`` shares of every machine under way; with a window of 1, measure each one's time."""
+        counts = [0, 0]
+        latencies: list[float] = []
+        started_at = time.perf_counter()
+        ends_at = started_at + seconds
+        for machine in self._machines.values():
+            self._send(machine, window)
+        now = started_at
+        while now < ends_at:
+            for number, _ in self._epoll.poll(1):
+                machine = self._machines[number]
+                answered = self._receive(machine, counts)
+                now = time.perf_counter()
+                if answered and window == 1:
+                    latencies.append(now - machine.sent_at.popleft())
+                self._send(machine, answered)
+            now = time.perf_counter()
+        return self._finish(started_at, now, counts, latencies, drain=window * len(self._machines))
+
+    def pace(self, seconds: float, rate: float) -> LoadResult:
+        """Hand in ``rate`` shares a second on the machines in turn, whatever the answers do.
+
+        A share's time counts from when it was due, so that a late generator does not flatter the server.
+        """
+        counts = [0, 0]
+        latencies: list[float] = []
+        machines = list(self._machines.values())
+        started_at = time.perf_counter()
+        due, total = 0, int(rate * seconds)
+        while len(latencies) < total:
+            now = time.perf_counter()
+            if now > started_at + seconds + 10:
+                break
+            while due < total and started_at + due / rate <= now:
+                machine = machines[due % len(machines)]
+                machine.sock.send(machine.shares(1))
+                machine.sent_at.append(started_at + due / rate)
+                due += 1
+            wait_s = max(0.0, started_at + due / rate - time.perf_counter()) if due < total else 1.0
+            # The last fraction of a millisecond is waited for awake: the system's timers are too coarse for it.
+            for number, _ in self._epoll.poll(wait_s - 0.0005 if wait_s > 0.0015 else 0):
+                machine = self._machines[number]
+                answered = self._receive(machine, counts)
+                now = time.perf_counter()
+                latencies.extend(now - machine.sent_at.popleft() for _ in range(answered))
+        return self._result(started_at, time.perf_counter(), counts, latencies)
+
+    def await_job(self, timeout_s: float) -> dict[str, float]:
+        """Wait until every machine has been sent another job; return when the first and the last had it."""
+        waiting = set(self._machines)
+        first_at = last_at = 0.0
+        deadline = time.monotonic() + timeout_s
+        tails: dict[int, bytes] = {}
+        while waiting and time.monotonic() < deadline:
+            for number, _ in self._epoll.poll(0.1):
+                machine = self._machines[number]
+                data = tails.pop(number, b"") + machine.sock.recv(_RECEIVE_BYTES)
+                if not data.endswith(b"\n"):
+                    tails[number] = data
+                elif _NOTIFY in data:
+                    last_at = time.monotonic()
+                    first_at = first_at or last_at
+                    waiting.discard(number)
+                    machine.take_job(data[data.rindex(b"{", 0, data.rindex(_NOTIFY)) :])
+        return {"first_at": first_at, "last_at": last_at, "missing": float(len(waiting))}
+
+    def close(self) -> None:
+        """Close every connection."""
+        for number, machine in self._machines.items():
+            self._epoll.unregister(number)
+            machine.sock.close()
+        self._machines.clear()
+
+    def _send(self, machine: Machine, count: int) -> None:
+        while count:
+            lines = machine.shares(count)
+            count -= len(lines) // machine.line_bytes
+            machine.sent_at.append(time.perf_counter())
+            sent = machine.sock.send(lines)
+            while sent < len(lines):  # the server is slow to read: wait for it, this is what is measured
+                select.select([], [machine.sock], [])
+                lines = lines[sent:]
+                sent = machine.sock.send(lines)
+
+    def _receive(self, machine: Machine, counts: list[int]) -> int:
+        """Count the answers that came, accepted and rejected, and return how many."""
+        data = machine.sock.recv(_RECEIVE_BYTES)
+        if not data:
+            raise ConnectionError("the server closed a connection")
+        accepted = data.count(_ACCEPTED)
+        lines = data.count(b"\n")
+        if lines != accepted:
+            notified = data.count(b'"method"')
+            counts[1] += data.count(b'"error":[')
+            if _NOTIFY in data and data.endswith(b"\n"):
+                machine.take_job(data[data.rindex(b"{", 0, data.rindex(_NOTIFY)) :].split(b"\n")[0])
+            answers = data.count(b'"error":')
+            counts[0] += accepted
+            return answers if notified == 0 else data.count(b'"error":')
+        counts[0] += accepted
+        return accepted
+
+    def _finish(
+        self, started_at: float, ended_at: float, counts: list[int], latencies: list[float], *, drain: int
+    ) -> LoadResult:
+        """Return the result, after the answers still under way have come."""
+        result = self._result(started_at, ended_at, counts, latencies)
+        deadline = time.perf_counter() + 5
+        while drain > 0 and time.perf_counter() < deadline:
+            ready = self._epoll.poll(0.2)
+            if not ready:
+                break
+            for number, _ in ready:
+                drain -= self._receive(self._machines[number], counts)
+        for machine in self._machines.values():
+            machine.sent_at.clear()
+        return result
+
+    def _result(
+        self, started_at: float, ended_at: float, counts: list[int], latencies: list[float]
+    ) -> LoadResult:
+        duration_s = ended_at - started_at
+        if not latencies:
+            return LoadResult(duration_s=duration_s, accepted=counts[0], rejected=counts[1])
+        p50, p90, p99 = (1000 * float(value) for value in np.percentile(latencies, [50, 90, 99]))
+        return LoadResult(
+            duration_s=duration_s,
+            accepted=counts[0],
+            rejected=counts[1],
+            ms_p50=p50,
+            ms_p90=p90,
+            ms_p99=p99,
+            ms_max=1000 * max(latencies),
+        )
+
+
+def obey(generator: LoadGenerator, order: dict[str, Any]) -> Any:
+    """Carry out one order and return its result."""
+    match order.pop("do"):
+        case "connect":
+            return generator.connect(**order)
+        case "saturate":
+            return generator.saturate(**order)
+        case "pace":
+            return generator.pace(**order)
+        case "await_job":
+            return generator.await_job(**order)
+        case "close":
+            return generator.close()
+        case unknown:
+            raise ValueError(f"unknown order: {unknown}")
+
+
+def main() -> None:
+    """Take orders as JSON lines, the first of them the server's address; answer each with one line."""
+    generator = LoadGenerator(**json.loads(sys.stdin.readline()))
+    for line in sys.stdin:
+        answer = obey(generator, json.loads(line))
+        sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()
