@@ -145,7 +145,7 @@ class RpcServer:
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; return whether the connection goes on."""
         async with asyncio.timeout(_READ_TIMEOUT_S):
-            head = await reader.readuntil(b"\r\n\r\n")
+            head = await _read_head(reader)
             verb, headers, keep_alive = _parse_head(head)
             body = await _read_body(reader, headers)
         if verb != "POST":
@@ -221,9 +221,19 @@ def _basic(user_and_password: str) -> str:
     return "Basic " + base64.b64encode(user_and_password.encode()).decode()
 
 
+async def _read_head(reader: asyncio.StreamReader) -> bytes:
+    """Return request line and headers. A lone LF ends a line too (RFC 9112, section 2.2): some pools send it."""
+    head = b""
+    while (line := await reader.readuntil(b"\n")) not in (b"\r\n", b"\n"):
+        head += line
+        if len(head) > _MAX_HEADER_BYTES:
+            raise asyncio.LimitOverrunError("the head of the request is too long", len(head))
+    return head
+
+
 def _parse_head(head: bytes) -> tuple[str, dict[str, str], bool]:
     """Return verb, headers by lower-case name, and whether the connection stays open."""
-    lines = head.decode("latin-1").split("\r\n")
+    lines = head.decode("latin-1").splitlines()
     request_line = lines[0].split(" ")
     if len(request_line) != 3 or not request_line[2].startswith("HTTP/1."):
         raise _HttpError(400)

@@ -328,3 +328,9 @@ async def test_it_runs_from_the_command_line_and_ends_on_sigterm(tmp_path: Path)
         _, errors = await child.communicate()
     assert child.returncode == 0, errors.decode()
     assert not cookie_file.exists()
+
+
+async def test_a_lone_line_feed_ends_a_line(backend: Backend) -> None:
+    head, _, body = post(b'{"method":"getblockcount","id":1}').partition(b"\r\n\r\n")
+    got, reply = split(await raw(backend, head.replace(b"\r\n", b"\n") + b"\n\n" + body))
+    assert (got, reply["result"]) == (200, 0)
