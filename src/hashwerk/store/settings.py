@@ -86,7 +86,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(
             description="Pages of the write-ahead log (4 KiB each) after which they are copied into the database file."
         ),
-    ] = 4_000
+    ] = 1_000
 
     id_block: Annotated[
         int,
