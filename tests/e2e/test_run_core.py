@@ -43,7 +43,7 @@ async def test_mines_on_core_and_survives_its_absence(tmp_path: Path) -> None:
         network = "regtest"
         [node.core]
         urls = ["http://127.0.0.1:{port}"]
-        cookie_file = "{tmp_path / "core" / ".cookie"}"
+        cookie_file = "{tmp_path / "core" / "regtest" / ".cookie"}"
         retry_s = 0.2
         """
     )
