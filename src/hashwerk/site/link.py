@@ -98,7 +98,6 @@ async def snapshots(path: Path, *, on_lost: Callable[[], None] | None = None) ->
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, 1.0)
             continue
-        delay_s = 0.05
         try:
             while True:
                 size = int.from_bytes(await reader.readexactly(4), "big")
@@ -106,11 +105,16 @@ async def snapshots(path: Path, *, on_lost: Callable[[], None] | None = None) ->
                     log.error("a frame of %d bytes on the local link is not ours; connecting again", size)
                     break
                 yield _decoder.decode(await reader.readexactly(size))
+                delay_s = 0.05
         except (asyncio.IncompleteReadError, ConnectionError):
             log.debug("the link to serve was lost")
+        except msgspec.DecodeError as error:  # another version writes there
+            log.error("what serve says cannot be read: %s", error)
+            delay_s = 1.0
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
         if on_lost is not None:
             on_lost()
+        await asyncio.sleep(delay_s)

@@ -11,7 +11,7 @@ def snapshot(at: float) -> Snapshot:
     node = NodeView(kind="kernel", network="regtest", height=1, tip="00", healthy=True, private=True)
     return Snapshot(
         at=at, started_at=0.0, version="0", node=node, template=None, serving=True, hashrate={"1m": None}, accepted=3,
-        rejected={"stale": 1}, accepted_work=2**63, blocks={}, recent_blocks=[], sessions=0, workers=[], workers_total=0,
+        rejected={"stale": 1}, accepted_work=str(2**90), blocks={}, recent_blocks=[], sessions=0, workers=[], workers_total=0,
         submit_ms_p50=None, submit_ms_p99=None, commit_ms_p99=None, jobs=0, stratum_url="", simulation=False, warnings=[],
     )  # fmt: skip
 
