@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
+
 from hashwerk.chain.template import Template
+from hashwerk.stratum.v1.events import Event, SubmitReceived
 from hashwerk.stratum.v1.limits import SessionLimits
 from hashwerk.stratum.v1.server import Extranonce, ServerSession
+from hashwerk.stratum.v1.submits import SUBMIT_DTYPE, Stop, most_submits, scan_submits
 from hashwerk.work.job import Job
 
 SERVER_MASK = 0x1FFFE000
@@ -68,3 +72,38 @@ def active_session(user: str = "alice.s19", **limits: Any) -> ServerSession:
     session.accept_authorize(2, user, 17)
     session.data_to_send()
     return session
+
+
+def event_of(row: np.void, buffer: bytes) -> SubmitReceived:
+    """Return what a session would have said of the line a row was scanned from."""
+    start, length = int(row["user_start"]), int(row["user_length"])
+    return SubmitReceived(
+        id=int(row["id"]),
+        user=buffer[start : start + length].decode(),
+        job_id=int(row["job"]),
+        extranonce2=int(row["extranonce2"]),
+        extranonce2_size=int(row["extranonce2_size"]),
+        ntime=int(row["ntime"]),
+        nonce=int(row["nonce"]),
+        version_bits=int(row["version_bits"]) if row["has_version"] else None,
+    )
+
+
+def receive_scanned(session: ServerSession, data: bytes, now: float) -> tuple[list[Event], int]:
+    """Read as a driver does that scans what it can; return the events, and how many shares were scanned."""
+    data = session.take_held() + data
+    buffer = np.frombuffer(data, np.uint8)
+    rows = np.zeros(most_submits(len(data)), SUBMIT_DTYPE)
+    events: list[Event] = []
+    at = scanned = 0
+    while True:
+        count, at, stop = scan_submits(buffer, at, len(data), rows)
+        events += [event_of(row, data) for row in rows[:count]]
+        events += session.apply_submits(count, now)
+        scanned += count
+        if stop is not Stop.OTHER_LINE:
+            assert stop is not Stop.FULL
+            return events + session.receive_data(data[at:], now), scanned
+        end = data.index(b"\n", at) + 1
+        events += session.receive_data(data[at:end], now)
+        at = end

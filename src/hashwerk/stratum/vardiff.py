@@ -67,6 +67,7 @@ _SEARCH_STEP_LOG2: Final = 1.5
 _SEARCH_PATIENCE: Final = (
     0.6  # of the wanted time between shares: how long a new target is given in the search
 )
+_PAUSE: Final = 10.0  # times the wanted time between shares; e**-10 of all gaps are as long
 #: Exposure is never counted as less than one turn of the event loop: shares that come in one read have no
 #: times.
 _LEAST_ELAPSED_S: Final = 0.001
@@ -203,6 +204,9 @@ class Vardiff:
             self._in_force = True
         elif self._in_force:
             return
+        if self._ends_pause(now):
+            self._evidence, self._rise, self._fall = Evidence(), Cusum(), Cusum()
+            self._counted_to = now
         elapsed_s = max(now - self._counted_to, _LEAST_ELAPSED_S)
         self._counted_to = max(now, self._counted_to)
         self._last_share_at = self._counted_to
@@ -281,6 +285,15 @@ class Vardiff:
         return vardiff
 
     # --- counting ---
+
+    def _ends_pause(self, now: float) -> bool:
+        """Return whether a share at ``now`` is the first after a silence that lowered the target.
+
+        As in ckpool such a share only starts the clock: the silence says that the machine slept, not how fast it is.
+        """
+        if self._last_share_log2 is None or self._work_log2 >= self._last_share_log2:
+            return False
+        return now - self._last_share_at > _PAUSE * self._wanted_s
 
     def _count(self, shares: float, exposure: float) -> None:
         self._evidence.shares += shares
