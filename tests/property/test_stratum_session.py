@@ -23,7 +23,7 @@ from hashwerk.stratum.v1.events import (
 from hashwerk.stratum.v1.results import encode_results
 from hashwerk.stratum.v1.server import Extranonce, ServerSession, SessionState
 from hashwerk.work.share import Verdict
-from support.stratum import active_session, lines, make_job, new_session, receive_scanned
+from support.stratum_sessions import active_session, lines, make_job, new_session, receive_scanned
 
 HEX = "0123456789abcdefABCDEF"
 space = st.sampled_from(["", "", "", " ", "\t", "  "])

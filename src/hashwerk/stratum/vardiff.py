@@ -1,22 +1,18 @@
 """Vardiff: find each machine's share target from the times of its shares, and keep it.
 
-Shares of a machine with hash rate r at the target ``work_log2`` w are a Poisson process of rate r / 2**w. All
-that a stretch of it says about r is in two numbers: the shares N, and the exposure E = Σ dt / 2**w, which
-changes of target do not disturb. The likelihood is that of a gamma distribution of shape N and rate E.
+All that a stretch of shares says about a hash rate is in two numbers (see `likelihood`): how many there were,
+and the exposure they came from, which changes of target do not disturb. Three questions are asked of them,
+each over the stretch that answers it best.
 
-Three questions are asked of it, each over the stretch that answers it best:
+*Has the rate risen, or fallen?* Two CUSUM tests (E. S. Page, "Continuous inspection schemes", Biometrika 41,
+1954): the log-likelihood ratio of a rate well outside against one at the edge of what the target is good for,
+summed up and begun anew whenever it falls to 0. The stretch since it was last 0 is the best guess at where
+the change was, so the new target comes from that stretch alone. Eight shares in no time are a rise.
 
-- *Has the rate risen, or fallen?* Two CUSUM tests (E. S. Page, "Continuous inspection schemes", Biometrika
-41, 1954):
-  the log-likelihood ratio of a rate well outside against one at the edge of what the target is good for,
-  summed up and begun anew whenever it falls to 0. The stretch since it was last 0 is the best guess at where
-  the change was, so the new target comes from that stretch alone. Eight shares in no time are a rise.
-- *Is the target still the right one?* The interval of r over everything since the last change lies wholly
-outside what
-  the target is good for. Old evidence fades, so that slow drift shows too.
-- *Why is there nothing?* Until eight shares are there, silence lowers the target as far as the posterior
-says. Its prior
-  leans towards slow machines: a target too low costs a moment, one too high costs minutes.
+*Is the target still the right one?* No, if the interval of the rate over everything since the last change
+lies wholly outside what the target is good for. Old evidence fades, so that slow drift shows too.
+
+*Why is there nothing?* Until eight shares are there, silence lowers the target as far as the posterior says.
 """
 
 from __future__ import annotations
@@ -27,6 +23,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from hashwerk.stratum.likelihood import Cusum, Evidence
 from hashwerk.work.poisson import poisson_interval
 from hashwerk.work.target import MAX_WORK_LOG2, MIN_WORK_LOG2
 
@@ -36,9 +33,9 @@ TOLERANCE_LOG2: Final = 0.75
 #: DATUM's vardiff_quickdiff_count, and about the fewest shares that tell a rate to within one step (σ = 0.5).
 ENOUGH_SHARES: Final = 8
 
-# Rates, as multiples of the wanted one, between which the CUSUM tests decide. The border cases are beyond the
-# tolerance of 1.68, so a machine there makes a false alarm once in many days; one ten times too fast is found
-# after about ten shares, one ten times too slow after about two minutes.
+# Rates, as multiples of the wanted one, between which the CUSUM tests decide. The nearer ones are beyond the
+# tolerance of 1.68, so that a machine which its target suits seldom raises an alarm. One ten times too fast is
+# found after about ten shares, one ten times too slow after about two minutes.
 _RISE_FROM: Final = 2.0
 _RISE_TO: Final = 6.0
 _RISE_PER_SHARE: Final = math.log(_RISE_TO / _RISE_FROM)
@@ -61,13 +58,11 @@ _MEMORY_SHARES: Final = 256  # then evidence is halved: 20 minutes at 12 shares 
 _PICKED_SHARES: Final = 2
 #: For the same reason a rise's stretch weighs little in what follows, so that an overshoot is soon seen.
 _RISE_KEPT_SHARES: Final = 4.0
-_PRIOR_SHAPE: Final = 0.25
-_PRIOR_MEDIAN: Final = 0.042_2  # of the gamma distribution of shape 1/4
 _SEARCH_STEP_LOG2: Final = 1.5
-_SEARCH_PATIENCE: Final = (
-    0.6  # of the wanted time between shares: how long a new target is given in the search
-)
-_PAUSE: Final = 10.0  # times the wanted time between shares; e**-10 of all gaps are as long
+#: How long a new target is given in the search, in times the wanted time between shares.
+_SEARCH_PATIENCE: Final = 0.6
+#: A pause, in times the wanted time between shares; of all gaps e**-10 are as long by chance.
+_PAUSE: Final = 10.0
 #: Exposure is never counted as less than one turn of the event loop: shares that come in one read have no
 #: times.
 _LEAST_ELAPSED_S: Final = 0.001
@@ -82,9 +77,7 @@ class VardiffSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """What vardiff aims at."""
 
     shares_per_minute: Annotated[float, Meta(gt=0)] = 12.0
-    min_work_log2: Annotated[int, Meta(ge=MIN_WORK_LOG2, le=MAX_WORK_LOG2)] = (
-        16  # a microcontroller's 10 kH/s
-    )
+    min_work_log2: Annotated[int, Meta(ge=MIN_WORK_LOG2, le=MAX_WORK_LOG2)] = 16  # for 13 kH/s
     max_work_log2: Annotated[int, Meta(ge=MIN_WORK_LOG2, le=MAX_WORK_LOG2)] = 80
 
     def __post_init__(self) -> None:
@@ -95,42 +88,6 @@ class VardiffSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         """
         if self.min_work_log2 > self.max_work_log2:
             raise ValueError(f"min_work_log2 is above max_work_log2: {self.min_work_log2}")
-
-
-class Evidence(msgspec.Struct):
-    """Shares, and the exposure they came from: Σ dt / 2**w, in seconds per hash."""
-
-    shares: float = 0.0
-    exposure: float = 0.0
-
-    def quantile_hs(self, z: float, exposure: float) -> float:
-        """Return the posterior's quantile at ``z`` standard deviations; 0 is the median.
-
-        By Wilson and Hilferty's cube root ("The distribution of chi-square", PNAS 17, 1931), good to a per
-        cent here.
-        """
-        if self.shares < 1:
-            return _PRIOR_MEDIAN / exposure
-        shape = self.shares + _PRIOR_SHAPE
-        root = 1 - 1 / (9 * shape) + z / (3 * math.sqrt(shape))
-        return shape * max(root, 0.05) ** 3 / exposure
-
-
-class Cusum(msgspec.Struct):
-    """One running test, and the evidence since it was last 0."""
-
-    score: float = 0.0
-    evidence: Evidence = msgspec.field(default_factory=Evidence)
-
-    def add(self, score: float, shares: float, exposure: float) -> None:
-        """Add a stretch; begin anew where nothing is left of the suspicion."""
-        self.score += score
-        if self.score <= 0:
-            self.score = 0.0
-            self.evidence = Evidence()
-        else:
-            self.evidence.shares += shares
-            self.evidence.exposure += exposure
 
 
 class VardiffState(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,6 +181,10 @@ class Vardiff:
             target = self._target(evidence, self._exposure(evidence, now), now)
             if target != self._work_log2:
                 return self._change(target, evidence, now)
+            if (
+                evidence is self._rise.evidence
+            ):  # at the upper bound: ask anew, lest the alarm outlive its cause
+                self._rise = Cusum()
         return None
 
     def next_deadline(self) -> float | None:

@@ -17,7 +17,7 @@ from hashwerk.stratum.v1.client import (
     Rejected,
     Subscribed,
 )
-from support.stratum import lines
+from support.stratum_sessions import lines
 
 MASK = 0x1FFFE000
 NOTIFY = ["1a", "00" * 32, "01", "02", ["33" * 32], "20000000", "207fffff", "00000102", True]

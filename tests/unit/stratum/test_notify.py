@@ -7,7 +7,7 @@ import pytest
 
 from hashwerk.errors import DecodeError
 from hashwerk.stratum.v1.notify import NotifyParams, encode_difficulty, encode_job, swap_prevhash
-from support.stratum import make_job
+from support.stratum_sessions import make_job
 
 GOOD: list[Any] = [
     "1a",

@@ -22,7 +22,7 @@ from hashwerk.stratum.v1.server import Extranonce, ServerSession, SessionState, 
 from hashwerk.stratum.v1.session_state import TRANSITIONS
 from hashwerk.stratum.v1.user_hash import user_hash
 from hashwerk.work.share import Verdict
-from support.stratum import EXTRANONCE, SERVER_MASK, active_session, lines, make_job, new_session
+from support.stratum_sessions import EXTRANONCE, SERVER_MASK, active_session, lines, make_job, new_session
 
 
 def ask(session: ServerSession, method: str, params: Any = None, now: float = 0.0, **more: Any) -> list[Any]:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -16,7 +19,7 @@ from hashwerk.stratum.v1.submits import (
 )
 from hashwerk.stratum.v1.user_hash import user_hash
 from hashwerk.work.share import Verdict
-from support.stratum import event_of
+from support.stratum_sessions import event_of
 
 PARAMS = b'["alice.s19", "1A2b", "00000000000000ff", "6927b489", "deadbeef"]'
 EXPECTED = SubmitReceived(4, "alice.s19", 0x1A2B, 0xFF, 8, 0x6927B489, 0xDEADBEEF, None)
@@ -157,3 +160,22 @@ def test_no_such_verdict() -> None:
         encode_results(np.array([1], np.uint64), np.array([len(Verdict)], np.uint8))
     with pytest.raises(ValueError, match="1,"):
         encode_results(np.array([1], np.uint64), np.array([], np.uint8))
+
+
+def test_warmed_up_it_does_not_compile_again() -> None:
+    """In a process of its own: other tests have warmed up this one."""
+    program = """if True:
+        import numpy as np
+        from hashwerk.stratum.v1 import results, submits
+        submits.warm_up()
+        results.warm_up()
+        compiled = [submits._scan_run, submits._scan_segments, results._write_results]
+        before = [len(function.signatures) for function in compiled]
+        data = np.frombuffer(b'{"id":1}' + bytes([10]), np.uint8)
+        rows = np.zeros(3, submits.SUBMIT_DTYPE)
+        submits.scan_submits(data, 0, 9, rows, 1)
+        submits.scan_batch(data, np.array([0, 3]), np.array([3, 9]), rows)
+        results.encode_results(rows["id"].copy(), np.zeros(3, np.uint8))
+        assert [len(function.signatures) for function in compiled] == before, before
+    """
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

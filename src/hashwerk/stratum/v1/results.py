@@ -101,3 +101,8 @@ def encode_batch(ids: NDArray[np.uint64], verdicts: NDArray[np.uint8]) -> Result
 def encode_results(ids: NDArray[np.uint64], verdicts: NDArray[np.uint8]) -> bytes:
     """Return the answers to shares as one piece of bytes; arguments and errors as for `encode_batch`."""
     return bytes(encode_batch(ids, verdicts).data)
+
+
+def warm_up() -> None:
+    """Compile the writer, or load it from the cache, so that the first answer does not wait for that."""
+    encode_results(np.zeros(1, np.uint64), np.zeros(1, np.uint8))

@@ -303,7 +303,7 @@ class ServerSession:
 
     def apply_submits(self, count: int, now: float) -> list[Event]:
         """Account for shares that `submits.scan_submits` read past this session."""
-        if self.state is State.CLOSED:
+        if count == 0 or self.state is State.CLOSED:
             return []
         self._active_at = now
         return self._charge(count * self.limits.submit_cost, now)

@@ -365,6 +365,14 @@ def scan_batch(
     return scan
 
 
+def warm_up() -> None:
+    """Compile the scanner, or load it from the cache, so that the first share does not wait some seconds for that."""
+    blank = np.frombuffer(b"\n", np.uint8)  # read-only, as bytes are: another type to the compiler
+    rows = np.zeros(1, SUBMIT_DTYPE)
+    scan_submits(blank, 0, 1, rows)
+    scan_batch(blank, np.zeros(1, np.int64), np.ones(1, np.int64), rows)
+
+
 def most_submits(size_bytes: int) -> int:
     """Return how many rows so many bytes can fill at most; the shortest canonical line has 85 bytes with its end."""
     return size_bytes // SHORTEST_LINE_BYTES + 1
