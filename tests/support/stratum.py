@@ -1,109 +1,315 @@
-"""Jobs small enough to read, and Stratum sessions taken as far as a test needs."""
+"""What tests of the Stratum server share: a node and a ledger that do as they are told, and a peer that speaks lines."""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import json
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
-import numpy as np
-
+from hashwerk.chain.block import witness_commitment
 from hashwerk.chain.template import Template
-from hashwerk.stratum.v1.events import Event, SubmitReceived
-from hashwerk.stratum.v1.limits import SessionLimits
-from hashwerk.stratum.v1.server import Extranonce, ServerSession
-from hashwerk.stratum.v1.submits import SUBMIT_DTYPE, Stop, most_submits, scan_submits
+from hashwerk.clock import Clock, SystemClock
+from hashwerk.pool.server import StratumServer
+from hashwerk.pool.settings import PoolSettings
+from hashwerk.stratum.ports import (
+    Account,
+    BlockRecord,
+    Done,
+    NodeStatus,
+    SessionRecord,
+    ShareRecords,
+    SubmitOutcome,
+)
+from hashwerk.stratum.v1.notify import NotifyParams
 from hashwerk.work.job import Job
 
-SERVER_MASK = 0x1FFFE000
-EXTRANONCE = Extranonce(0x0A, 4, 8)
+EVERY_HASH = 2.0**-32  # difficulty at which every hash is a share
+DEADLINE_S = 10.0
+EASY_BLOCK = 0x207FFFFF  # every second hash
+HARD_BLOCK = 0x1D00FFFF
 
 
-def make_job(job_id: int = 1, work_log2: int = 32, **changes: Any) -> Job:
-    """Return a job with recognisable bytes."""
-    template = Template(
-        network="regtest",
-        height=7,
-        version=0x20000000,
-        prev_hash=bytes(range(32)),
-        nbits=0x207FFFFF,
-        time=0x01020304,
-        min_time=0x01020304,
-        coinbase_value_sat=5_000_000_000,
-    )
-    fields: dict[str, Any] = {
-        "id": job_id,
-        "account_id": 1,
-        "work_log2": work_log2,
-        "template": template,
-        "coinbase1": b"\x01" * 10,
-        "coinbase2": b"\x02" * 5,
-        "branch": (b"\x33" * 32,),
-        "version": 0x20000000,
-        "version_mask": SERVER_MASK,
-        "ntime": 0x0102,
-        "extranonce1_size": 4,
-        "extranonce2_size": 8,
-        "tag": bytes(32),
-        "tag_preimage": b"",
-        "created_at": 0.0,
-    }
-    return Job(**fields | changes)
-
-
-def lines(data: bytes) -> list[Any]:
-    """Return the JSON of every line."""
-    assert data == b"" or data.endswith(b"\n")
-    return [json.loads(line) for line in data.splitlines()]
-
-
-def new_session(**limits: Any) -> ServerSession:
-    """Return a session that has just been opened, at time 0."""
-    return ServerSession(SessionLimits(**limits), 0.0, version_mask=SERVER_MASK)
-
-
-def active_session(user: str = "alice.s19", **limits: Any) -> ServerSession:
-    """Return a session that subscribed and authorised, its answers taken away."""
-    session = new_session(**limits)
-    session.receive_line(b'{"id":1,"method":"mining.subscribe","params":["cgminer/4.12"]}', 0.0)
-    session.accept_subscribe(1, EXTRANONCE, "token-1")
-    session.receive_line(
-        json.dumps({"id": 2, "method": "mining.authorize", "params": [user, "x"]}).encode(), 0.0
-    )
-    session.accept_authorize(2, user, 17)
-    session.data_to_send()
-    return session
-
-
-def event_of(row: np.void, buffer: bytes) -> SubmitReceived:
-    """Return what a session would have said of the line a row was scanned from."""
-    start, length = int(row["user_start"]), int(row["user_length"])
-    return SubmitReceived(
-        id=int(row["id"]),
-        user=buffer[start : start + length].decode(),
-        job_id=int(row["job"]),
-        extranonce2=int(row["extranonce2"]),
-        extranonce2_size=int(row["extranonce2_size"]),
-        ntime=int(row["ntime"]),
-        nonce=int(row["nonce"]),
-        version_bits=int(row["version_bits"]) if row["has_version"] else None,
+def make_template(
+    height: int = 1, *, nbits: int = HARD_BLOCK, now: float = 1_750_000_000, **fields: Any
+) -> Template:
+    """Return a template without transactions; its prevhash follows from its height."""
+    return Template(
+        **{
+            "network": "regtest",
+            "height": height,
+            "version": 0x20000000,
+            "prev_hash": hashlib.sha256(b"%d" % height).digest(),
+            "nbits": nbits,
+            "time": int(now),
+            "min_time": int(now) - 600,
+            "coinbase_value_sat": 50 * 10**8,
+            "witness_commitment": witness_commitment([]),
+            "received_at": now,
+        }
+        | fields
     )
 
 
-def receive_scanned(session: ServerSession, data: bytes, now: float) -> tuple[list[Event], int]:
-    """Read as a driver does that scans what it can; return the events, and how many shares were scanned."""
-    data = session.take_held() + data
-    buffer = np.frombuffer(data, np.uint8)
-    rows = np.zeros(most_submits(len(data)), SUBMIT_DTYPE)
-    events: list[Event] = []
-    at = scanned = 0
-    while True:
-        count, at, stop = scan_submits(buffer, at, len(data), rows)
-        events += [event_of(row, data) for row in rows[:count]]
-        events += session.apply_submits(count, now)
-        scanned += count
-        if stop is not Stop.OTHER_LINE:
-            assert stop is not Stop.FULL
-            return events + session.receive_data(data[at:], now), scanned
-        end = data.index(b"\n", at) + 1
-        events += session.receive_data(data[at:end], now)
-        at = end
+class FakeNode:
+    """A node whose templates and answers are the test's."""
+
+    def __init__(self) -> None:
+        self.blocks: list[bytes] = []
+        self.outcome = SubmitOutcome(accepted=True)
+        self.failure: Exception | None = None
+        self._queue: asyncio.Queue[Template] = asyncio.Queue()
+
+    def give(self, template: Template) -> None:
+        """Let the next template be this one."""
+        self._queue.put_nowait(template)
+
+    async def start(self) -> None:
+        """Nothing to open."""
+
+    async def templates(self) -> AsyncIterator[Template]:
+        """Yield what was given."""
+        while True:
+            yield await self._queue.get()
+
+    async def submit_block(self, block: bytes) -> SubmitOutcome:
+        """Take a block."""
+        self.blocks.append(block)
+        if self.failure is not None:
+            raise self.failure
+        return self.outcome
+
+    async def confirmations(self, block_hash: bytes) -> int | None:
+        """No block is known."""
+        return None
+
+    def status(self) -> NodeStatus:
+        """Always well."""
+        return NodeStatus(kind="fake", network="regtest", height=0, tip=bytes(32), healthy=True)
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+class MemoryLedger:
+    """A ledger in memory that stores at once, later, or not at all."""
+
+    def __init__(self) -> None:
+        self.shares: list[ShareRecords] = []
+        self.jobs: dict[int, Job] = {}
+        self.sessions: dict[str, SessionRecord] = {}
+        self.blocks: list[BlockRecord] = []
+        self.events: list[tuple[str, str]] = []
+        self.error: Exception | None = None
+        self.held: list[tuple[ShareRecords, Done]] | None = None  # a list: appends wait here
+        self._accounts: dict[str, Account] = {}
+        self._workers: dict[tuple[int, str], int] = {}
+        self._next_job = 0
+        self._next_session = 0
+
+    def account(self, name: str) -> Account:
+        """Return the account of this name."""
+        commitment = hashlib.sha256(name.encode()).digest()
+        return self._accounts.setdefault(name, Account(len(self._accounts) + 1, name, commitment))
+
+    def worker(self, account_id: int, machine: str) -> int:
+        """Return the worker of this name."""
+        return self._workers.setdefault((account_id, machine), len(self._workers) + 1)
+
+    def next_job_id(self) -> int:
+        """Return the next number."""
+        self._next_job += 1
+        return self._next_job
+
+    def next_session(self) -> tuple[int, int]:
+        """Return the next number, twice."""
+        self._next_session += 1
+        return self._next_session, self._next_session
+
+    def put_job(self, job: Job) -> None:
+        """Keep a job."""
+        self.jobs[job.id] = job
+
+    def put_session(self, session: SessionRecord) -> None:
+        """Keep a session."""
+        self.sessions[session.token] = session
+
+    def find_session(self, token: str) -> SessionRecord | None:
+        """Return a session."""
+        return self.sessions.get(token)
+
+    def append(self, shares: ShareRecords, done: Done) -> None:
+        """Store, refuse, or hold the shares."""
+        if self.held is not None:
+            self.held.append((shares, done))
+            return
+        if self.error is None:
+            self.shares.append(shares.copy())
+        asyncio.get_running_loop().call_soon(done, self.error)
+
+    def release(self) -> None:
+        """Store what was held."""
+        held, self.held = self.held or [], None
+        for shares, done in held:
+            self.append(shares, done)
+
+    def put_block(self, block: BlockRecord) -> None:
+        """Keep a block."""
+        self.blocks.append(block)
+
+    def event(self, kind: str, message: str, **details: Any) -> None:
+        """Keep an event."""
+        self.events.append((kind, message))
+
+    @property
+    def stored(self) -> int:
+        """How many shares are stored."""
+        return sum(map(len, self.shares))
+
+
+class Peer:
+    """A machine that speaks Stratum by hand."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.job: NotifyParams | None = None
+        self.difficulty: float | None = None
+        self.extranonce1 = ""
+        self.token = ""
+        self.user = ""
+        self.others: list[dict[str, Any]] = []  # messages nobody waited for
+        self._ids = 0
+
+    @classmethod
+    async def connect(cls, url: str, context: ssl.SSLContext | None = None) -> Peer:
+        """Connect to a server's URL."""
+        host, _, port = url.partition("://")[2].rpartition(":")
+        reader, writer = await asyncio.open_connection(
+            host.strip("[]"), int(port), ssl=context, server_hostname="localhost" if context else None
+        )
+        return cls(reader, writer)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.writer.write(data)
+
+    def send(self, method: str, *params: Any) -> int:
+        """Send a request and return its id."""
+        self._ids += 1
+        self.write(json.dumps({"id": self._ids, "method": method, "params": list(params)}).encode() + b"\n")
+        return self._ids
+
+    async def read(self) -> dict[str, Any]:
+        """Return the next message; a job or difficulty is noted."""
+        line = await asyncio.wait_for(self.reader.readline(), DEADLINE_S)
+        if not line:
+            raise ConnectionError("the server closed the connection")
+        message: dict[str, Any] = json.loads(line)
+        if message.get("method") == "mining.notify":
+            self.job = NotifyParams.from_params(message["params"])
+        elif message.get("method") == "mining.set_difficulty":
+            self.difficulty = message["params"][0]
+        return message
+
+    async def answer(self, request_id: int) -> dict[str, Any]:
+        """Return the answer to a request."""
+        while True:
+            message = await self.read()
+            if message.get("id") == request_id and "method" not in message:
+                return message
+            self.others.append(message)
+
+    async def call(self, method: str, *params: Any) -> Any:
+        """Send a request and return its result, or its error code as a negative number."""
+        message = await self.answer(self.send(method, *params))
+        return message["result"] if message["error"] is None else -message["error"][0]
+
+    async def next_job(self) -> NotifyParams:
+        """Wait for a job and return it."""
+        while (await self.read()).get("method") != "mining.notify":
+            pass
+        assert self.job is not None
+        return self.job
+
+    async def begin(self, user: str = "acc.m1", *subscribe: Any, password: str = "x") -> None:
+        """Subscribe, authorise, and wait for the first job."""
+        result = await self.call("mining.subscribe", *(subscribe or ("peer/1",)))
+        self.token, self.extranonce1 = result[0][0][1], result[1]
+        assert await self.call("mining.authorize", user, password) is True
+        self.user = user
+        if self.job is None:
+            await self.next_job()
+
+    def share(self, nonce: int, **changes: Any) -> list[Any]:
+        """Return the parameters of a share of the current job."""
+        assert self.job is not None
+        fields = {
+            "user": self.user,
+            "job": self.job.job_id,
+            "extranonce2": "00" * 8,
+            "ntime": f"{self.job.ntime:08x}",
+            "nonce": f"{nonce:08x}",
+        } | changes
+        return list(fields.values())
+
+    async def submit(self, nonce: int, **changes: Any) -> Any:
+        """Hand in a share of the current job; return True or the negative error code."""
+        return await self.call("mining.submit", *self.share(nonce, **changes))
+
+    async def closed(self) -> bytes:
+        """Wait for the end of the connection and return what came before."""
+        try:
+            return await asyncio.wait_for(self.reader.read(), DEADLINE_S)
+        except ConnectionError:
+            return b""
+
+    async def close(self) -> None:
+        """Leave."""
+        self.writer.close()
+        try:
+            await self.writer.wait_closed()
+        except (ConnectionError, ssl.SSLError):
+            pass  # the server was faster
+
+
+@asynccontextmanager
+async def serving(
+    node: FakeNode, ledger: Any, *, clock: Clock | None = None, private_chain: bool = True, **settings: Any
+) -> AsyncIterator[StratumServer]:
+    """Run a server on a free loopback port; every hash is a share unless ``settings`` say otherwise."""
+    chosen = PoolSettings(
+        **{"port": 0, "vardiff": False, "start_difficulty": EVERY_HASH, "min_difficulty": EVERY_HASH}
+        | settings
+    )
+    server = StratumServer(
+        chosen,
+        ledger,
+        node,
+        clock or SystemClock(),
+        site_key=bytes(32),
+        payout_script=b"\x51",
+        private_chain=private_chain,
+    )
+    await server.start()
+    run = asyncio.create_task(server.run())
+    try:
+        yield server
+    finally:
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+        await server.close()
+
+
+async def until(condition: Any, deadline_s: float = DEADLINE_S) -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        TimeoutError: If it does not in time.
+    """
+    async with asyncio.timeout(deadline_s):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.005)

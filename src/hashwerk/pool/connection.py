@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Protocol, cast
 
 from hashwerk.pool.jobs import PreparedJob, Room
@@ -81,6 +80,7 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.remote = _address(peer) if peer else ""
+        self.flush()  # a session that was handed over may have something to say
         self.transport.set_write_buffer_limits(high=self.write_limit_bytes)
         self._owner.on_connected(self)
 
@@ -182,9 +182,6 @@ class Connection(asyncio.Protocol):
         self.is_throttled = False
         if self.transport is not None and not self.is_stopped:
             self.transport.resume_reading()
-
-
-ConnectionFactory = Callable[[], Connection]
 
 
 def _address(peer: tuple[str, int] | str) -> str:

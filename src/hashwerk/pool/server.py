@@ -39,7 +39,7 @@ from hashwerk.stratum.v1.server import ServerSession
 log = logging.getLogger(__name__)
 
 _SWEEP_S: Final = 1.0
-_SWEEPS_FOR_ALL: Final = 10  # every connection's deadline is looked at once in so many sweeps
+_SWEEPS_FOR_ALL: Final = 5  # every connection's deadline is looked at once in so many sweeps
 _SLICE: Final = 250
 _CLEAN_RAISE: Final = 2  # a target so many powers of two harder makes a machine drop its easier work
 
@@ -184,12 +184,23 @@ class StratumServer:
 
     # --- what connections tell -----------------------------------------------------------------------------------
 
-    def new_connection(self) -> Connection:
-        """Return the protocol of a connection that is being made."""
-        session = ServerSession(
-            self.settings.limits, self._clock.monotonic(), version_mask=self.settings.version_mask
-        )
+    def new_connection(self, session: ServerSession | None = None) -> Connection:
+        """Return the protocol of a connection that is being made, with a session of its own or one handed over."""
+        if session is None:
+            now = self._clock.monotonic()
+            session = ServerSession(self.settings.limits, now, version_mask=self.settings.version_mask)
         return Connection(self, session, self.settings.write_limit_bytes)
+
+    def resume(self, connection: Connection) -> None:
+        """Go on with a session that has its seat, account and target already."""
+        if connection.account is not None and connection.session.is_active:
+            self.seats.terms[connection.seat]["account"] = connection.account.id
+            self.targets.resume(connection)
+        self._update_mask(connection, self._clock.monotonic())
+
+    def monotonic(self) -> float:
+        """Return the time on the clock of this server's sessions."""
+        return self._clock.monotonic()
 
     def on_connected(self, connection: Connection) -> None:
         """Take in a connection, if there is room."""

@@ -39,7 +39,9 @@ def warm_up() -> None:
     shares.rows["verdict"] = 0
     generations = np.zeros(1, np.uint32)
     duplicates.judge(0, shares.rows, generations)
-    many = np.zeros(FIRST_CAPACITY, ROW_DTYPE)  # more than a table takes, so that the look into full ones is compiled too
+    many = np.zeros(
+        FIRST_CAPACITY, ROW_DTYPE
+    )  # more than a table takes, so that the look into full ones is compiled too
     duplicates.judge(0, many, np.zeros(len(many), np.uint32))
     duplicates.forget_rows(shares.rows)
     note_new_shares(shares.rows, shares.seats, seats.notes)

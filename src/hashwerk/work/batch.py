@@ -172,8 +172,9 @@ class JobTable:
         Raises:
             KeyError: If one of them is not here.
         """
-        rows = [self._rows[int(job_id)] for job_id in job_ids]
-        generations: NDArray[np.uint32] = self.jobs["generation"][rows]
+        known, which = np.unique(job_ids, return_inverse=True)
+        rows = np.array([self._rows[int(job_id)] for job_id in known], np.int64)
+        generations: NDArray[np.uint32] = self.jobs["generation"][rows[which]]
         return generations
 
     def _reindex(self) -> None:
