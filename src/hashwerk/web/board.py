@@ -15,7 +15,7 @@ from hashwerk.clock import Clock
 from hashwerk.errors import StoreError
 from hashwerk.web.charts import rate_chart, shares_chart
 from hashwerk.web.frames import event_rows, mine_frame
-from hashwerk.web.history import LOST_STATES, RANGES, History, Point
+from hashwerk.web.history import LIVE, LOST_STATES, RANGES, History, Point
 from hashwerk.web.state import MineView
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class Board:
         self._listeners: list[Listener] = []
         self._drawn: dict[str, tuple[list[Point], set[float]]] = {}
         self._events_read_at = float("-inf")
+        self._live_drawn_at = float("-inf")
         self._history_fails = False
         self._woken = asyncio.Event()
 
@@ -86,6 +87,8 @@ class Board:
         self._update({"history.trouble": ""})
 
     async def _refresh_history(self) -> None:
+        now = self._clock.time()
+        self._refresh_live(now)
         for span in RANGES:
             points = await self.history.range(span)
             found = self._recent_blocks() | set(await self.history.found(span))
@@ -93,7 +96,6 @@ class Board:
             if before is not None and before[0] is points and before[1] == found:
                 continue
             self._drawn[span.name] = (points, found)
-            now = self._clock.time()
             self._update(
                 {
                     f"chart.rate.{span.name}": rate_chart(points, span, found, now),
@@ -104,6 +106,13 @@ class Board:
             self._events_read_at = self._clock.monotonic()
             events = await self.history.events(EVENTS_SHOWN)
             self._update({"rows.events": event_rows(events)})
+
+    def _refresh_live(self, now: float) -> None:
+        if self._clock.monotonic() - self._live_drawn_at < LIVE.step_s:
+            return
+        self._live_drawn_at = self._clock.monotonic()
+        options = rate_chart(self._view.recent(now), LIVE, self._recent_blocks(), now)
+        self._update({f"chart.rate.{LIVE.name}": options})
 
     def _recent_blocks(self) -> set[float]:
         snapshot = self._view.latest()

@@ -29,7 +29,10 @@ def rate_chart(points: Sequence[Point], span: Range, found: Iterable[float], now
         [at, None if point.high_hs is None or point.low_hs is None else point.high_hs - point.low_hs]
         for at, point in zip(times, points, strict=True)
     ]
-    rate = [[at, point.hashrate_hs] for at, point in zip(times, points, strict=True)]
+    rate = [
+        _dot(at, point) if _stands_alone(points, index) else [at, point.hashrate_hs]
+        for index, (at, point) in enumerate(zip(times, points, strict=True))
+    ]
     marks = [[_ms(found_at), 0] for found_at in thin_out(found, now - span.span_s, span.span_s / MAX_MARKS)]
     return _base(span, now, "hw.rateTip", "hw.hashrate") | {
         "series": [
@@ -64,6 +67,16 @@ def rate_chart(points: Sequence[Point], span: Range, found: Iterable[float], now
             },
         ]
     }
+
+
+def _stands_alone(points: Sequence[Point], index: int) -> bool:
+    # A line needs two ends: a measurement between two gaps would not be seen.
+    around = (points[other].hashrate_hs for other in (index - 1, index + 1) if 0 <= other < len(points))
+    return points[index].hashrate_hs is not None and all(value is None for value in around)
+
+
+def _dot(at: int, point: Point) -> Options:
+    return {"value": [at, point.hashrate_hs], "symbol": "circle", "symbolSize": 5}
 
 
 def thin_out(times: Iterable[float], since: float, spacing_s: float) -> list[float]:

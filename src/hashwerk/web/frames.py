@@ -23,6 +23,8 @@ WINDOWS: Final = ("1m", "10m", "1h", "24h")
 WINDOWS_S: Final = {"1m": 60, "10m": 600, "1h": 3_600, "24h": 86_400}
 WINDOW_WORDS: Final = {"1m": "1 min", "10m": "10 min", "1h": "1 h", "24h": "24 h"}
 _RECENT: Final = 6
+#: Until then the chart begins with the last minutes: an hour would be nearly empty.
+YOUNG_S: Final = 1_200
 
 
 def mine_frame(view: MineView, now: float) -> Frame:
@@ -77,6 +79,7 @@ def _rate_frame(snapshot: Snapshot) -> Frame:
     rate = snapshot.hashrate.get(window)
     figure, unit = words.split_unit(format_hashrate(None if rate is None else rate.hs))
     frame: Frame = {
+        "young": "young" if snapshot.at - snapshot.started_at < YOUNG_S else "",
         "rate.figure": figure,
         "rate.unit": unit,
         "rate.window": "" if rate is None else _window_words(window, snapshot.at - snapshot.started_at),

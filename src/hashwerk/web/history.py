@@ -159,7 +159,10 @@ class Range(msgspec.Struct, frozen=True):
         return min(self.step_s / 6, 60.0)
 
 
-#: A new range is one row here; the step divides the span into at most a few hundred points.
+#: Kept in memory from what `serve` reports, so that a mine is seen from its first minute.
+LIVE: Final = Range("10 min", 600, 5)
+
+#: Read from the ledger. A new range is one row here; the step divides the span into at most a few hundred points.
 RANGES: Final = (
     Range("1 h", 3_600, 60),
     Range("24 h", 86_400, 900),

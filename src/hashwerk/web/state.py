@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from hashwerk.clock import Clock
+from hashwerk.web.history import LIVE, Point
 
 if TYPE_CHECKING:
     from hashwerk.site.messages import Snapshot
@@ -20,7 +23,7 @@ class MineView:
     ``reader`` is the ledger's reader; None means that no history can be shown.
     """
 
-    __slots__ = ("_clock", "_latest", "_received", "_warned", "reader")
+    __slots__ = ("_clock", "_latest", "_received", "_recent", "_warned", "reader")
 
     def __init__(self, reader: Ledger | None, clock: Clock) -> None:
         self.reader = reader
@@ -28,11 +31,13 @@ class MineView:
         self._latest: Snapshot | None = None
         self._received: float | None = None
         self._warned: dict[str, float] = {}
+        self._recent: deque[Point] = deque(maxlen=LIVE.span_s // LIVE.step_s + 1)
 
     def receive(self, snapshot: Snapshot) -> None:
         """Keep a snapshot that `serve` has just sent."""
         self._latest = snapshot
         self._received = self._clock.monotonic()
+        self._keep_rate(snapshot)
         self._warned = {text: self._warned.get(text, snapshot.at) for text in snapshot.warnings}
 
     def latest(self) -> Snapshot | None:
@@ -47,6 +52,27 @@ class MineView:
         """Say whether the last snapshot no longer tells how things are now."""
         age_s = self.age_s()
         return age_s is None or age_s > STALE_AFTER_S
+
+    def recent(self, now: float) -> list[Point]:
+        """Return the rates of the last minutes, each measured over the minute before it, with gaps filled in."""
+        points: list[Point] = []
+        for point in self._recent:
+            if point.start < now - LIVE.span_s:
+                continue
+            if points and point.start - points[-1].start > 3 * LIVE.step_s:
+                points.append(Point(points[-1].start + LIVE.step_s))
+            points.append(point)
+        return points
+
+    def _keep_rate(self, snapshot: Snapshot) -> None:
+        if self._recent and 0 <= snapshot.at - self._recent[-1].start < LIVE.step_s:
+            return
+        rate = snapshot.hashrate.get("1m")
+        if rate is None:
+            self._recent.append(Point(snapshot.at))
+            return
+        high_hs = rate.high_hs if math.isfinite(rate.high_hs) else None
+        self._recent.append(Point(snapshot.at, rate.hs, rate.low_hs, high_hs, rate.shares))
 
     def alerts(self) -> list[tuple[float, str]]:
         """Return the open warnings with the time each was first seen, oldest first."""

@@ -96,7 +96,8 @@ def test_the_chart_draws_a_band_and_leaves_gaps(clock):
     low, width, rate, blocks = (series["data"] for series in options["series"])
     assert low == [[30_000, 8.0], [90_000, None], [150_000, 0.0]]
     assert width == [[30_000, 5.0], [90_000, None], [150_000, None]]
-    assert rate == [[30_000, 10.0], [90_000, None], [150_000, 0.0]]
+    dot = {"symbol": "circle", "symbolSize": 5}  # a line would not show a step between gaps
+    assert rate == [{"value": [30_000, 10.0], **dot}, [90_000, None], {"value": [150_000, 0.0], **dot}]
     assert [at / 1000 for at, _ in blocks] == [
         clock.now - 3_599,
         clock.now - 10,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Final
 
 from nicegui import ui
 
 from hashwerk.web.board import Board
 from hashwerk.web.frames import WINDOW_WORDS, WINDOWS
+from hashwerk.web.history import LIVE, RANGES
 from hashwerk.web.pages.live_table import LiveTable
 from hashwerk.web.pages.ranges import RangedChart
 from hashwerk.web.pages.sheet import Sheet, box, fixed
 from hashwerk.web.pages.shell import NO_BLOCK_YET, alerts, connect_lines, page_shell, panel, sentence
+
+CHART_WORDS: Final = "Measured hash rate over time with its 95 % interval; triangles are blocks found"
 
 
 def now_page(board: Board, title: str) -> None:
@@ -35,11 +39,8 @@ def _hash_rate(sheet: Sheet) -> None:
             sheet.text("p", "rate.window", "muted")
             sheet.text("p", "rate.band", "band")
         with box("div", "hero-chart"):
-            RangedChart(
-                sheet,
-                "rate",
-                "Measured hash rate over time with its 95 % interval; triangles are blocks found",
-            )
+            young = sheet.board.frame.get("young", "")
+            RangedChart(sheet, "rate", CHART_WORDS, (LIVE, *RANGES), LIVE if young else RANGES[0])
             with box("p", "legend"):
                 fixed("span", "measured from shares", "key key-line")
                 fixed("span", "95 % interval", "key key-band")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from nicegui import ui
 
-from hashwerk.web.history import RANGES
+from hashwerk.web.history import RANGES, Range
 from hashwerk.web.pages.live_table import replace_prop
 from hashwerk.web.pages.sheet import Sheet, box, fixed
 
@@ -14,19 +15,21 @@ from hashwerk.web.pages.sheet import Sheet, box, fixed
 class RangedChart:
     """A chart with a switch between the ranges of the history; belongs to one page."""
 
-    def __init__(self, sheet: Sheet, kind: str, label: str) -> None:
+    def __init__(
+        self, sheet: Sheet, kind: str, label: str, ranges: Sequence[Range] = RANGES, first: Range = RANGES[0]
+    ) -> None:
         self._sheet = sheet
         self._kind = kind
         self._buttons: dict[str, ui.element] = {}
         with box("div", "ranges").props(f'role=group aria-label="Span of {label}"'):
-            for span in RANGES:
+            for span in ranges:
                 button = fixed("button", span.name).props("type=button")
                 button.on("click", lambda name=span.name: self.choose(name))
                 self._buttons[span.name] = button
         with box("div", "chart-box").props(f'role=img aria-label="{label}"'):
             self._chart = ui.echart({}, renderer="svg").classes("chart")
         self._shown: str | None = None
-        self.choose(RANGES[0].name)
+        self.choose(first.name)
 
     def choose(self, name: str) -> None:
         """Show another range."""
