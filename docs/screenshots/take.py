@@ -22,7 +22,7 @@ LAUNCH_OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-SIZES = {"desktop": (1280, 800, 1), "phone": (390, 844, 2)}
+SIZES = {"desktop": (1280, 800, 1), "phone": (390, 844, 1.5)}
 PAGES = {"now": "/", "work": "/work", "log": "/log"}
 
 

@@ -61,6 +61,7 @@ def rate_chart(points: Sequence[Point], span: Range, found: Iterable[float], now
                 "type": "scatter",
                 "data": marks,
                 "symbol": "triangle",
+                "z": 5,
                 "symbolSize": 7,
                 "symbolOffset": [0, -5],
                 "itemStyle": {"color": "var(--ink)"},

@@ -48,7 +48,7 @@ def _state_frame(view: MineView, snapshot: Snapshot | None, now: float) -> Frame
     return {
         "state": says.state,
         "glyph": says.glyph,
-        "sentence": says.sentence,
+        "sentence": words.keep_units(says.sentence),
         "stale": "stale" if lost else "",
         "live": _live_words(snapshot, age_s, stale=stale),
         "live.state": "act" if lost else "attention" if snapshot is None else "good",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 SATS_PER_COIN: Final = 100_000_000
 _NO_VALUE: Final = "–"
+_BEFORE_UNIT: Final = re.compile(r"(\d) (?=(?:s|ms|min|h|d|[kMGTPEZY]?H/s)\b)")
 
 #: What a rejected share means for the one who runs the machine. A new reason is one row here.
 REJECT_WORDS: Final[dict[str, str]] = {
@@ -112,6 +114,11 @@ def measured_rate(snapshot: Snapshot) -> Rate | None:
     """Return the rate that stands for now: over ten minutes, or over one while ten are not known."""
     rates = (snapshot.hashrate.get(window) for window in ("10m", "1m"))
     return next((rate for rate in rates if rate is not None and rate.shares), None)
+
+
+def keep_units(text: str) -> str:
+    """Return a text in which no line can break between a figure and its unit."""
+    return _BEFORE_UNIT.sub("\\1\u00a0", text)
 
 
 def split_unit(text: str) -> tuple[str, str]:

@@ -110,3 +110,10 @@ def test_small_things():
     assert words.format_ms(1500) == "1.50 s"
     assert words.format_share_of(1, 3) == "33 %"
     assert words.format_share_of(1, 600) == "0.17 %"
+
+
+def test_figures_stay_with_their_units():
+    text = "3 machines hash at 98.2 MH/s; expected every 1 min 34 s; the last came 47 s ago"
+    assert words.keep_units(text) == (
+        "3 machines hash at 98.2\u00a0MH/s; expected every 1\u00a0min 34\u00a0s; the last came 47\u00a0s ago"
+    )
