@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashwerk.stratum.v1.client import ClientSession
-from hashwerk.stratum.v1.codec import encode_verdict
+from hashwerk.stratum.v1.codec import ProtocolError, decode_message, encode_verdict
 from hashwerk.stratum.v1.events import (
     AuthorizeRequested,
     Event,
@@ -186,7 +186,10 @@ def test_every_request_with_an_id_has_exactly_one_answer(parts: list[bytes]) -> 
         if not isinstance(request, dict) or not isinstance(request.get("method"), str):
             continue
         request["id"] = number
-        events = session.receive_line(json.dumps(request).encode(), 1.0)
+        line = json.dumps(request).encode()
+        if decode_message(line) == ProtocolError(None, "Not a JSON object"):  # half a surrogate pair
+            continue
+        events = session.receive_line(line, 1.0)
         assert not any(isinstance(event, Throttled) for event in events)
         drive(session, events)
         answers = [line["id"] for line in lines(session.data_to_send()) if line["id"] is not None]
