@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+import msgspec
+
 from hashwerk.config.site import SiteConfig
 from hashwerk.errors import HashwerkError
 from hashwerk.site.child import News, Progress, Ready
@@ -53,6 +55,10 @@ class Mine:
         self._runtime = runtime
         self._view = view
         self._urls: dict[str, str] = {}
+        self._serves = 0
+        self._handover: dict[
+            str, str
+        ] = {}  # of the serve that is ready, and of the one that was started last
         self._upgrades: set[asyncio.Task[None]] = set()
         self._supervisor = Supervisor(self._children(), on_log=view.log, on_news=self._on_news)
 
@@ -75,6 +81,9 @@ class Mine:
         async def upgrade() -> None:
             try:
                 await self._supervisor.upgrade("serve")
+                for name in ("site", "mine"):  # of the new version too; no machine notices
+                    self._supervisor.restart(name)
+                self._view.log("run", "upgraded: the server was replaced and kept its connections")
             except HashwerkError as error:
                 self._view.log("run", str(error))
 
@@ -84,7 +93,7 @@ class Mine:
 
     def _children(self) -> list[Child]:
         children = [
-            Child("serve", python_command("_serve"), self._orders),
+            Child("serve", python_command("_serve"), self._serve_orders),
             Child("site", python_command("_site"), self._orders),
         ]
         if self._config.miner.enabled:
@@ -92,21 +101,31 @@ class Mine:
         return children
 
     def _orders(self) -> Orders:
-        serve = self._supervisor.children["serve"] if hasattr(self, "_supervisor") else None
         return Orders(
             config=self._config,
             data_dir=str(self._folder.root),
             link=str(self._runtime / "serve.sock"),
-            handover=str(self._runtime / "handover.sock"),
-            take_over=serve is not None and serve.pid is not None,
+            handover="",
             stratum_url=self._urls.get("stratum"),
             stratum_port=_port(self._urls.get("stratum")),
             web_port=_port(self._urls.get("web")),
         )
 
+    def _serve_orders(self) -> Orders:
+        self._serves += 1
+        running = self._supervisor.children["serve"].pid is not None
+        self._handover["started"] = str(self._runtime / f"handover-{self._serves}.sock")
+        return msgspec.structs.replace(
+            self._orders(),
+            handover=self._handover["started"],
+            take_over=self._handover.get("ready") if running else None,
+        )
+
     def _on_news(self, name: str, news: News) -> None:
         match news:
             case Ready():
+                if name == "serve":
+                    self._handover["ready"] = self._handover["started"]
                 self._urls |= news.urls
                 self._view.urls(self._urls)
             case Progress():

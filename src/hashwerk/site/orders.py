@@ -14,7 +14,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: str
     link: str  # the local socket on which serve publishes
     handover: str  # the local socket on which serve hands its connections to a successor
-    take_over: bool = False  # serve: a predecessor runs and is to be replaced
+    take_over: str | None = None  # serve: the hand-over socket of the predecessor that it replaces
     stratum_url: str | None = None  # mine: where to connect
     stratum_port: int | None = None  # serve: the port it had before, when the configured one is 0
     web_port: int | None = None  # site: likewise

@@ -19,10 +19,19 @@ from hashwerk.chain.header import hash_to_hex
 from hashwerk.chain.network import network_from_name
 from hashwerk.clock import Clock, SystemClock
 from hashwerk.config.site import SiteConfig
-from hashwerk.errors import NodeError
+from hashwerk.errors import NodeError, PoolError
 from hashwerk.node.open import NodeSpec, open_node
+from hashwerk.pool.handover import (
+    Handover,
+    HandoverListener,
+    Received,
+    export_sessions,
+    import_sessions,
+    request_handover,
+)
 from hashwerk.pool.server import StratumServer
 from hashwerk.pool.settings import PoolSettings
+from hashwerk.pool.warm_up import warm_up
 from hashwerk.site.child import Progress, Ready, tell
 from hashwerk.site.folder import DataFolder, public_bytes
 from hashwerk.site.link import LinkServer
@@ -39,12 +48,42 @@ ANYONE_CAN_SPEND: Final = b"\x00\x20" + hashlib.sha256(b"\x51").digest()
 
 
 async def serve_mine(orders: Orders, stop: asyncio.Event) -> None:
-    """Serve work until ``stop`` is set.
+    """Serve work until ``stop`` is set, or until a successor takes over.
 
     Raises:
         HashwerkError: If node, ledger or Stratum server cannot be opened; the message says what to do.
     """
-    config, clock = orders.config, SystemClock()
+    clock = SystemClock()
+    received = await _take_over(orders.take_over) if orders.take_over else None
+    successor = HandoverListener(Path(orders.handover))
+    try:
+        handed = await _serve(orders, clock, stop, successor, received)
+        if handed is not None:  # ledger and node are closed: the successor may have them
+            state, files = handed
+            await successor.send(state, files)
+            log.info("handed %d connections over", len(state.sessions))
+    finally:
+        successor.close()
+        if received is not None:
+            received.close()
+
+
+async def _take_over(predecessor: str) -> Received | None:
+    """Return the predecessor's sockets once everything slow is done; None if there is no predecessor any more."""
+    tell(Progress("preparing to take over"))
+    await asyncio.to_thread(warm_up)
+    try:
+        return await request_handover(Path(predecessor))
+    except PoolError as error:
+        log.warning("starting afresh: %s", error)
+        return None
+
+
+async def _serve(
+    orders: Orders, clock: Clock, stop: asyncio.Event, successor: HandoverListener, received: Received | None
+) -> tuple[Handover, list[int]] | None:
+    """Serve; return what a successor is to be sent, or None if nobody asked."""
+    config = orders.config
     folder = DataFolder(Path(orders.data_dir), config.node.network)
     async with AsyncExitStack() as stack:
         tell(Progress("opening the ledger"))
@@ -68,28 +107,43 @@ async def serve_mine(orders: Orders, stop: asyncio.Event) -> None:
         tell(Progress("preparing the share check for this processor"))
         jobs = ledger.open_jobs()
         server.book.restore(jobs, await asyncio.to_thread(ledger.shares_of_jobs, {job.id for job in jobs}))
-        await server.start()
+        await server.start(received.listeners if received is not None else None)
         stack.push_async_callback(server.close)
+        if received is not None:
+            ledger.event("serve", f"took over {await import_sessions(server, received)} connections")
         link = LinkServer(Path(orders.link))
         await link.start()
         stack.push_async_callback(link.close)
+        successor.start()
         observed = Observed(node, ledger, server, private, clock.time(), server.urls["stratum"])
         ledger.event("serve", f"serving work on {server.urls['stratum']}")
         tell(Ready(server.urls))
-        await _run(observed, link, clock, stop)
+        if await _run(observed, link, clock, stop, successor):
+            ledger.event("serve", "handing over to a successor")
+            return await export_sessions(server)
         ledger.event("serve", "ended as asked")
+    return None
 
 
-async def _run(observed: Observed, link: LinkServer, clock: Clock, stop: asyncio.Event) -> None:
+async def _run(
+    observed: Observed, link: LinkServer, clock: Clock, stop: asyncio.Event, successor: HandoverListener
+) -> bool:
+    """Serve until asked to end; return whether a successor asked."""
     async with asyncio.TaskGroup() as group:
+        stopped = group.create_task(stop.wait(), name="stop")
+        succeeded = group.create_task(successor.requested(), name="successor")
         tasks = [
+            stopped,
+            succeeded,
             group.create_task(observed.server.run(), name="stratum"),
             group.create_task(_publish(observed, link, clock), name="snapshots"),
             group.create_task(_watch_node(observed), name="node"),
         ]
-        await stop.wait()
+        await asyncio.wait({stopped, succeeded}, return_when=asyncio.FIRST_COMPLETED)
+        asked = succeeded.done() and not stop.is_set()
         for task in tasks:
             task.cancel()
+    return asked
 
 
 async def review_blocks(ledger: SqliteLedger, node: Node) -> None:

@@ -140,11 +140,34 @@ class Supervisor:
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
     async def upgrade(self, name: str) -> None:
-        """Start a successor of a child; the child hands its sockets over to it and ends by itself."""
+        """Replace a child by a successor, to which it hands its sockets over before it ends by itself.
+
+        Raises:
+            HashwerkError: If the child is not running, is being replaced already, or the successor fails; in the last case
+                the child goes on as if nothing had happened, unless it had handed over already.
+        """
         child = self.children[name]
-        if child.pid is None or child.successor is not None:
+        if child.process is None or child.pid is None or child.successor is not None:
             raise HashwerkError(f"{name} is not running, or an upgrade is under way")
-        child.successor = await self._spawn(child)
+        before = child.process
+        successor = child.successor = await self._spawn(child)
+        ended = [asyncio.ensure_future(process.wait()) for process in (before, successor)]
+        try:
+            await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in ended:
+                waiting.cancel()
+        if successor.returncode is not None and before.returncode is None:
+            child.successor = None
+            raise HashwerkError(
+                f"the new {name} ended ({_describe_exit(successor.returncode)}); the old one goes on"
+            )
+
+    def restart(self, name: str) -> None:
+        """End a child, if there is one of this name; it is started again."""
+        child = self.children.get(name)
+        if child is not None and child.process is not None and child.pid is not None:
+            child.process.terminate()
 
     async def _spawn(self, child: Child) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(

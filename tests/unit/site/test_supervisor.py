@@ -5,10 +5,12 @@ import os
 import signal
 import sys
 import textwrap
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from hashwerk.errors import HashwerkError
 from hashwerk.site.child import News, Ready
 from hashwerk.site.supervisor import Child, ChildFailedError, Supervisor
 
@@ -123,13 +125,33 @@ async def test_the_successor_of_an_upgrade_is_the_child_afterwards() -> None:
     await watch.until_ready(1)
     first = supervisor.children["a"].pid
     assert first is not None
-    await supervisor.upgrade("a")
+    upgrade = asyncio.create_task(supervisor.upgrade("a"))
     await watch.until_ready(2)
     os.kill(first, signal.SIGTERM)  # what a predecessor does by itself after the hand-over
     async with asyncio.timeout(10):
         while supervisor.children["a"].pid in (None, first):
             await asyncio.wait([task], timeout=0.02)
     assert supervisor.children["a"].starts == 2
+    async with asyncio.timeout(5):
+        await upgrade
+    stop.set()
+    async with asyncio.timeout(6):
+        await task
+
+
+async def test_a_successor_that_fails_leaves_the_child_alone(tmp_path: Path) -> None:
+    fails = tmp_path / "fails"
+    code = f"import os, sys\nif os.path.exists({str(fails)!r}): sys.exit(3)\n" + textwrap.dedent(GOOD)
+    watch, stop = Watch(), asyncio.Event()
+    supervisor = Supervisor([child("a", code)], on_log=watch.log, on_news=watch.news)
+    task = asyncio.create_task(supervisor.run(stop))
+    await watch.until_ready(1)
+    before = supervisor.children["a"].pid
+    fails.touch()
+    async with asyncio.timeout(10):
+        with pytest.raises(HashwerkError, match="exit code 3"):
+            await supervisor.upgrade("a")
+    assert supervisor.children["a"].pid == before
     stop.set()
     async with asyncio.timeout(6):
         await task
