@@ -191,11 +191,11 @@ def test_now_answers_whether_all_is_right(site: Site, visit: Visit) -> None:
     site.show(sample())
     visit.page.goto(site.url)
     main = visit.page.locator("#main")
-    expect(main.locator(".sentence .words")).to_have_text(
-        re.compile(
-            r"3 machines hash at 98\.2 MH/s on a private testnet4 chain; a block is expected every 44 s; the last"
-        )
+    sentence = main.locator(".sentence .words")
+    expect(sentence).to_contain_text(
+        "3 machines hash at 98.2 MH/s on a private testnet4 chain; a block is expected"
     )
+    expect(sentence).to_contain_text("every 44 s; the last came 3")
     expect(main.locator(".huge .number")).to_have_text("98.2")
     expect(main.locator(".hero .band")).to_have_text("95 % sure: 95.9 – 101 MH/s, from 7,024 shares")
     expect(visit.page.get_by_text("its coins are worth nothing")).to_be_visible()
