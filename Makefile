@@ -53,6 +53,9 @@ bench: install ## Print the speed of the kernels and of the Stratum server
 docs: install-dev ## Build the documentation, warnings are errors
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
+fuzz: install-dev ## Fuzz the Stratum protocol cores for ten minutes
+	$(BIN)/python tests/fuzz/fuzz_stratum_v1.py -max_total_time=600 tests/fuzz/corpus/stratum_v1
+
 requirements: ## Compile the pinned, hashed requirement files anew (needs uv on the PATH)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: --extra dev --extra docs --extra fuzz pyproject.toml -o requirements/dev.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: -c requirements/dev.txt pyproject.toml -o requirements/run.txt

@@ -80,6 +80,11 @@ class RunningMine:
                 return process
         raise AssertionError(f"no process {verb} runs")
 
+    def has_other(self, verb: str, pid: int) -> bool:
+        """Say whether one process of this name runs, and it is not ``pid``."""
+        found = [child.pid for child in self.children() if f"_{verb}" in _command_line(child)]
+        return len(found) == 1 and found[0] != pid
+
     def children(self) -> list[psutil.Process]:
         """Return all processes of the mine but the supervisor."""
         return psutil.Process(self.pid).children(recursive=True)
@@ -122,6 +127,13 @@ class RunningMine:
             except TimeoutError:
                 raise AssertionError(f"it did not come to it within {within_s} s; last: {last}") from None
         raise AssertionError("unreachable")
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # it ended between being listed and being asked
+        return []
 
 
 async def _ticks() -> AsyncIterator[None]:

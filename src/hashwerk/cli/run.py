@@ -89,6 +89,7 @@ def configure(site_file: Path | None, options: dict[str, object]) -> SiteConfig:
         parts["node"].update(_node_options(str(node), config))
     if (difficulty := options.get("start_difficulty")) is not None:
         parts["stratum"]["start_difficulty"] = difficulty
+        parts["stratum"]["min_difficulty"] = min(difficulty, config.stratum.min_difficulty)
     if options.get("no_miner"):
         parts["miner"]["enabled"] = False
     if (threads := options.get("miner_threads")) is not None:
