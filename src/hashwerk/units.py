@@ -37,7 +37,7 @@ def format_duration(duration_s: float | None) -> str:
     if duration_s < 1:
         return f"{duration_s * 1000:.0f} ms"
     seconds = round(duration_s)
-    parts = []
+    parts: list[str] = []
     for size, name in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
         count, seconds = divmod(seconds, size)
         if count or parts:

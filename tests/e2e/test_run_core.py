@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+
 from support.mine import free_port, running_mine
 
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
@@ -15,7 +16,6 @@ ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 
 @asynccontextmanager
 async def core(folder: Path, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    folder.mkdir(exist_ok=True)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "hashwerk.node.rpc_server", "--folder", str(folder), "--port", str(port),
         "--network", "regtest", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
@@ -47,23 +47,25 @@ async def test_mines_on_core_and_survives_its_absence(tmp_path: Path) -> None:
         retry_s = 0.2
         """
     )
-    async with core(tmp_path / "core", port) as process:
-        async with running_mine(tmp_path / "mine", str(site), "--miner-threads", "1") as mine:
-            # Blocks go to the node and are accepted.
-            status = await mine.until(lambda s: s["blocks"]["accepted"] >= 2)
-            assert status["node"]["kind"] == "core"
-            # The node is killed: the page says so, the machines keep their work.
-            process.send_signal(signal.SIGKILL)
-            await process.wait()
-            status = await mine.until(lambda s: not s["node"]["healthy"])
-            assert status["node"]["message"]
-            shares = status["shares"]["accepted"]
-            await mine.until(lambda s: s["shares"]["accepted"] > shares)
-            # It comes back, and everything goes on by itself.
-            async with core(tmp_path / "core", port):
-                status = await mine.until(lambda s: s["node"]["healthy"])
-                blocks = status["blocks"]["accepted"]
-                await mine.until(lambda s: s["blocks"]["accepted"] > blocks)
+    async with (
+        core(tmp_path / "core", port) as process,
+        running_mine(tmp_path / "mine", str(site), "--miner-threads", "1") as mine,
+    ):
+        # Blocks go to the node and are accepted.
+        status = await mine.until(lambda s: s["blocks"]["accepted"] >= 2)
+        assert status["node"]["kind"] == "core"
+        # The node is killed: the page says so, the machines keep their work.
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        status = await mine.until(lambda s: not s["node"]["healthy"])
+        assert status["node"]["message"]
+        shares = status["shares"]["accepted"]
+        await mine.until(lambda s: s["shares"]["accepted"] > shares)
+        # It comes back, and everything goes on by itself.
+        async with core(tmp_path / "core", port):
+            status = await mine.until(lambda s: s["node"]["healthy"])
+            blocks = status["blocks"]["accepted"]
+            await mine.until(lambda s: s["blocks"]["accepted"] > blocks)
 
 
 async def test_main_without_a_payout_address_is_refused(tmp_path: Path) -> None:

@@ -87,7 +87,8 @@ def configure(site_file: Path | None, options: dict[str, object]) -> SiteConfig:
         parts["node"]["network"] = network
     if (node := options.get("node")) is not None:
         parts["node"].update(_node_options(str(node), config))
-    if (difficulty := options.get("start_difficulty")) is not None:
+    difficulty = options.get("start_difficulty")
+    if isinstance(difficulty, float):
         parts["stratum"]["start_difficulty"] = difficulty
         parts["stratum"]["min_difficulty"] = min(difficulty, config.stratum.min_difficulty)
     if options.get("no_miner"):

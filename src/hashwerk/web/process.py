@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from pathlib import Path
 
@@ -31,7 +32,8 @@ async def serve_site(orders: Orders, stop: asyncio.Event) -> None:
     config = orders.config
     tell(Progress("preparing the pages"))
     clock = SystemClock()
-    reader = LedgerReader(DataFolder(Path(orders.data_dir), config.node.network).ledger)
+    folder = DataFolder(Path(orders.data_dir), config.node.network)
+    reader = LedgerReader(folder.ledger)
     view = MineView(reader, clock)
     settings = msgspec.structs.replace(
         config.web,
@@ -43,7 +45,7 @@ async def serve_site(orders: Orders, stop: asyncio.Event) -> None:
         async for snapshot in snapshots(Path(orders.link)):
             view.receive(snapshot)
 
-    app = create_app(view, settings, clock)
+    app = create_app(view, settings, clock, session_key=_session_key(folder))
     following = asyncio.create_task(follow(), name="follow-serve")
     try:
         await serve_web(app, settings, stop, lambda url: tell(Ready({"web": url})))
@@ -51,3 +53,9 @@ async def serve_site(orders: Orders, stop: asyncio.Event) -> None:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         reader.close()
+
+
+def _session_key(folder: DataFolder) -> bytes:
+    """Return the key that signs the page's cookies, so that a restart signs nobody out. It is the site's signature of a
+    fixed text, known to whoever has the site's key only (Ed25519 signatures are deterministic: RFC 8032)."""
+    return hashlib.sha256(folder.site_key().sign(b"hashwerk/web-session/v1")).digest()

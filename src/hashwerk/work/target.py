@@ -6,6 +6,7 @@ or below the target 2**(256-w) - 1. The work credited is 2**256 // (target + 1) 
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 MIN_WORK_LOG2: Final = 0
@@ -39,6 +40,5 @@ def work_log2_from_difficulty(difficulty: float) -> int:
     """
     if not 0 < difficulty < float("inf"):
         raise ValueError(f"difficulty must be positive and finite: {difficulty}")
-    mantissa_exponent = (difficulty).hex() if isinstance(difficulty, float) else float(difficulty).hex()
-    exponent = int(mantissa_exponent.split("p")[1])
+    exponent = math.frexp(difficulty)[1] - 1
     return min(max(exponent + DIFFICULTY_1_WORK_LOG2, MIN_WORK_LOG2), MAX_WORK_LOG2)
