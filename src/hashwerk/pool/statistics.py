@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hashwerk.pool.latency import LatencyHistogram
+from hashwerk.stratum.latency import LatencyWindow
 from hashwerk.work.share import Verdict
 
 VERDICTS: Final = len(Verdict)
@@ -39,9 +39,9 @@ class Statistics:
     """Counters of one server. Owned by its event loop."""
 
     def __init__(self) -> None:
-        self.submit_latency: Final = LatencyHistogram()  # bytes read → answer written
-        self.first_job_latency: Final = LatencyHistogram()  # template → first machine
-        self.last_job_latency: Final = LatencyHistogram()  # template → last machine
+        self.submit_latency: Final = LatencyWindow()  # bytes read → answer written
+        self.first_job_latency: Final = LatencyWindow()  # template → first machine
+        self.last_job_latency: Final = LatencyWindow()  # template → last machine
         self.last_broadcast: Broadcast | None = None
         self.sessions_opened = 0
         self.sessions_dropped: dict[str, int] = {}  # closed by us, by reason

@@ -30,7 +30,6 @@ from hashwerk.store.connection import WriterLock, connect_reader, connect_writer
 from hashwerk.store.counters import IdCounter, read_counter, write_counter
 from hashwerk.store.identities import Identities
 from hashwerk.store.jobs import first_position, read_jobs, template_hash, write_job
-from hashwerk.store.latency import LatencyWindow
 from hashwerk.store.maintenance import Maintenance
 from hashwerk.store.migrations import migrate
 from hashwerk.store.rates import RateWindow
@@ -39,6 +38,7 @@ from hashwerk.store.rollup import Rollup, read_position
 from hashwerk.store.settings import StoreSettings
 from hashwerk.store.writer import NO_SHARES, Group, Writer
 from hashwerk.store.writes import Append, Stop, Write
+from hashwerk.stratum.latency import LatencyWindow
 from hashwerk.stratum.ports import Account, BlockRecord, Done, SessionRecord, ShareRecords
 from hashwerk.work.job import Job
 from hashwerk.work.share import SHARE_DTYPE, Verdict
@@ -365,10 +365,10 @@ class SqliteLedger:
             message=None if self._error is None else str(self._error),
             pending=self._pending,
             stored=self._stored,
-            commit_ms_p50=_ms(self._commit.quantile_s(0.5, now)),
-            commit_ms_p99=_ms(self._commit.quantile_s(0.99, now)),
-            sync_ms_p50=_ms(self._sync.quantile_s(0.5, now)),
-            sync_ms_p99=_ms(self._sync.quantile_s(0.99, now)),
+            commit_ms_p50=self._commit.quantile_ms(0.5, now),
+            commit_ms_p99=self._commit.quantile_ms(0.99, now),
+            sync_ms_p50=self._sync.quantile_ms(0.5, now),
+            sync_ms_p99=self._sync.quantile_ms(0.99, now),
         )
 
     # Inside
@@ -423,7 +423,3 @@ class SqliteLedger:
             else:
                 log.info("ledger: storing again")
         self._error = error
-
-
-def _ms(duration_s: float | None) -> float | None:
-    return None if duration_s is None else duration_s * 1000

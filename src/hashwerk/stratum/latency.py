@@ -1,4 +1,4 @@
-"""How long commits took over the last minute, as percentiles from a histogram of fixed size."""
+"""Durations of the last minute as percentiles, from a histogram of fixed size."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class LatencyWindow:
         self._second = 0
 
     def add(self, duration_s: float, now: float, weight: int = 1) -> None:
-        """Count a duration that ended at ``now``, a monotonic time in seconds."""
+        """Count a duration, ``weight`` times, that ended at ``now``, a monotonic time in seconds."""
         self._advance(int(now))
         octaves = math.log2(max(duration_s, _SMALLEST_S) / _SMALLEST_S)
         self._counts[self._second % _SECONDS, min(int(octaves * _PER_OCTAVE), _BINS - 1)] += weight
 
-    def quantile_s(self, quantile: float, now: float) -> float | None:
-        """Return the upper edge of the bin that holds the quantile; None when nothing was counted.
+    def quantile_ms(self, quantile: float, now: float) -> float | None:
+        """Return the upper edge of the bin that holds the quantile, in ms; None when nothing was counted.
 
         Raises:
             ValueError: If ``quantile`` is not within 0 to 1.
@@ -41,8 +41,8 @@ class LatencyWindow:
         total = int(cumulative[-1])
         if total == 0:
             return None
-        bin_ = int(np.searchsorted(cumulative, max(1, math.ceil(quantile * total))))
-        return float(_SMALLEST_S * 2 ** ((bin_ + 1) / _PER_OCTAVE))
+        reached = int(np.searchsorted(cumulative, max(1, math.ceil(quantile * total))))
+        return float(1000 * _SMALLEST_S * 2 ** ((reached + 1) / _PER_OCTAVE))
 
     def _advance(self, second: int) -> None:
         if second <= self._second:
