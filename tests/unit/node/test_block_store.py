@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -144,25 +145,30 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         BlockStore(tmp_path / "file" / "found-blocks.dat")
 
 
-@pytest.fixture
-def small_files() -> Iterator[int]:
-    """Let files grow to 4096 bytes at most, as on a full disk."""
+@contextmanager
+def small_files(size: int) -> Iterator[None]:
+    """Let files grow to ``size`` bytes at most, as on a full disk. Only around the calls that are tested: the
+    test runner writes to files too."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, limits[1]))
-    yield 4_096
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_full_disk_leaves_the_file_as_it_was(path: Path, small_files: int) -> None:
+def test_a_full_disk_leaves_the_file_as_it_was(path: Path) -> None:
     store = BlockStore(path)
-    store.append(b"fits")
-    with pytest.raises(StoreFullError, match=str(path)):
-        store.append(bytes(small_files))
-    assert bytes(small_files) not in store
-    assert store.append(b"fits too")
-    store.close()
+    too_much = bytes(4_096)
+    with small_files(len(too_much)):
+        store.append(b"fits")
+        with pytest.raises(StoreFullError, match=str(path)):
+            store.append(too_much)
+        assert too_much not in store
+        assert store.append(b"fits too")
+        store.close()
     assert contents(path) == [b"fits", b"fits too"]
 
 
