@@ -6,7 +6,6 @@ Only the node is a stand-in: it gives templates on request and takes no blocks, 
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import resource
@@ -24,6 +23,7 @@ from hashwerk.chain.template import Template, TemplateTransaction
 from hashwerk.clock import SystemClock
 from hashwerk.pool.server import StratumServer
 from hashwerk.pool.settings import PoolSettings
+from hashwerk.pool.warm_up import quiet_collector
 from hashwerk.store import SqliteLedger
 from hashwerk.stratum.ports import NodeStatus, SubmitOutcome
 from hashwerk.stratum.v1.limits import SessionLimits
@@ -123,9 +123,7 @@ async def _serve(folder: Path, transactions: int) -> None:
     server = StratumServer(settings, ledger, node, clock, site_key=bytes(32), payout_script=b"\x51" * 22)
     await server.start()
     run = asyncio.create_task(server.run())
-    # What was made so far stays to the end; a full collection over it would cost a hundred times a share.
-    gc.collect()
-    gc.freeze()
+    quiet_collector()
     _say({"port": server.listeners[0].getsockname()[1]})
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
