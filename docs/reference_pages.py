@@ -150,6 +150,7 @@ def _complete_snapshot() -> Snapshot:
             template_to_job_ms=1.0,
         ),
         accepted_work="1", blocks={"accepted": 1}, recent_blocks=[], sessions=1, workers=[worker], workers_total=1,
+        accounts=[], accounts_total=0,
         submit_ms_p50=1.0, submit_ms_p99=1.0, commit_ms_p99=1.0, jobs=1, stratum_url="", simulation=False,
         warnings=[],
     )  # fmt: skip

@@ -21,7 +21,7 @@ import msgspec
 from hashwerk.clock import SystemClock
 from hashwerk.config.web_settings import WebSettings
 from hashwerk.errors import StoreError
-from hashwerk.site.messages import BlockView, NodeView, Snapshot, TemplateView, WorkerView
+from hashwerk.site.messages import AccountView, BlockView, NodeView, Snapshot, TemplateView, WorkerView
 from hashwerk.store.reader import EventRow, SeriesPoint, WorkerRow
 from hashwerk.stratum.ports import BlockRecord
 from hashwerk.web.app import create_app
@@ -131,6 +131,14 @@ def sample(now: float, **changes: Any) -> Snapshot:
         sessions=3,
         workers=workers(now),
         workers_total=4,
+        accounts=[
+            AccountView(
+                name="home",
+                sessions=3,
+                hashrate=dict.fromkeys(("1m", "10m", "1h", "24h"), Rate(98e6, 70e6, 130e6, 120)),
+            )
+        ],
+        accounts_total=1,
         submit_ms_p50=0.41,
         submit_ms_p99=1.2,
         commit_ms_p99=0.9,
@@ -156,6 +164,8 @@ def empty(now: float) -> Snapshot:
         sessions=0,
         workers=[],
         workers_total=0,
+        accounts=[],
+        accounts_total=0,
         submit_ms_p50=None,
         submit_ms_p99=None,
         commit_ms_p99=None,

@@ -9,7 +9,7 @@ import msgspec
 
 from hashwerk.work.poisson import Rate
 
-__all__ = ["BlockView", "NodeView", "Rate", "Snapshot", "TemplateView", "WorkerView"]
+__all__ = ["AccountView", "BlockView", "NodeView", "Rate", "Snapshot", "TemplateView", "WorkerView"]
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +55,14 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     last_share_at: float | None
 
 
+class AccountView(msgspec.Struct, frozen=True, kw_only=True):
+    """One account as the shares of its machines show it."""
+
+    name: str
+    sessions: int  # connected now
+    hashrate: dict[str, Rate | None]  # "1m", "10m", "1h", "24h"
+
+
 class BlockView(msgspec.Struct, frozen=True, kw_only=True):
     """A block we found, as pages show it."""
 
@@ -86,6 +94,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot"):
     sessions: int
     workers: list[WorkerView]  # at most 200, the most active first
     workers_total: int
+    accounts: list[AccountView]  # at most 50: those with machines connected, then the first known
+    accounts_total: int
     submit_ms_p50: float | None
     submit_ms_p99: float | None
     commit_ms_p99: float | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from hashwerk import __version__
@@ -11,12 +12,13 @@ from hashwerk.chain.header import hash_to_hex
 from hashwerk.chain.target import difficulty_from_target, target_from_compact, work_from_target
 from hashwerk.pool.connection import Connection
 from hashwerk.pool.server import StratumServer
-from hashwerk.site.messages import BlockView, NodeView, Rate, Snapshot, TemplateView, WorkerView
+from hashwerk.site.messages import AccountView, BlockView, NodeView, Rate, Snapshot, TemplateView, WorkerView
 from hashwerk.store import SqliteLedger
 from hashwerk.stratum.ports import BlockRecord, Node
 
 #: Workers that a snapshot carries; the API reads the others from the ledger.
 MAX_WORKERS: Final = 200
+MAX_ACCOUNTS: Final = 50
 RECENT_BLOCKS: Final = 20
 
 
@@ -62,6 +64,8 @@ def take_snapshot(observed: Observed, now: float, monotonic: float) -> Snapshot:
         sessions=server.sessions,
         workers=workers,
         workers_total=len(ledger.worker_names),
+        accounts=_accounts(observed, now),
+        accounts_total=len(ledger.account_names),
         submit_ms_p50=latency.quantile_ms(0.5, monotonic),
         submit_ms_p99=latency.quantile_ms(0.99, monotonic),
         commit_ms_p99=ledger_status.commit_ms_p99,
@@ -140,6 +144,25 @@ def _workers(observed: Observed, now: float) -> list[WorkerView]:
     return [
         _worker(observed, worker, names[worker], connected.get(worker, []), hashrates[worker])
         for worker in ids
+    ]
+
+
+def _accounts(observed: Observed, now: float) -> list[AccountView]:
+    """Return the accounts that have machines connected, most first, then others in the order they became known."""
+    connected: dict[int, int] = {}
+    for connection in observed.server.connections:
+        if connection.account is not None:
+            connected[connection.account.id] = connected.get(connection.account.id, 0) + 1
+    names = observed.ledger.account_names
+    busiest = sorted(connected, key=lambda account: -connected[account])
+    ids = list(dict.fromkeys([*busiest, *islice(names, MAX_ACCOUNTS)]))[:MAX_ACCOUNTS]
+    return [
+        AccountView(
+            name=names[account],
+            sessions=connected.get(account, 0),
+            hashrate=observed.ledger.rates.account(account, now),
+        )
+        for account in ids
     ]
 
 

@@ -36,6 +36,7 @@ class Identities:
         "_next_worker",
         "_resume_s",
         "_workers",
+        "account_names",
         "names",
     )
 
@@ -49,17 +50,18 @@ class Identities:
         self._next_account = 1
         self._next_worker = 1
         self.names: dict[int, tuple[str, str]] = {}  # worker id → account's name and machine
+        self.account_names: dict[int, str] = {}
 
     def load(self, connection: sqlite3.Connection, now: float) -> None:
         """Read what an earlier run left. Sessions it could not end count as ended now, so they can be
         resumed."""
         for id_, name, commitment in connection.execute("SELECT id, name, commitment FROM accounts"):
             self._accounts[name] = Account(id_, name, commitment)
+            self.account_names[id_] = name
             self._next_account = max(self._next_account, id_ + 1)
-        accounts = {account.id: name for name, account in self._accounts.items()}
         for id_, account, machine in connection.execute("SELECT id, account, machine FROM workers"):
             self._workers[account, machine] = id_
-            self.names[id_] = accounts[account], machine
+            self.names[id_] = self.account_names[account], machine
             self._next_worker = max(self._next_worker, id_ + 1)
         connection.execute("UPDATE sessions SET ended_at = ? WHERE ended_at IS NULL", (now,))
         for row in connection.execute(
@@ -80,6 +82,7 @@ class Identities:
         account = Account(self._next_account, name, account_commitment(name, salt))
         self._next_account += 1
         self._accounts[name] = account
+        self.account_names[account.id] = name
         row = (account.id, name, salt, account.commitment, now)
 
         def apply(connection: sqlite3.Connection) -> None:
@@ -98,8 +101,7 @@ class Identities:
         worker = self._next_worker
         self._next_worker += 1
         self._workers[account_id, machine] = worker
-        account = next(name for name, known in self._accounts.items() if known.id == account_id)
-        self.names[worker] = account, machine
+        self.names[worker] = self.account_names[account_id], machine
 
         def apply(connection: sqlite3.Connection) -> None:
             connection.execute(

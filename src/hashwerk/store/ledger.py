@@ -218,6 +218,11 @@ class SqliteLedger:
         return worker
 
     @property
+    def account_names(self) -> Mapping[int, str]:
+        """The name of every account id given out."""
+        return self._identities.account_names
+
+    @property
     def worker_names(self) -> Mapping[int, tuple[str, str]]:
         """The account's name and the machine of every worker id given out."""
         return self._identities.names

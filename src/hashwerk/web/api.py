@@ -44,6 +44,24 @@ def api_router(view: MineView, history: History, clock: Clock) -> APIRouter:
             total=latest.workers_total, workers=[worker_model(worker) for worker in latest.workers]
         )
 
+    @router.get(
+        "/api/v1/accounts", tags=["mine"], summary="Accounts as the shares of their machines show them"
+    )
+    async def accounts() -> models.Accounts:
+        latest = snapshot()
+        return models.Accounts(
+            total=latest.accounts_total,
+            accounts=[
+                models.AccountModel(
+                    name=account.name,
+                    sessions=account.sessions,
+                    hashrate_hs=_rates(account.hashrate),
+                    hashrate_95_hs=_intervals(account.hashrate),
+                )
+                for account in latest.accounts
+            ],
+        )
+
     @router.get("/api/v1/blocks", tags=["mine"], summary="Blocks found, the newest first")
     async def blocks(limit: Annotated[int, Query(ge=1, le=1_000)] = 50) -> models.BlockList:
         if history.is_known:

@@ -12,7 +12,7 @@ from hashwerk.web import words
 from hashwerk.web.guard import is_loopback
 
 if TYPE_CHECKING:
-    from hashwerk.site.messages import BlockView, Rate, Snapshot, WorkerView
+    from hashwerk.site.messages import AccountView, BlockView, Rate, Snapshot, WorkerView
     from hashwerk.web.history import LedgerEvent
     from hashwerk.web.state import MineView
 
@@ -236,6 +236,7 @@ def _machine_frame(snapshot: Snapshot, now: float) -> Frame:
         "stratum.url": snapshot.stratum_url,
         "stratum.reach": "" if is_loopback(host) else "none",
         "rows.workers": [_worker_row(worker, now) for worker in snapshot.workers],
+        "rows.accounts": [_account_row(account) for account in snapshot.accounts],
         "rows.machines": [_machine_row(worker, now) for worker in snapshot.workers[:_RECENT]],
     }
 
@@ -270,6 +271,23 @@ def _worker_row(worker: WorkerView, now: float) -> Row:
             {"t": worker.user_agent or "–", "h": f"{worker.user_agent} at {worker.remote}"},
         ],
     }
+
+
+def _account_row(account: AccountView) -> Row:
+    cells: list[Row] = [
+        {"t": account.name},
+        {"t": f"{account.sessions:,}" if account.sessions else "–", "s": account.sessions},
+    ]
+    for window in ("10m", "1h", "24h"):
+        rate = account.hashrate.get(window)
+        cells.append(
+            {
+                "t": format_hashrate(None if rate is None else rate.hs),
+                "s": 0 if rate is None else rate.hs,
+                "h": f"95 % interval {words.format_rate_interval(rate)}",
+            }
+        )
+    return {"k": account.name, "c": cells}
 
 
 def _machine_row(worker: WorkerView, now: float) -> Row:

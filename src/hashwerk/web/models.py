@@ -115,6 +115,22 @@ class Workers(Model):
     workers: list[Worker]
 
 
+class AccountModel(Model):
+    """One account as the shares of its machines show it."""
+
+    name: str
+    sessions: int
+    hashrate_hs: dict[str, float | None]
+    hashrate_95_hs: dict[str, Interval | None]
+
+
+class Accounts(Model):
+    """Accounts with machines connected, most first, then others; ``total`` counts all."""
+
+    total: int
+    accounts: list[AccountModel]
+
+
 class Block(Model):
     """A block this mine found."""
 

@@ -12,6 +12,7 @@ def snapshot(at: float) -> Snapshot:
     return Snapshot(
         at=at, started_at=0.0, version="0", node=node, template=None, serving=True, hashrate={"1m": None}, accepted=3,
         rejected={"stale": 1}, accepted_work=str(2**90), blocks={}, recent_blocks=[], sessions=0, workers=[], workers_total=0,
+        accounts=[], accounts_total=0,
         submit_ms_p50=None, submit_ms_p99=None, commit_ms_p99=None, jobs=0, stratum_url="", simulation=False, warnings=[],
     )  # fmt: skip
 

@@ -101,6 +101,15 @@ async def test_workers(live, app_of, client_of):
     assert (away["sessions"], away["difficulty"], away["hashrate_hs"]) == (0, None, {})
 
 
+async def test_accounts(live, app_of, client_of):
+    async with client_of(app_of()) as client:
+        answer = (await client.get("/api/v1/accounts")).json()
+    assert answer["total"] == 1
+    (account,) = answer["accounts"]
+    assert (account["name"], account["sessions"], account["hashrate_hs"]["1h"]) == ("home", 3, 98e6)
+    assert account["hashrate_95_hs"]["24h"]["low"] == 70e6
+
+
 async def test_template(live, app_of, client_of, view, clock, web_site):
     async with client_of(app_of()) as client:
         template = (await client.get("/api/v1/template")).json()

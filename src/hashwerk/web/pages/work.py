@@ -20,7 +20,9 @@ def work_page(board: Board, title: str) -> None:
         _chart(sheet)
         _machines(sheet)
         with box("div", "columns"):
-            _rejects(sheet)
+            with box("div", "stack"):
+                _rejects(sheet)
+                _accounts(sheet)
             with panel("Connect a machine", "open"):
                 connect_lines(sheet)
         _blocks(sheet)
@@ -96,6 +98,23 @@ def _machines(sheet: Sheet) -> None:
         )
         sheet.bind("rows.workers", table.show)
         sheet.text("p", "machines.more", "small muted")
+
+
+def _accounts(sheet: Sheet) -> None:
+    with panel("Accounts", source="/api/v1/accounts"):
+        table = LiveTable(
+            [
+                ("Account", "name"),
+                ("Connected", "number"),
+                ("10 min", "number"),
+                ("1 h", "number"),
+                ("24 h", "number"),
+            ],
+            label="Accounts with the hash rates of their machines",
+            empty="An account appears when its first machine connects.",
+            sortable=True,
+        )
+        sheet.bind("rows.accounts", table.show)
 
 
 def _blocks(sheet: Sheet) -> None:
