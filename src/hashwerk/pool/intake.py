@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hashwerk.clock import Clock
 from hashwerk.pool.connection import Connection
 from hashwerk.pool.jobs import JobBook
-from hashwerk.pool.rows import Shares, count_accepted, fill, note_new_shares
+from hashwerk.pool.rows import Shares, fill, note_new_shares
 from hashwerk.pool.seats import Seats
 from hashwerk.pool.statistics import Statistics
 from hashwerk.stratum.ports import Ledger
@@ -31,6 +31,9 @@ from hashwerk.work.batch import check_batch
 from hashwerk.work.share import FLAG_BLOCK, SHARE_DTYPE, Verdict
 
 log = logging.getLogger(__name__)
+
+#: Up to so many connections are scanned one by one; more are worth the arrays that one call for all takes.
+_FEW: Final = 8
 
 OnEvent = Callable[[Connection, Event, float], None]
 OnBlocks = Callable[[NDArray[np.void]], None]
@@ -143,22 +146,60 @@ class Intake:
         reading = _Reading(buffer, np.frombuffer(buffer, np.uint8))
         if most_submits(len(buffer)) > len(self._submits):
             self._submits = np.empty(2 * most_submits(len(buffer)), SUBMIT_DTYPE)
-        sizes = np.array([len(connection.incoming) for connection in waiting], np.int64)
-        ends = np.cumsum(sizes)
+        sizes = [len(connection.incoming) for connection in waiting]
+        for connection in waiting:
+            connection.incoming = b""
+            connection.is_waiting = False
+        if len(waiting) <= _FEW:
+            self._read_few(waiting, sizes, reading, now)
+        else:
+            self._read_many(waiting, sizes, reading, now)
+        return reading
+
+    def _read_few(self, waiting: list[Connection], sizes: list[int], reading: _Reading, now: float) -> None:
+        start = 0
+        for segment, connection in enumerate(waiting):
+            end = start + sizes[segment]
+            at = self._scan(connection, segment, reading, start, end)
+            if at < end:
+                self._read_rest(connection, segment, reading, at, end, now)
+            start = end
+
+    def _read_many(self, waiting: list[Connection], sizes: list[int], reading: _Reading, now: float) -> None:
+        ends = np.cumsum(np.array(sizes, np.int64))
         scan = scan_batch(reading.array, ends - sizes, ends, self._submits)
         reading.count = scan.count
         first_rows = scan.first_rows.tolist()
         for segment, connection in enumerate(waiting):
-            connection.incoming = b""
-            connection.is_waiting = False
             if first_rows[segment] < first_rows[segment + 1]:
                 reading.spans.append(_Span(connection, first_rows[segment], first_rows[segment + 1]))
         for segment in np.flatnonzero(scan.stops).tolist():
             at, end = int(scan.consumed[segment]), int(ends[segment])
             self._read_rest(waiting[segment], segment, reading, at, end, now)
-        return reading
+
+    def _scan(self, connection: Connection, segment: int, reading: _Reading, start: int, end: int) -> int:
+        """Read the canonical lines from ``start`` on; return where the first other one begins."""
+        first = reading.count
+        count, at, _ = scan_submits(reading.array, start, end, self._submits, first)
+        if count:
+            reading.count += count
+            self._submits["segment"][first : reading.count] = segment
+            reading.spans.append(_Span(connection, first, reading.count))
+        return at
 
     def _read_rest(  # noqa: PLR0917
+        self, connection: Connection, segment: int, reading: _Reading, at: int, end: int, now: float
+    ) -> None:
+        try:
+            self._read_lines(connection, segment, reading, at, end, now)
+        except (
+            Exception
+        ):  # a mistake of ours that one machine has found must not cost the others their answers
+            log.exception("a line of %s cannot be handled; the connection is closed", connection.remote)
+            self._statistics.count_drop("Internal error")
+            connection.drop("Internal error")
+
+    def _read_lines(  # noqa: PLR0917
         self, connection: Connection, segment: int, reading: _Reading, at: int, end: int, now: float
     ) -> None:
         """Read on from a line that the scanner cannot: through the session core, line by line, then scan again."""
@@ -174,12 +215,7 @@ class Intake:
             self._take(
                 connection, session.receive_line(buffer[at:line_end].removesuffix(b"\r"), now), reading, now
             )
-            first = reading.count
-            read, at, _ = scan_submits(reading.array, line_end + 1, end, self._submits, first)
-            if read:
-                reading.count += read
-                self._submits["segment"][first : reading.count] = segment
-                reading.spans.append(_Span(connection, first, reading.count))
+            at = self._scan(connection, segment, reading, line_end + 1, end)
         connection.flush()
 
     def _take(self, connection: Connection, events: list[Event], reading: _Reading, now: float) -> None:
@@ -236,19 +272,16 @@ class Intake:
 
     def _charge(self, batch: _Batch, now: float) -> None:
         """Let every session's account know what its shares cost, and what they were worth."""
-        spans = batch.spans
-        firsts = np.array([span.first for span in spans], np.int64)
-        lasts = np.array([span.last for span in spans], np.int64)
-        for span, accepted in zip(
-            spans, count_accepted(batch.shares.rows, firsts, lasts).tolist(), strict=True
-        ):
+        verdicts: list[int] = batch.shares.rows["verdict"].tolist()
+        for span in batch.spans:
             session, count = span.connection.session, span.last - span.first
-            for event in session.apply_submits(count, now) + session.apply_verdicts(
+            accepted = verdicts[span.first : span.last].count(Verdict.ACCEPTED)
+            events = session.apply_submits(count, now) + session.apply_verdicts(
                 accepted, count - accepted, now
-            ):
+            )
+            for event in events:
                 self._on_event(span.connection, event, now)
-        verdicts = batch.shares.rows["verdict"][len(batch.shares.rows) - len(batch.odd) :].tolist()
-        for odd, verdict in zip(batch.odd, verdicts, strict=True):
+        for odd, verdict in zip(batch.odd, verdicts[len(verdicts) - len(batch.odd) :], strict=True):
             accepted = int(verdict == Verdict.ACCEPTED)
             for event in odd.connection.session.apply_verdicts(accepted, 1 - accepted, now):
                 self._on_event(odd.connection, event, now)

@@ -94,17 +94,6 @@ def _fill(  # noqa: PLR0917 - compiled code takes no keywords
 
 
 @njit(cache=True, nogil=True)
-def count_accepted(rows: Any, firsts: Any, lasts: Any) -> Any:
-    """Return how many rows are accepted in each span ``rows[firsts[k]:lasts[k]]``."""
-    accepted = np.zeros(len(firsts), np.int64)
-    for k in range(len(firsts)):
-        for i in range(firsts[k], lasts[k]):
-            if rows[i].verdict == _ACCEPTED:
-                accepted[k] += 1
-    return accepted
-
-
-@njit(cache=True, nogil=True)
 def note_new_shares(rows: Any, seats: Any, notes: Any) -> None:
     """Count the accepted rows of each seat for vardiff, those of the target that came last."""
     for i in range(len(rows)):
