@@ -49,6 +49,8 @@ class TemplateSource:
         """Make a template on a new prevhash; return when, on the monotonic clock."""
         self._height += 1
         now = time.time()
+        # Other transactions in every template, as on the real chain: nothing can be reused from the last one.
+        self._transactions = self._transactions[1:] + self._transactions[:1]
         self._queue.put_nowait(
             Template(
                 network="main",

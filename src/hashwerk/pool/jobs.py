@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from hashwerk.chain.coinbase import build_coinbase
-from hashwerk.chain.merkle import merkle_branch
 from hashwerk.chain.target import target_from_compact, work_from_target
 from hashwerk.chain.template import Template
 from hashwerk.clock import Clock
@@ -21,6 +20,7 @@ from hashwerk.pool.settings import PoolSettings
 from hashwerk.stratum.ports import Account, Ledger, ShareRecords
 from hashwerk.stratum.v1.notify import encode_job
 from hashwerk.work.batch import ROW_DTYPE, JobTable
+from hashwerk.work.branch import fast_merkle_branch
 from hashwerk.work.duplicates import DuplicateTable
 from hashwerk.work.job import Job
 
@@ -121,7 +121,7 @@ class JobBook:
         clean = template.prev_hash != self._tip
         now = self._clock.time()
         if self._template is None or template.transactions != self._template.transactions:
-            self._branch = merkle_branch([transaction.txid for transaction in template.transactions])
+            self._branch = fast_merkle_branch([transaction.txid for transaction in template.transactions])
         self._template, self._template_at, self._tip = template, now, template.prev_hash
         self._retire(now, stale=clean)
         return clean

@@ -13,6 +13,7 @@ from hashwerk.pool.statistics import Statistics
 from hashwerk.stratum.v1.results import encode_batch
 from hashwerk.stratum.v1.submits import SUBMIT_DTYPE, scan_batch, scan_submits
 from hashwerk.work.batch import ROW_DTYPE, JobTable, check_batch
+from hashwerk.work.branch import fast_merkle_branch
 from hashwerk.work.duplicates import FIRST_CAPACITY, DuplicateTable
 from hashwerk.work.job import Job
 
@@ -47,6 +48,7 @@ def warm_up() -> None:
     duplicates.judge(0, many, np.zeros(len(many), np.uint32))
     duplicates.forget_rows(shares.rows)
     note_new_shares(shares.rows, shares.seats, seats.notes)
+    fast_merkle_branch([bytes(32), bytes(32)])
     encode_batch(shares.ids, np.ascontiguousarray(shares.rows["verdict"]))
     Statistics().count_shares(shares.rows)
     if checked.blocks not in (0, 1):
