@@ -106,6 +106,13 @@ class RunningMine:
             found: dict[str, Any] = answer.json()
             return found
 
+    async def status_or_none(self) -> dict[str, Any] | None:
+        """Return the status, or None while the page is away."""
+        try:
+            return await self.status()
+        except httpx.HTTPError:
+            return None
+
     async def until(
         self, condition: Callable[[dict[str, Any]], bool], *, within_s: float = 30.0
     ) -> dict[str, Any]:
@@ -144,6 +151,19 @@ async def _ticks() -> AsyncIterator[None]:
             await asyncio.wait_for(never.wait(), 0.1)
         except TimeoutError:
             continue
+
+
+async def hashwerk_passwd(password: str) -> tuple[str, tuple[str, str]]:
+    """Return what `hashwerk passwd` makes: a password's hash, and a token with its hash."""
+    made = []
+    for options in ([], ["--token"]):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "hashwerk", "passwd", "--json", *options,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        output, _ = await process.communicate(f"{password}\n".encode())
+        made.append(json.loads(output))
+    return made[0]["password_hash"], (made[1]["token"], made[1]["token_hash"])
 
 
 def free_port() -> int:

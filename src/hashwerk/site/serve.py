@@ -171,9 +171,16 @@ async def _publish(observed: Observed, link: LinkServer, clock: Clock) -> None:
 
 
 async def _watch_node(observed: Observed) -> None:
-    """Look after our blocks whenever the tip moves; record each time the node is lost and each time it is back."""
-    healthy, tip = True, b""
+    """Look after our blocks whenever the tip moves; record when node or ledger fail, and when they are back."""
+    healthy, tip, writable = True, b"", True
     while True:
+        ledger = observed.ledger.status()
+        if ledger.healthy != writable:
+            writable = ledger.healthy
+            # While there is no room this waits in the ledger's queue and is tried again, which is how we learn of room.
+            text = "the ledger writes again" if writable else f"shares are refused: {ledger.message}"
+            log.warning(text)
+            observed.ledger.event("ledger", text)
         status = observed.node.status()
         if status.healthy != healthy:
             healthy = status.healthy

@@ -89,4 +89,6 @@ class MineView:
             return None
         if not snapshot.node.healthy:
             return f"the node gives no work: {snapshot.node.message or 'it does not answer'}"
+        if snapshot.template is not None and snapshot.warnings:
+            return "shares cannot be taken: " + "; ".join(snapshot.warnings)
         return "the first work is not ready yet"
