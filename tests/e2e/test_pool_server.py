@@ -372,6 +372,16 @@ async def test_a_flood_ends_the_connection_and_nobody_elses(setup: Setup) -> Non
     assert await other.submit(1) is True
 
 
+@with_settings(limits=SessionLimits(soft_cost=100, hard_cost=400))
+@pytest.mark.parametrize("subscribed", [False, True])
+async def test_a_flood_of_worthless_shares_ends_the_connection(setup: Setup, subscribed: bool) -> None:
+    flood, other = await setup.peer("acc.m1" if subscribed else None), await setup.peer("acc.m2")
+    submit = b'{"id":1,"method":"mining.submit","params":["acc.m1","dead","0000000000000000","00000000","00000000"]}\n'
+    flood.write(submit * 300)
+    assert b"Too many requests" in await flood.closed()
+    assert await other.submit(1) is True
+
+
 @with_settings(limits=SessionLimits(soft_cost=100, hard_cost=4000))
 async def test_a_session_that_costs_too_much_is_read_slowly(setup: Setup) -> None:
     peer, other = await setup.peer(), await setup.peer("acc.m2")

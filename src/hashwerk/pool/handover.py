@@ -192,7 +192,7 @@ def _same(connection: Connection) -> Connection:
 
 def _export(server: StratumServer, connection: Connection, now: float) -> HandedSession:
     if connection.seat != NO_SEAT:
-        server.targets.look_at(connection.seat)  # so that no share is lost to vardiff
+        server.upkeep.look_at(connection.seat)  # so that no share is lost to vardiff
     return HandedSession(
         session=connection.session.export(now),
         vardiff=None if connection.vardiff is None else connection.vardiff.export(),

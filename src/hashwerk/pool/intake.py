@@ -19,21 +19,21 @@ from numpy.typing import NDArray
 from hashwerk.clock import Clock
 from hashwerk.pool.connection import Connection
 from hashwerk.pool.jobs import JobBook
-from hashwerk.pool.rows import Shares, fill, note_new_shares
-from hashwerk.pool.seats import Seats
+from hashwerk.pool.rows import Shares, fill, note_shares
+from hashwerk.pool.seats import NO_SEAT, Seats
 from hashwerk.pool.statistics import Statistics
 from hashwerk.stratum.ports import Ledger
 from hashwerk.stratum.v1.codec import RequestId
 from hashwerk.stratum.v1.events import Event, SubmitReceived
 from hashwerk.stratum.v1.results import encode_batch
-from hashwerk.stratum.v1.submits import SUBMIT_DTYPE, most_submits, scan_batch, scan_submits
+from hashwerk.stratum.v1.submits import SUBMIT_DTYPE, Stop, most_submits, scan_batch, scan_submits
 from hashwerk.work.batch import check_batch
 from hashwerk.work.share import FLAG_BLOCK, SHARE_DTYPE, Verdict
 
 log = logging.getLogger(__name__)
 
 #: Up to so many connections are scanned one by one; more are worth the arrays that one call for all takes.
-_FEW: Final = 8
+_FEW: Final = 3
 
 OnEvent = Callable[[Connection, Event, float], None]
 OnBlocks = Callable[[NDArray[np.void]], None]
@@ -134,7 +134,6 @@ class Intake:
         self._name(shares, waiting, reading, int(at * 1e6))
         batch = _Batch(self._received_at, shares, reading.spans, reading.odd)
         self._judge(batch, at)
-        self._charge(batch, now)
         self._under_way += 1
         self.idle.clear()
         self._ledger.append(shares.rows.view(SHARE_DTYPE), lambda error: self._answer(batch, error))
@@ -160,20 +159,24 @@ class Intake:
         start = 0
         for segment, connection in enumerate(waiting):
             end = start + sizes[segment]
-            at = self._scan(connection, segment, reading, start, end)
+            # Before it has subscribed, whatever a connection says goes through its session, which makes it pay.
+            newcomer = connection.seat == NO_SEAT
+            at = start if newcomer else self._scan(connection, segment, reading, start, end)
             if at < end:
                 self._read_rest(connection, segment, reading, at, end, now)
             start = end
 
     def _read_many(self, waiting: list[Connection], sizes: list[int], reading: _Reading, now: float) -> None:
         ends = np.cumsum(np.array(sizes, np.int64))
-        scan = scan_batch(reading.array, ends - sizes, ends, self._submits)
+        starts = ends - sizes
+        newcomers = np.array([connection.seat == NO_SEAT for connection in waiting])
+        scan = scan_batch(reading.array, starts, np.where(newcomers, starts, ends), self._submits)
         reading.count = scan.count
         first_rows = scan.first_rows.tolist()
         for segment, connection in enumerate(waiting):
             if first_rows[segment] < first_rows[segment + 1]:
                 reading.spans.append(_Span(connection, first_rows[segment], first_rows[segment + 1]))
-        for segment in np.flatnonzero(scan.stops).tolist():
+        for segment in np.flatnonzero((scan.stops != Stop.END) | newcomers).tolist():
             at, end = int(scan.consumed[segment]), int(ends[segment])
             self._read_rest(waiting[segment], segment, reading, at, end, now)
 
@@ -215,7 +218,9 @@ class Intake:
             self._take(
                 connection, session.receive_line(buffer[at:line_end].removesuffix(b"\r"), now), reading, now
             )
-            at = self._scan(connection, segment, reading, line_end + 1, end)
+            at = line_end + 1
+            if connection.seat != NO_SEAT:
+                at = self._scan(connection, segment, reading, at, end)
         connection.flush()
 
     def _take(self, connection: Connection, events: list[Event], reading: _Reading, now: float) -> None:
@@ -268,23 +273,7 @@ class Intake:
         if checked.blocks:
             self._on_blocks(shares.rows[(shares.rows["flags"] & FLAG_BLOCK) != 0])
         self._book.duplicates.judge_batch(shares.rows, checked)
-        note_new_shares(shares.rows, shares.seats, self._seats.notes)
-
-    def _charge(self, batch: _Batch, now: float) -> None:
-        """Let every session's account know what its shares cost, and what they were worth."""
-        verdicts: list[int] = batch.shares.rows["verdict"].tolist()
-        for span in batch.spans:
-            session, count = span.connection.session, span.last - span.first
-            accepted = verdicts[span.first : span.last].count(Verdict.ACCEPTED)
-            events = session.apply_submits(count, now) + session.apply_verdicts(
-                accepted, count - accepted, now
-            )
-            for event in events:
-                self._on_event(span.connection, event, now)
-        for odd, verdict in zip(batch.odd, verdicts[len(verdicts) - len(batch.odd) :], strict=True):
-            accepted = int(verdict == Verdict.ACCEPTED)
-            for event in odd.connection.session.apply_verdicts(accepted, 1 - accepted, now):
-                self._on_event(odd.connection, event, now)
+        note_shares(shares.rows, shares.seats, self._seats.notes)
 
     # --- answering -----------------------------------------------------------------------------------------------
 

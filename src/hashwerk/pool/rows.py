@@ -94,12 +94,15 @@ def _fill(  # noqa: PLR0917 - compiled code takes no keywords
 
 
 @njit(cache=True, nogil=True)
-def note_new_shares(rows: Any, seats: Any, notes: Any) -> None:
-    """Count the accepted rows of each seat for vardiff, those of the target that came last."""
+def note_shares(rows: Any, seats: Any, notes: Any) -> None:
+    """Count the rows of each seat, for vardiff and for what a session costs (`NOTES_DTYPE`)."""
     for i in range(len(rows)):
-        if rows[i].verdict == _ACCEPTED:
-            note = notes[seats[i]]
-            if note.new_work_log2 != rows[i].work_log2:
-                note.new_work_log2 = rows[i].work_log2
-                note.new_shares = 0
-            note.new_shares += 1
+        note = notes[seats[i]]
+        note.submits += 1
+        if rows[i].verdict != _ACCEPTED:
+            note.rejected += 1
+            continue
+        if note.new_work_log2 != rows[i].work_log2:
+            note.new_work_log2 = rows[i].work_log2
+            note.new_shares = 0
+        note.new_shares += 1

@@ -21,8 +21,10 @@ NOTES_DTYPE: Final = np.dtype(
     [
         ("user_hash", "<u8"),  # of the user first authorised; nearly all shares come in this name
         ("worker", "<u4"),  # …and its worker
-        ("new_shares", "<u4"),  # accepted since vardiff last looked
-        ("new_work_log2", "u1"),  # the target of those
+        ("submits", "<u4"),  # handed in since the session was last looked at
+        ("rejected", "<u4"),  # …of these
+        ("new_shares", "<u4"),  # accepted of these, of the target that came last
+        ("new_work_log2", "u1"),  # that target
         ("easiest", "u1"),  # target sent since the last block
         ("deadline", "<f8"),  # when vardiff is to look even without a share, monotonic
     ],

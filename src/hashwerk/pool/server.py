@@ -23,6 +23,7 @@ from hashwerk.pool.seats import NO_SEAT, Seats
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.pool.statistics import Statistics
 from hashwerk.pool.targets import Targets
+from hashwerk.pool.upkeep import SWEEP_S, Upkeep
 from hashwerk.pool.warm_up import warm_up
 from hashwerk.stratum.ports import Ledger, Node
 from hashwerk.stratum.v1.events import (
@@ -38,9 +39,6 @@ from hashwerk.stratum.v1.server import ServerSession
 
 log = logging.getLogger(__name__)
 
-_SWEEP_S: Final = 1.0
-_SWEEPS_FOR_ALL: Final = 5  # every connection's deadline is looked at once in so many sweeps
-_SLICE: Final = 250
 _CLEAN_RAISE: Final = 2  # a target so many powers of two harder makes a machine drop its easier work
 
 
@@ -94,6 +92,7 @@ class StratumServer:
         self.targets: Final = Targets(
             settings, self.seats, self.book, clock, private_chain=private_chain, on_target=self._on_target
         )
+        self.upkeep: Final = Upkeep(self.seats, self.targets, clock, self._on_event)
         self._blocks = BlockSubmitter(self.book, ledger, node)
         self._intake: Intake | None = None
         self._connections: dict[Connection, None] = {}
@@ -140,7 +139,7 @@ class StratumServer:
         """Serve until cancelled: take templates from the node and look after sessions."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_templates(), name="templates")
-            group.create_task(self.targets.look_after(), name="vardiff")
+            group.create_task(self.upkeep.look_after_shares(), name="upkeep")
             group.create_task(self._sweep(), name="sweep")
 
     async def use_template(self, template: Template) -> None:
@@ -293,16 +292,8 @@ class StratumServer:
             await self.use_template(template)
 
     async def _sweep(self) -> None:
-        turn = 0
         while True:
-            await asyncio.sleep(_SWEEP_S)
+            await asyncio.sleep(SWEEP_S)
             self.book.forget_expired()
             await self.dispatcher.refresh()
-            turn = (turn + 1) % _SWEEPS_FOR_ALL
-            due = list(self._connections)[turn::_SWEEPS_FOR_ALL]
-            for start in range(0, len(due), _SLICE):
-                now = self._clock.monotonic()
-                for connection in due[start : start + _SLICE]:
-                    for event in connection.session.on_time(now):
-                        self._on_event(connection, event, now)
-                await asyncio.sleep(0)
+            await self.upkeep.sweep(self.connections)

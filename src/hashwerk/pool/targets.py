@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Final
-
-import numpy as np
 
 from hashwerk.clock import Clock
 from hashwerk.pool.connection import Connection
@@ -17,9 +14,6 @@ from hashwerk.stratum.v1.agents import agent_traits
 from hashwerk.stratum.vardiff import Vardiff, VardiffSettings
 from hashwerk.work.target import MAX_WORK_LOG2, work_log2_from_difficulty
 
-#: How often shares are counted for vardiff. A machine far too fast for its target is held up no longer.
-LOOK_S: Final = 0.1
-_SLICE: Final = 32  # sessions looked at between two looks at the sockets: a fraction of a millisecond
 _NEVER: Final = float("inf")
 
 OnTarget = Callable[[Connection, int], None]
@@ -71,22 +65,9 @@ class Targets:
         """Note where vardiff stands for a session that was handed over."""
         self._note_deadline(connection)
 
-    async def look_after(self) -> None:
-        """Count shares and decide, until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            notes = self._seats.notes
-            now = self._clock.monotonic()
-            due = np.flatnonzero((notes["new_shares"] > 0) | (notes["deadline"] < now)).tolist()
-            for start in range(0, len(due), _SLICE):
-                for seat in due[start : start + _SLICE]:
-                    self.look_at(seat)
-                await asyncio.sleep(0)
-
     def look_at(self, seat: int) -> None:
         """Let vardiff see the new shares of a seat, and obey it."""
-        connection = self._seats[seat]
-        note = self._seats.notes[seat]
+        connection, note = self._seats[seat], self._seats.notes[seat]
         count, note["new_shares"] = int(note["new_shares"]), 0
         if connection is None or connection.vardiff is None:
             note["deadline"] = _NEVER

@@ -7,7 +7,7 @@ import gc
 import numpy as np
 
 from hashwerk.chain.template import Template
-from hashwerk.pool.rows import Shares, fill, note_new_shares
+from hashwerk.pool.rows import Shares, fill, note_shares
 from hashwerk.pool.seats import Seats
 from hashwerk.pool.statistics import Statistics
 from hashwerk.stratum.v1.results import encode_batch
@@ -47,7 +47,7 @@ def warm_up() -> None:
     )  # more than a table takes, so that the look into full ones is compiled too
     duplicates.judge(0, many, np.zeros(len(many), np.uint32))
     duplicates.forget_rows(shares.rows)
-    note_new_shares(shares.rows, shares.seats, seats.notes)
+    note_shares(shares.rows, shares.seats, seats.notes)
     fast_merkle_branch([bytes(32), bytes(32)])
     encode_batch(shares.ids, np.ascontiguousarray(shares.rows["verdict"]))
     Statistics().count_shares(shares.rows)
