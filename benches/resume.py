@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from support.mine import RunningMine  # noqa: E402
+from support.mine import RunningMine
 
 AT_ONCE = 400
 

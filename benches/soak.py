@@ -21,7 +21,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=5_000.0)
     parser.add_argument("--connections", type=int, default=500)
     arguments = parser.parse_args()
-    print(f"{'minute':>6} {'shares/s':>9} {'errors':>7} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8} {'sync p99':>9} {'MB':>7}")
+    print(
+        f"{'minute':>6} {'shares/s':>9} {'errors':>7} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8} {'sync p99':>9} {'MB':>7}"
+    )
     total, memory = 0.0, []
     with tempfile.TemporaryDirectory(prefix="hashwerk-soak-") as folder, running(Path(folder)) as processes:
         connections = arguments.connections
@@ -37,7 +39,9 @@ def main() -> None:
                 flush=True,
             )
             processes.new_block()
-    print(f"{total:,.0f} shares; memory after the first 5 minutes {memory[min(4, len(memory) - 1)]:.0f} MB, at the end {memory[-1]:.0f} MB")
+    print(
+        f"{total:,.0f} shares; memory after the first 5 minutes {memory[min(4, len(memory) - 1)]:.0f} MB, at the end {memory[-1]:.0f} MB"
+    )
 
 
 if __name__ == "__main__":
