@@ -39,9 +39,8 @@ def main() -> None:
                 flush=True,
             )
             processes.new_block()
-    print(
-        f"{total:,.0f} shares; memory after the first 5 minutes {memory[min(4, len(memory) - 1)]:.0f} MB, at the end {memory[-1]:.0f} MB"
-    )
+    early = memory[min(4, len(memory) - 1)]
+    print(f"{total:,.0f} shares; memory after 5 minutes {early:.0f} MB, at the end {memory[-1]:.0f} MB")
 
 
 if __name__ == "__main__":
