@@ -461,3 +461,19 @@ async def test_closing_answers_what_was_read() -> None:
     assert (await peer.answer(request))["result"] is True
     assert await peer.closed() == b""
     await peer.close()
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_when_it_is_closed_every_session_has_ended(reads: bool) -> None:
+    node, ledger = FakeNode(), MemoryLedger()
+    node.give(make_template(now=time.time()))
+    async with serving(node, ledger, write_limit_bytes=1 << 24) as server:
+        peer = await Peer.connect(server.urls["stratum"])
+        await peer.begin()
+        if not reads:  # more than the system's buffers hold waits for a machine that does not read
+            peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            for connection in server.connections:
+                connection.write(b"\n" * (1 << 23))
+    assert server.sessions == 0
+    assert ledger.sessions[peer.token].ended_at is not None
+    await peer.close()

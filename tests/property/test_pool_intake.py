@@ -48,12 +48,15 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__({"peername": ("127.0.0.1", 1)})
         self.written = b""
+        self.connection: Connection | None = None
 
     def write(self, data: Any) -> None:
         self.written += bytes(data)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Tell the protocol, as every transport does."""
+        assert self.connection is not None
+        asyncio.get_running_loop().call_soon(self.connection.connection_lost, None)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Nothing is ever unread."""
@@ -131,6 +134,7 @@ async def _run(shares: list[Submit], cuts: list[int], turns: list[bool]) -> None
     await server.use_template(make_template(1, now=NOW, nbits=EASY_BLOCK))
     for wire in wires:
         connection = server.new_connection()
+        wire.connection = connection
         connection.connection_made(wire)
         connection.data_received(GREETING)
         connections.append(connection)

@@ -39,6 +39,7 @@ from hashwerk.stratum.v1.server import ServerSession
 
 log = logging.getLogger(__name__)
 
+_FAREWELL_S: Final = 1.0
 _CLEAN_RAISE: Final = 2  # a target so many powers of two harder makes a machine drop its easier work
 
 
@@ -97,6 +98,8 @@ class StratumServer:
         self._intake: Intake | None = None
         self._connections: dict[Connection, None] = {}
         self._servers: list[asyncio.Server] = []
+        self._deserted = asyncio.Event()  # no connection is left
+        self._deserted.set()
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -165,8 +168,17 @@ class StratumServer:
         """Stop accepting, store and answer what came in, then close every connection."""
         await self.stop_listening()
         await self.settle()
-        for connection in list(self._connections):
+        transports = [each.transport for each in self._connections if each.transport is not None]
+        for connection in self.connections:
             connection.close()
+        # When this returns, every session's end is in the ledger; one that does not read its last answers is cut off.
+        try:
+            async with asyncio.timeout(_FAREWELL_S):
+                await self._deserted.wait()
+        except TimeoutError:
+            for transport in transports:
+                transport.abort()
+            await self._deserted.wait()
         for listener in self.listeners:
             listener.close()
         self.listeners.clear()
@@ -204,6 +216,7 @@ class StratumServer:
     def on_connected(self, connection: Connection) -> None:
         """Take in a connection, if there is room."""
         self._connections[connection] = None
+        self._deserted.clear()
         self.statistics.sessions_opened += 1
         if len(self._connections) > self.settings.max_sessions:
             self._drop(connection, "Server is full")
@@ -217,6 +230,8 @@ class StratumServer:
         """Forget a connection."""
         self._connections.pop(connection, None)
         self.admission.leave(connection)
+        if not self._connections:
+            self._deserted.set()
 
     def on_full(self, connection: Connection) -> None:
         """Close a connection whose machine does not read."""
