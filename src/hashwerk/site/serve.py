@@ -164,8 +164,17 @@ async def review_blocks(ledger: SqliteLedger, node: Node) -> None:
 async def _publish(observed: Observed, link: LinkServer, clock: Clock) -> None:
     loop = asyncio.get_running_loop()
     due = loop.time()
+    failure = ""
     while True:
-        await link.publish(take_snapshot(observed, clock.time(), clock.monotonic()))
+        try:
+            snapshot = take_snapshot(observed, clock.time(), clock.monotonic())
+        except Exception as error:  # a mistake of ours: pages without news are bad, machines without work are worse
+            if repr(error) != failure:
+                log.exception("the pages get no news")
+            failure = repr(error)
+        else:
+            failure = ""
+            await link.publish(snapshot)
         due = max(due + SNAPSHOT_INTERVAL_S, loop.time())
         await asyncio.sleep(due - loop.time())
 

@@ -24,6 +24,7 @@ from hashwerk.work.share import Verdict
 #: Window name → (bucket length in seconds, number of buckets).
 WINDOWS: Final = {"1m": (1, 60), "10m": (10, 60), "1h": (60, 60), "24h": (900, 96)}
 
+_NOBODY: Final = 0  # the worker of shares whose sender is not known
 _VERDICTS: Final = max(Verdict) + 1
 _REJECTED: Final = [verdict for verdict in Verdict if verdict != Verdict.ACCEPTED]
 
@@ -182,13 +183,16 @@ class RateWindow:
         return found
 
     def busiest(self, limit: int) -> list[int]:
-        """Return the workers with the most work over ten minutes, at most ``limit``, most first."""
+        """Return the workers with the most work over ten minutes, at most ``limit``, most first.
+
+        Shares in a name that is not authorised are of worker 0, which is nobody and not among them.
+        """
         keys = self._slots.keys()
         weights = np.ldexp(1.0, (keys & 0xFF).astype(np.int32))
         work = np.bincount(keys >> 8, self._rings["10m"].sums[: len(keys)] * weights, len(self._workers))
-        order = np.argsort(-work, kind="stable")[:limit]
+        order = np.argsort(-work, kind="stable")[: limit + 1]
         workers: list[int] = self._workers.keys()[order].tolist()
-        return workers
+        return [worker for worker in workers if worker != _NOBODY][:limit]
 
     @property
     def accepted(self) -> int:

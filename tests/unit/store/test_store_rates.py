@@ -10,6 +10,7 @@ from hashwerk.store.keys import KeyTable
 from hashwerk.store.rates import WINDOWS, RateWindow
 from hashwerk.stratum.latency import LatencyWindow
 from hashwerk.work.poisson import rate_interval
+from hashwerk.work.share import Verdict
 from support.ledger import NOW, make_shares
 
 
@@ -105,6 +106,15 @@ def test_the_table_agrees_with_each_worker_and_with_the_total() -> None:
     busiest = rates.busiest(5)
     ten = {worker: rate["10m"].hs for worker, rate in rates.workers(range(1, 30), NOW).items() if rate["10m"]}
     assert busiest == sorted(ten, key=lambda worker: -ten[worker])[:5]
+
+
+def test_shares_of_nobody_make_nobody_busy() -> None:
+    rates = RateWindow(NOW)
+    rates.add(make_shares(5, at=NOW, worker=0, verdict=Verdict.UNAUTHORIZED))
+    assert rates.busiest(5) == []
+    rates.add(make_shares(1, first=5, at=NOW, worker=7))
+    assert rates.busiest(1) == [7]
+    assert rates.rejected == {"unauthorized": 5}
 
 
 def test_a_mixed_worker_has_the_interval_of_its_mixture() -> None:
