@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,8 @@ from hashwerk.node.settings import KernelSettings
 from hashwerk.stratum.ports import NodeStatus, SubmitOutcome
 
 ENGINE_FOLDER: Final = "chainstate"
+#: The engine refuses to work with less than 50 MiB, and makes its files 16 MiB at a time.
+LEAST_FREE_BYTES: Final = 80 * 2**20
 
 _T = TypeVar("_T")
 _LOG: Final = logging.getLogger(__name__)
@@ -222,6 +225,12 @@ class KernelNode:
         except NodeLockedError:
             raise
         except NodeError as error:
+            free = shutil.disk_usage(self._folder).free
+            if free < LEAST_FREE_BYTES:
+                raise NodeError(
+                    f"{self._folder}: only {free // 2**20} MiB are free on this disk; the chain needs"
+                    f" {LEAST_FREE_BYTES // 2**20} MiB, and lies there as it was"
+                ) from error
             # All it holds can be made again from the found blocks, so damage there is no reason to stop.
             kept = folder.with_name(f"{ENGINE_FOLDER}.damaged-{int(self._clock.time())}")
             _LOG.error("%s; it is moved to %s and made anew", error, kept)

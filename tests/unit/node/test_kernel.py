@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from hashwerk.chain.header import BlockHeader, double_sha256, hash_to_hex
 from hashwerk.chain.nbits import next_nbits
 from hashwerk.chain.network import network_from_name
-from hashwerk.errors import ConfigError, StoreFullError
+from hashwerk.errors import ConfigError, NodeError, StoreFullError
 from hashwerk.node.block_store import BlockStore
 from hashwerk.node.engine import block_problem, decode_block
 from hashwerk.node.kernel import KernelNode
@@ -313,3 +314,19 @@ def test_a_block_is_recognised_whole_cut_or_with_a_tail(tmp_path: Path) -> None:
     assert decode_block(block) is not None
     assert all(block_problem(block[:end]) == "block-decode-failed" for end in range(len(block)))
     assert all(block_problem(block + bytes(more)) == "trailing-bytes" for more in (1, 2, 80, 500))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: only root can make a small disk")
+async def test_a_full_disk_at_the_start_is_named_and_nothing_is_moved(tmp_path: Path) -> None:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=40m", "none", str(tmp_path)], check=False
+    ).returncode:
+        pytest.skip("NOT TESTED: a small disk cannot be mounted here")
+    try:
+        node = KernelNode(tmp_path, network="regtest")
+        with pytest.raises(NodeError, match="MiB are free"):
+            await node.start()
+        await node.close()
+        assert not list(tmp_path.glob("*/chainstate.damaged-*"))  # noqa: ASYNC240
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)  # noqa: ASYNC221
