@@ -31,7 +31,7 @@ from hashwerk.pool.handover import (
 )
 from hashwerk.pool.server import StratumServer
 from hashwerk.pool.settings import PoolSettings
-from hashwerk.pool.warm_up import warm_up
+from hashwerk.pool.warm_up import quiet_collector, warm_up
 from hashwerk.site.child import Progress, Ready, tell
 from hashwerk.site.folder import DataFolder, public_bytes
 from hashwerk.site.link import LinkServer
@@ -117,6 +117,7 @@ async def _serve(
         successor.start()
         observed = Observed(node, ledger, server, private, clock.time(), server.urls["stratum"])
         ledger.event("serve", f"serving work on {server.urls['stratum']}")
+        quiet_collector()
         tell(Ready(server.urls))
         if await _run(observed, link, clock, stop, successor):
             ledger.event("serve", "handing over to a successor")
@@ -168,7 +169,9 @@ async def _publish(observed: Observed, link: LinkServer, clock: Clock) -> None:
     while True:
         try:
             snapshot = take_snapshot(observed, clock.time(), clock.monotonic())
-        except Exception as error:  # a mistake of ours: pages without news are bad, machines without work are worse
+        except (
+            Exception
+        ) as error:  # a mistake of ours: pages without news are bad, machines without work are worse
             if repr(error) != failure:
                 log.exception("the pages get no news")
             failure = repr(error)

@@ -407,7 +407,6 @@ class SqliteLedger:
         self._note_health(group.error)
         if group.error is None:
             self._stored += len(group.shares)
-            self.rates.add(group.shares)
             self._sync.add(group.sync_s, now)
             for write in group.writes:
                 if write.committed is not None:
@@ -420,6 +419,8 @@ class SqliteLedger:
                 self._loop.call_exception_handler(
                     {"message": "a caller of the ledger failed when told of its shares", "exception": error}
                 )
+        if group.error is None:
+            self.rates.add(group.shares)  # last: machines wait for their answers, pages do not
 
     def _note_health(self, error: StoreError | None) -> None:
         if (error is None) != (self._error is None):
