@@ -27,6 +27,7 @@ _HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
 _NONCE_SHIFTS: Final = np.arange(28, -1, -4, dtype=np.uint32)
 _CONNECTING: Final = 512  # connects under way at a time
 _RECEIVE_BYTES: Final = 1 << 18
+_AUTHORIZE_ID: Final = 2
 _ACCEPTED: Final = b'"result":true'
 _NOTIFY: Final = b'"method":"mining.notify"'
 
@@ -47,6 +48,7 @@ class Machine:
     """One connection that hands in shares."""
 
     __slots__ = (
+        "_authorized",
         "_block",
         "_length",
         "_next",
@@ -70,21 +72,44 @@ class Machine:
         self._next = 0
         self._nonce = 0
         self._tail = b""
+        self._authorized = False
 
     def greet(self) -> None:
         """Subscribe and authorise."""
         self.sock.send(
             b'{"id":1,"method":"mining.subscribe","params":["loadgen/1"]}\n'
-            b'{"id":2,"method":"mining.authorize","params":["%b","x"]}\n' % self.user.encode()
+            b'{"id":%d,"method":"mining.authorize","params":["%b","x"]}\n'
+            % (_AUTHORIZE_ID, self.user.encode())
         )
 
     def hear(self, data: bytes) -> bool:
-        """Take what the server says until a job is known; return whether it is."""
-        *lines, self._tail = (self._tail + data).split(b"\n")
-        for line in lines:
+        """Take what the server says until it may be worked for: a job is known and the user authorised.
+
+        Some servers send the job first. The answer to the authorisation must not be left to be counted as a share's.
+
+        Raises:
+            ConnectionError: If the server ended the connection or refuses the user.
+        """
+        if not data:
+            raise ConnectionError("the server closed a connection")
+        for line in self.whole_lines(data).splitlines():
             if _NOTIFY in line:
                 self.take_job(line)
-        return self.job is not None
+            elif b'"method"' not in line and (answer := json.loads(line)).get("id") == _AUTHORIZE_ID:
+                if answer.get("result") is not True:
+                    raise ConnectionError(f"the server refuses {self.user}")
+                self._authorized = True
+        return self.job is not None and self._authorized
+
+    def whole_lines(self, data: bytes) -> bytes:
+        """Return the lines that are complete with ``data``, and keep what follows them."""
+        end = data.rfind(b"\n") + 1
+        if not end:
+            self._tail += data
+            return b""
+        lines = self._tail + data[:end] if self._tail or end < len(data) else data
+        self._tail = data[end:]
+        return lines
 
     def take_job(self, line: bytes) -> None:
         """Work on the job of a `mining.notify` line from now on."""
@@ -221,18 +246,15 @@ class LoadGenerator:
         waiting = set(self._machines)
         first_at = last_at = 0.0
         deadline = time.monotonic() + timeout_s
-        tails: dict[int, bytes] = {}
         while waiting and time.monotonic() < deadline:
             for key, _ in self._selector.select(0.1):
                 number, machine = key.fd, key.data
-                data = tails.pop(number, b"") + machine.sock.recv(_RECEIVE_BYTES)
-                if not data.endswith(b"\n"):
-                    tails[number] = data
-                elif _NOTIFY in data:
+                lines = machine.whole_lines(machine.sock.recv(_RECEIVE_BYTES))
+                if _NOTIFY in lines:
                     last_at = time.monotonic()
                     first_at = first_at or last_at
                     waiting.discard(number)
-                    machine.take_job(data[data.rindex(b"{", 0, data.rindex(_NOTIFY)) :])
+                    machine.take_job(_last_notify(lines))
         return {"first_at": first_at, "last_at": last_at, "missing": float(len(waiting))}
 
     def close(self) -> None:
@@ -258,12 +280,13 @@ class LoadGenerator:
         data = machine.sock.recv(_RECEIVE_BYTES)
         if not data:
             raise ConnectionError("the server closed a connection")
+        data = machine.whole_lines(data)
         accepted = data.count(_ACCEPTED)
         answers = data.count(b'"error":')
         counts[0] += accepted
         counts[1] += answers - accepted
-        if _NOTIFY in data and data.endswith(b"\n"):
-            machine.take_job(data[data.rindex(b"{", 0, data.rindex(_NOTIFY)) :].split(b"\n")[0])
+        if _NOTIFY in data:
+            machine.take_job(_last_notify(data))
         return answers
 
     def _finish(
@@ -273,10 +296,7 @@ class LoadGenerator:
         result = self._result(started_at, ended_at, counts, latencies)
         deadline = time.perf_counter() + 5
         while drain > 0 and time.perf_counter() < deadline:
-            ready = self._selector.select(0.2)
-            if not ready:
-                break
-            for key, _ in ready:
+            for key, _ in self._selector.select(0.2):
                 drain -= self._receive(key.data, counts)
         for machine in self._machines.values():
             machine.sent_at.clear()
@@ -298,6 +318,12 @@ class LoadGenerator:
             ms_p99=p99,
             ms_max=1000 * max(latencies),
         )
+
+
+def _last_notify(lines: bytes) -> bytes:
+    """Return the last line among these that is a job."""
+    at = lines.rindex(_NOTIFY)
+    return lines[lines.rfind(b"\n", 0, at) + 1 : lines.index(b"\n", at)]
 
 
 def obey(generator: LoadGenerator, order: dict[str, Any]) -> Any:
