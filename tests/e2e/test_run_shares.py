@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -92,58 +91,6 @@ async def reconnect(mine: RunningMine, token: str) -> Peer:
             return await connect(mine, 0, token)
         except OSError:
             await asyncio.wait([asyncio.create_task(mine.status_or_none())], timeout=0.1)
-
-
-async def test_a_thousand_strangers_do_not_hold_up_a_machine(tmp_path: Path, site: Path) -> None:
-    async with running_mine(tmp_path / "mine", str(site), "--no-miner") as mine:
-        good = await connect(mine, 0)
-        host, port = mine.stratum
-        latencies: list[float] = []
-        over = asyncio.Event()
-
-        async def work() -> None:
-            nonce = 0
-            while not over.is_set():
-                started = time.monotonic()
-                assert await good.submit(nonce) is True
-                latencies.append(time.monotonic() - started)
-                nonce += 1
-
-        working = asyncio.create_task(work())
-        log_before = mine.log.stat().st_size
-        garbage = (b"\xff\xfe\x00garbage\n", b'{"id":1,"method":"mining.submit","params":["a","b","c","d","e"]}\n' * 50,
-                   b"x" * 2_000_000, b'{"id":' + b"[" * 2000 + b"\n", b'{"id":1,"method":"no.such","params":[]}\n' * 300,
-                   b'{"id":1,"method":"mining.subscribe"', b"")  # fmt: skip
-
-        async def strange(number: int) -> None:
-            source = (f"127.0.0.{2 + number % 50}", 0)
-            try:
-                reader, writer = await asyncio.open_connection(host, port, local_addr=source)
-                writer.write(garbage[number % len(garbage)])
-                async with asyncio.timeout(2):
-                    await reader.read(65_536)
-            except (OSError, TimeoutError):
-                return
-            writer.close()
-
-        # A thousand connects within seconds, each with something that is not right.
-        serve = mine.child("serve")
-        for start in range(0, 1_000, 100):
-            await asyncio.gather(*(strange(number) for number in range(start, start + 100)))
-        over.set()
-        async with asyncio.timeout(30):
-            await working
-        latencies.sort()
-        p99_ms = 1000 * latencies[int(0.99 * len(latencies))]
-        print(
-            f"{len(latencies)} shares meanwhile, p50 {1000 * latencies[len(latencies) // 2]:.1f} ms, p99 {p99_ms:.1f} ms"
-        )
-        # The machine was served, the log was not flooded, and nothing of the strangers is left.
-        assert len(latencies) > 100
-        assert mine.log.stat().st_size - log_before < 200_000
-        await mine.until(lambda s: s["sessions"] == 1, within_s=90)
-        assert serve.num_fds() < 200
-        await good.close()
 
 
 async def test_others_need_the_password(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import socket
 import ssl
+import sys
 
 from hashwerk.errors import PoolError
 from hashwerk.pool.settings import PoolSettings
@@ -39,6 +40,20 @@ def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
             raise PoolError(f"{host}:{port} cannot be listened on: {error.strerror}") from error
         listeners.append(listener)
     return listeners
+
+
+def set_unread_timeout(listener: socket.socket, timeout_s: float) -> None:
+    """Have accepted connections end when what was sent stays unacknowledged, or unread behind a full window (RFC 5482).
+
+    An idle connection is asked now and then whether it still lives. Linux has accepted sockets inherit these options.
+    Where there is no ``TCP_USER_TIMEOUT`` (macOS), only the questions find out the dead.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "linux":
+        whole_s = max(1, round(timeout_s))
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, whole_s)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, whole_s // 4))
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1_000 * timeout_s))
 
 
 def allow_many_files() -> int:

@@ -18,7 +18,7 @@ from hashwerk.pool.connection import Connection
 from hashwerk.pool.dispatch import Dispatcher
 from hashwerk.pool.intake import Intake
 from hashwerk.pool.jobs import JobBook
-from hashwerk.pool.listen import allow_many_files, listen, shown_address, tls_context
+from hashwerk.pool.listen import allow_many_files, listen, set_unread_timeout, shown_address, tls_context
 from hashwerk.pool.seats import NO_SEAT, Seats
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.pool.statistics import Statistics
@@ -125,6 +125,7 @@ class StratumServer:
         plain = listeners or listen(settings.host, settings.port, settings.backlog)
         self.listeners.extend(plain)
         for listener in plain:
+            set_unread_timeout(listener, settings.unread_timeout_s)
             # The loop gets a duplicate, so that ours can be handed to a successor whatever the loop does to its own.
             server = await loop.create_server(
                 self.new_connection, sock=listener.dup(), backlog=settings.backlog
@@ -134,6 +135,7 @@ class StratumServer:
         if context is not None and settings.tls_port is not None:
             secure = listen(settings.host, settings.tls_port, settings.backlog)
             for listener in secure:
+                set_unread_timeout(listener, settings.unread_timeout_s)
                 server = await loop.create_server(self.new_connection, sock=listener, ssl=context)
                 self._servers.append(server)
             self.urls["stratum_tls"] = f"stratum+ssl://{shown_address(secure[0])}"

@@ -80,6 +80,13 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     write_limit_bytes: Annotated[
         int, Meta(ge=4_096, description="What a connection may leave unread before it is closed.")
     ] = 262_144
+    unread_timeout_s: Annotated[
+        float,
+        Meta(
+            ge=1,
+            description="A connection that takes nothing of what it is sent for so long is closed, in seconds.",
+        ),
+    ] = 60.0
     limits: Annotated[
         SessionLimits, Meta(description="What one session may do before it is slowed down or closed.")
     ] = SessionLimits()

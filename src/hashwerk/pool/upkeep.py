@@ -32,7 +32,8 @@ class Upkeep:
         self._targets = targets
         self._clock = clock
         self._on_event = on_event
-        self._turn = 0
+        self._turn = -1
+        self._round: list[Connection] = []
 
     async def look_after_shares(self) -> None:
         """Charge sessions for their shares and let vardiff see them, until cancelled."""
@@ -65,10 +66,14 @@ class Upkeep:
     async def sweep(self, connections: list[Connection]) -> None:
         """Close those of a part of the connections whose time is over."""
         self._turn = (self._turn + 1) % _SWEEPS_FOR_ALL
-        due = connections[self._turn :: _SWEEPS_FOR_ALL]
+        if self._turn == 0:
+            self._round = connections
+        due = self._round[self._turn :: _SWEEPS_FOR_ALL]
         for start in range(0, len(due), _SWEPT_AT_ONCE):
             now = self._clock.monotonic()
             for connection in due[start : start + _SWEPT_AT_ONCE]:
+                if not connection.is_open:
+                    continue
                 for event in connection.session.on_time(now):
                     self._on_event(connection, event, now)
             await asyncio.sleep(0)
