@@ -76,3 +76,35 @@ class TemplateError(HashwerkError):
 
 class CoinbaseSizeError(ConfigError):
     """A coinbase does not fit: too many payouts or too long a pool tag."""
+
+
+class DeviceError(HashwerkError):
+    """A machine or meter does not answer, or with nothing that can be read."""
+
+    exit_code = 7
+    retry = True
+
+
+class FleetError(HashwerkError):
+    """A command for the fleet cannot be carried out; the message says which machines and why."""
+
+    exit_code = 7
+
+
+class FeedError(HashwerkError):
+    """A feed is silent, repeats itself or says what cannot be; the last good series and its age are kept."""
+
+    exit_code = 8
+    retry = True
+
+
+class DispatchError(HashwerkError):
+    """No schedule can be made: the message names the limits that contradict each other."""
+
+    exit_code = 8
+
+
+class EvidenceError(HashwerkError):
+    """Evidence cannot be made or read."""
+
+    exit_code = 9
