@@ -16,6 +16,7 @@ from hashwerk.chain.template import Template
 from hashwerk.work.job import Job
 
 ShareRecords = NDArray[np.void]  # rows of hashwerk.work.share.SHARE_DTYPE
+FateRecords = NDArray[np.void]  # rows of hashwerk.work.fate.FATE_DTYPE
 Done = Callable[[BaseException | None], Any]
 
 
@@ -156,6 +157,18 @@ class Ledger(Protocol):
 
     def put_block(self, block: BlockRecord) -> None:
         """Record a found block, or its new state."""
+        ...
+
+    def upstream(self, name: str, url: str, user: str) -> int:
+        """Return the id of an upstream pool, made on first sight of this name, url and user; below 2**16."""
+        ...
+
+    def fate_reason(self, text: str) -> int:
+        """Return the id of a pool's words, made on first sight; 0 for no words, and when there are too many."""
+        ...
+
+    def put_fates(self, fates: FateRecords) -> None:
+        """Record what became of shares that were handed in to an upstream pool."""
         ...
 
     def event(self, kind: str, message: str, **details: Any) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hashwerk.chain.target import target_from_compact
 from hashwerk.work.check import MAX_FUTURE_S
 from hashwerk.work.job import Job
 from hashwerk.work.sha256 import INITIAL_STATE, compress, midstate
@@ -37,7 +36,7 @@ _HASH: Final = ("<u8", (4,))  # 256 bits as little-endian limbs
 JOB_DTYPE: Final = np.dtype(
     [
         ("expires_at", "<f8"),
-        ("network_target", *_HASH),
+        ("notable_target", *_HASH),
         ("share_target", *_HASH),
         ("midstate", "<u4", (8,)),  # after the whole blocks of coinbase1
         ("prev_hash", "u1", (32,)),
@@ -122,7 +121,7 @@ class JobTable:
         template = job.template
         row = self.jobs[number]
         row["expires_at"] = expires_at
-        row["network_target"] = _limbs(target_from_compact(template.nbits))
+        row["notable_target"] = _limbs(job.notable_target)
         row["share_target"] = _limbs(target_from_work_log2(job.work_log2))
         row["midstate"] = midstate(job.coinbase1)
         row["prev_hash"] = np.frombuffer(template.prev_hash, np.uint8)
@@ -203,7 +202,9 @@ class JobTable:
 class Checked(NamedTuple):
     """What a batch check found, beside what it wrote into the rows."""
 
-    blocks: int  # rows that meet the network's target, whatever their verdict; FLAG_BLOCK is set on them
+    blocks: (
+        int  # rows that meet their job's notable target, whatever their verdict; FLAG_BLOCK is set on them
+    )
     generations: NDArray[np.uint32]  # of the job of each row that was accepted
     lowest: int  # generation among the accepted rows; above `highest` when there is none
     highest: int
@@ -387,7 +388,7 @@ def _check_rows(  # noqa: PLR0917 - compiled code takes no keywords
         _hash_digest(state, digest_block, initial)
         row.hash_key[0] = _swapped(state[0]) | (_swapped(state[1]) << np.uint64(32))
         row.hash_key[1] = _swapped(state[2]) | (_swapped(state[3]) << np.uint64(32))
-        if _meets(state, job.network_target):
+        if _meets(state, job.notable_target):
             row.flags |= FLAG_BLOCK
             blocks += 1
         if row.verdict != _ACCEPTED:

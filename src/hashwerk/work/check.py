@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from hashwerk.chain.header import BlockHeader, double_sha256
 from hashwerk.chain.merkle import root_from_branch
-from hashwerk.chain.target import hash_meets_target, target_from_compact
+from hashwerk.chain.target import hash_meets_target
 from hashwerk.work.job import Job
 from hashwerk.work.share import Verdict
 from hashwerk.work.target import target_from_work_log2
@@ -70,12 +70,12 @@ def judge_share(
     expires_at: float,
     now: float,
 ) -> tuple[Verdict, bool]:
-    """Return a share's verdict, all but for duplicates, and whether it meets the network's target.
+    """Return a share's verdict, all but for duplicates, and whether it meets the job's notable target.
 
     The order of the checks is fixed: prevhash, time, version, target, age. Whether it is a block depends on
     none of them: a block is handed to the node whatever we think of it.
     """
-    block = hash_meets_target(share.hash, target_from_compact(job.template.nbits))
+    block = hash_meets_target(share.hash, job.notable_target)
     latest = int(now) + MAX_FUTURE_S
     if job.template.max_time is not None:
         latest = min(latest, job.template.max_time)

@@ -9,7 +9,24 @@ from __future__ import annotations
 
 import msgspec
 
+from hashwerk.chain.target import target_from_compact
 from hashwerk.chain.template import Template
+
+
+class UpstreamPart(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job owes to the pool it came from.
+
+    The pool sees ``extranonce2 = padding ‖ extranonce1 ‖ extranonce2`` of our own: its extranonce1 and the padding are the
+    end of the job's coinbase1.
+    """
+
+    upstream_id: int  # in the ledger's table
+    link: int  # the connection it came over; shares can only go back over the same one
+    job_id: str  # as the pool wrote it
+    target: int  # at or below this a share counts for the pool
+    difficulty: str  # as the pool wrote it, exact
+    padding: bytes
+    version_mask: int  # agreed with the pool
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,8 +48,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     tag_preimage: bytes
     created_at: float  # UTC seconds
     clean: bool = False  # the first job on its prevhash
+    upstream: UpstreamPart | None = None  # None: built here, and bound to its account by the tag
 
     @property
     def wire_id(self) -> str:
         """The job id as machines see it."""
         return f"{self.id:x}"
+
+    @property
+    def notable_target(self) -> int:
+        """At or below this a hash is more than a share: a block of our own, or a share for the upstream pool."""
+        return target_from_compact(self.template.nbits) if self.upstream is None else self.upstream.target

@@ -44,7 +44,7 @@ SHARE_DTYPE: Final = np.dtype(
         ("hash_key", "V16"),  # first 16 bytes of the header hash in internal order: the identity of a share
         ("verdict", "u1"),
         ("work_log2", "u1"),  # credited work is 2**work_log2 hashes
-        ("flags", "<u2"),  # bit 0: met the network target
+        ("flags", "<u2"),  # bit 0: met the job's notable target, the network's or the upstream pool's
         ("epoch", "<u4"),
     ]
 )
