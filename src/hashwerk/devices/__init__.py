@@ -1,0 +1,10 @@
+"""Machines: finding them, reading them, telling them what to do.
+
+`open_drivers` returns the drivers, `scan` finds machines in address ranges, `identify` asks one address. All speak
+through the port `hashwerk.fleet.ports.Driver`, and none of their calls outlasts its deadline.
+"""
+
+from hashwerk.devices.discover import Found, addresses_of, identify, scan
+from hashwerk.devices.table import open_drivers
+
+__all__ = ["Found", "addresses_of", "identify", "open_drivers", "scan"]
