@@ -32,10 +32,7 @@ _HASH_SIZE: Final = 32
 
 def encode_shares(shares: ShareRecords, encoding: int) -> bytes:
     """Return the records as one blob."""
-    if encoding == RAW:
-        return shares.tobytes()
-    rows = np.frombuffer(shares.tobytes(), np.uint8).reshape(len(shares), SHARE_DTYPE.itemsize)
-    return zlib.compress(np.ascontiguousarray(rows.T).tobytes(), _COMPRESSION_LEVEL)
+    return encode_records(shares, encoding)
 
 
 def decode_shares(blob: bytes, encoding: int, count: int) -> ShareRecords:
@@ -44,20 +41,39 @@ def decode_shares(blob: bytes, encoding: int, count: int) -> ShareRecords:
     Raises:
         DecodeError: If the blob does not hold exactly ``count`` records.
     """
+    return decode_records(blob, encoding, count, SHARE_DTYPE, "shares")
+
+
+def encode_records(records: NDArray[np.void], encoding: int) -> bytes:
+    """Return packed records of any layout as one blob."""
+    if encoding == RAW:
+        return records.tobytes()
+    rows = np.frombuffer(records.tobytes(), np.uint8).reshape(len(records), records.dtype.itemsize)
+    return zlib.compress(np.ascontiguousarray(rows.T).tobytes(), _COMPRESSION_LEVEL)
+
+
+def decode_records(
+    blob: bytes, encoding: int, count: int, layout: np.dtype[np.void], what: str
+) -> NDArray[np.void]:
+    """Return the records of a blob, read-only. ``what`` is what they are, for the message.
+
+    Raises:
+        DecodeError: If the blob does not hold exactly ``count`` records of this layout.
+    """
     if encoding == COLUMNS:
         try:
             columns = zlib.decompress(blob)
         except zlib.error as error:
-            raise DecodeError(f"group of shares is damaged: {error}") from error
-        if len(columns) != count * SHARE_DTYPE.itemsize:
-            raise DecodeError(f"group holds {len(columns)} bytes, not {count} shares")
-        matrix = np.frombuffer(columns, np.uint8).reshape(SHARE_DTYPE.itemsize, count)
+            raise DecodeError(f"group of {what} is damaged: {error}") from error
+        if len(columns) != count * layout.itemsize:
+            raise DecodeError(f"group holds {len(columns)} bytes, not {count} {what}")
+        matrix = np.frombuffer(columns, np.uint8).reshape(layout.itemsize, count)
         blob = np.ascontiguousarray(matrix.T).tobytes()
     elif encoding != RAW:
-        raise DecodeError(f"unknown encoding of shares: {encoding}")
-    if len(blob) != count * SHARE_DTYPE.itemsize:
-        raise DecodeError(f"group holds {len(blob)} bytes, not {count} shares")
-    return np.frombuffer(blob, SHARE_DTYPE)
+        raise DecodeError(f"unknown encoding of {what}: {encoding}")
+    if len(blob) != count * layout.itemsize:
+        raise DecodeError(f"group holds {len(blob)} bytes, not {count} {what}")
+    return np.frombuffer(blob, layout)
 
 
 def count_shares(shares: ShareRecords) -> Counts:

@@ -13,20 +13,71 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from hashwerk.chain.template import Template, TemplateTransaction
+from hashwerk.errors import DecodeError
 from hashwerk.store import share_groups
-from hashwerk.store.codec import decode_ids, encode_ids, split_hashes
-from hashwerk.work.job import Job
+from hashwerk.store.codec import decode_ids, encode_ids, plain_text, split_hashes
+from hashwerk.work.job import Job, UpstreamPart
 
 TEMPLATE_DOMAIN: Final = b"hashwerk/template/v1"
 _IN_CHUNK: Final = 500  # SQLite's oldest limit on variables in a statement is 999
 
 _JOB_COLUMNS: Final = (
     "id, account, work_log2, coinbase1, coinbase2, branch, version, version_mask, ntime, extranonce1_size,"
-    " extranonce2_size, tag, tag_preimage, created_at, clean, template"
+    " extranonce2_size, tag, tag_preimage, created_at, clean, template, upstream"
 )
+
+
+class _StoredPart(msgspec.Struct, frozen=True, array_like=True):
+    """`UpstreamPart` as msgpack can hold it: a target is wider than its integers. New fields go to the end."""
+
+    upstream_id: int
+    link: int
+    job_id: str
+    target: bytes  # big-endian
+    difficulty: str
+    padding: bytes
+    version_mask: int
+
+
+def encode_part(part: UpstreamPart) -> bytes:
+    """Return what a job owes to its pool as one blob."""
+    target = part.target.to_bytes(-(-part.target.bit_length() // 8), "big")
+    return msgspec.msgpack.encode(
+        _StoredPart(
+            part.upstream_id,
+            part.link,
+            plain_text(part.job_id),
+            target,
+            part.difficulty,
+            part.padding,
+            part.version_mask,
+        )
+    )
+
+
+def decode_part(blob: bytes) -> UpstreamPart:
+    """Return what a job owes to its pool.
+
+    Raises:
+        DecodeError: If the blob is damaged.
+    """
+    try:
+        stored = msgspec.msgpack.decode(blob, type=_StoredPart)
+    except msgspec.DecodeError as error:
+        raise DecodeError(f"a job's part of its pool is damaged: {error}") from error
+    return UpstreamPart(
+        upstream_id=stored.upstream_id,
+        link=stored.link,
+        job_id=stored.job_id,
+        target=int.from_bytes(stored.target, "big"),
+        difficulty=stored.difficulty,
+        padding=stored.padding,
+        version_mask=stored.version_mask,
+    )
 
 
 def template_hash(template: Template) -> bytes:
@@ -70,8 +121,8 @@ def write_job(connection: sqlite3.Connection, job: Job, hash_: bytes) -> None:
         if row[1]:
             _complete_template(connection, template_id, job.template)
     connection.execute(
-        f"INSERT INTO jobs ({_JOB_COLUMNS}, first_position) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
-        " ON CONFLICT (id) DO NOTHING",
+        f"INSERT INTO jobs ({_JOB_COLUMNS}, upstream_id, first_position)"  # noqa: S608
+        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING",
         (
             job.id,
             job.account_id,
@@ -89,6 +140,8 @@ def write_job(connection: sqlite3.Connection, job: Job, hash_: bytes) -> None:
             job.created_at,
             int(job.clean),
             template_id,
+            None if job.upstream is None else encode_part(job.upstream),
+            None if job.upstream is None else job.upstream.upstream_id,
             share_groups.end(connection),
         ),
     )
@@ -176,7 +229,7 @@ def first_position(connection: sqlite3.Connection, job_ids: Iterable[int]) -> in
 
 
 def _jobs(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> tuple[Job, ...]:
-    templates = _read_templates(connection, {row[-1] for row in rows})
+    templates = _read_templates(connection, {row[15] for row in rows})
     return tuple(
         Job(
             id=row[0],
@@ -195,6 +248,7 @@ def _jobs(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> tu
             tag_preimage=row[12],
             created_at=row[13],
             clean=bool(row[14]),
+            upstream=None if row[16] is None else decode_part(row[16]),
         )
         for row in rows
         if row[15] in templates

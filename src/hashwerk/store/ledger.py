@@ -28,6 +28,7 @@ from hashwerk.store.blocks import read_blocks, reviewed, write_block
 from hashwerk.store.codec import plain_text
 from hashwerk.store.connection import WriterLock, connect_reader, connect_writer, store_error
 from hashwerk.store.counters import IdCounter, read_counter, write_counter
+from hashwerk.store.fates import FateCount, FateKey, Fates, settle
 from hashwerk.store.identities import Identities
 from hashwerk.store.jobs import first_position, read_jobs, template_hash, write_job
 from hashwerk.store.maintenance import Maintenance
@@ -39,7 +40,7 @@ from hashwerk.store.settings import StoreSettings
 from hashwerk.store.writer import NO_SHARES, Group, Writer
 from hashwerk.store.writes import Append, Stop, Write
 from hashwerk.stratum.latency import LatencyWindow
-from hashwerk.stratum.ports import Account, BlockRecord, Done, SessionRecord, ShareRecords
+from hashwerk.stratum.ports import Account, BlockRecord, Done, FateRecords, SessionRecord, ShareRecords
 from hashwerk.work.job import Job
 from hashwerk.work.share import SHARE_DTYPE, Verdict
 
@@ -88,6 +89,7 @@ class SqliteLedger:
         self._writer: Writer | None = None
         self._thread: Thread | None = None
         self._identities = Identities(self.settings.resume_sessions_s, entropy)
+        self._fates = Fates()
         self._blocks: dict[bytes, BlockRecord] = {}
         self._template_hashes: list[tuple[Template, bytes]] = []
         self._pending = 0
@@ -175,6 +177,8 @@ class SqliteLedger:
         self._identities.load(connection, now)
         self._job_ids = self._counter(connection, "job")
         self._session_ids = self._counter(connection, "session")
+        self._fates.load(connection)
+        settle(connection, self._fates, self.settings.resume_jobs_s, now)
         connection.execute("COMMIT")
         self._blocks = {block.hash: block for block in read_blocks(connection)}
         self._open_jobs = read_jobs(connection, now - self.settings.resume_jobs_s, _MAX_OPEN_JOBS)
@@ -288,6 +292,33 @@ class SqliteLedger:
         self._blocks[block.hash] = block
         self._put(Write(lambda connection: write_block(connection, block)))
 
+    def upstream(self, name: str, url: str, user: str) -> int:
+        """Return the id of an upstream pool, made on first sight of this name, url and user; below 2**16.
+
+        Raises:
+            StoreError: If none is left.
+        """
+        id_, write = self._fates.upstream(name, url, user, self._clock.time())
+        if write is not None:
+            self._put(write)
+        return id_
+
+    def fate_reason(self, text: str) -> int:
+        """Return the id of a pool's words, made on first sight; 0 for no words, and when there are too many."""
+        id_, write = self._fates.reason(text)
+        if write is not None:
+            self._put(write)
+        return id_
+
+    def put_fates(self, fates: FateRecords) -> None:
+        """Record what became of shares that were handed in to an upstream pool.
+
+        Raises:
+            ValueError: If the rows are not of `FATE_DTYPE`.
+        """
+        if len(fates):
+            self._put(self._fates.put(fates))
+
     def event(self, kind: str, message: str, **details: Any) -> None:
         """Record a change of state for the page *Log*."""
         encoded = msgspec.json.encode(details, enc_hook=plain_text).decode()
@@ -304,6 +335,19 @@ class SqliteLedger:
     def pending(self) -> int:
         """How many shares wait for the disk. Callers slow down their peers when this grows."""
         return self._pending
+
+    def fate_totals(self) -> Mapping[FateKey, FateCount]:
+        """Return how many fates there are since the beginning, by (upstream, fate, reason), with their latencies."""
+        return self._fates.totals()
+
+    def fates_of_worker(self, worker_id: int) -> Mapping[FateKey, FateCount]:
+        """Return the same for the shares of one worker."""
+        return self._fates.of_worker(worker_id)
+
+    @property
+    def fate_words(self) -> Mapping[int, str]:
+        """The words of every reason id given out."""
+        return self._fates.words
 
     def blocks(self) -> tuple[BlockRecord, ...]:
         """Return the found blocks as last seen, oldest first."""

@@ -21,6 +21,7 @@ import numpy as np
 
 from hashwerk.clock import Clock
 from hashwerk.errors import StoreError
+from hashwerk.store import fate_groups
 from hashwerk.store.codec import COLUMNS, RAW, decode_ids, decode_shares, encode_shares
 from hashwerk.store.connection import connect_reader, store_error
 from hashwerk.store.rollup import HOUR_S, QUARTER_S, read_position
@@ -83,6 +84,7 @@ class Maintenance:
         try:
             now = self._clock.time()
             self._pack(connection, now)
+            self._pack_fates(connection, now)
             self._remove_shares(connection, now)
             self._remove_counts(now)
             self._remove_transactions(connection, now)
@@ -130,6 +132,13 @@ class Maintenance:
 
             self._change(partial(_replace_groups, first=first, last=last, row=row))
 
+    def _pack_fates(self, connection: sqlite3.Connection, now: float) -> None:
+        if self._settings.compact_after_h is None:
+            return
+        cutoff_us = int((now - self._settings.compact_after_h * 3_600) * 1e6)
+        while not self._stop.is_set() and fate_groups.pack(connection, cutoff_us, self._change):
+            continue
+
     def _unpacked(
         self, connection: sqlite3.Connection, cutoff_us: int
     ) -> list[tuple[int, int, int, int, bytes]]:
@@ -159,6 +168,7 @@ class Maintenance:
         cutoff = now - self._settings.keep_shares_days * _DAY_S
         counted = read_position(connection)
         self._repeat(lambda writer: _remove_groups(writer, int(cutoff * 1e6), counted, now))
+        self._repeat(lambda writer: fate_groups.remove(writer, int(cutoff * 1e6)))
         self._repeat(lambda writer: _delete_before(writer, "jobs", "created_at", cutoff))
         self._repeat(lambda writer: _delete_before(writer, "sessions", "ended_at", cutoff))
         # A template older than the oldest job's, by a margin, has no job left.

@@ -5,6 +5,7 @@ Resource handling: one connection that cannot write, shared by the threads of a 
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import sqlite3
 from collections.abc import Iterator
@@ -18,17 +19,19 @@ import msgspec
 import numpy as np
 
 from hashwerk.errors import StoreError
-from hashwerk.store import share_groups
+from hashwerk.store import fate_groups, share_groups
 from hashwerk.store.blocks import read_blocks
 from hashwerk.store.codec import Counts, count_shares, merge_counts
 from hashwerk.store.connection import connect_reader, store_error
+from hashwerk.store.fates import without_fate
 from hashwerk.store.jobs import first_position, read_job
 from hashwerk.store.migrations import check_file
+from hashwerk.store.proved import ProvedRow, UpstreamRow, daily, proved, read_upstreams
 from hashwerk.store.rates import RateWindow
 from hashwerk.store.recovery import load_rates, read_created_at
 from hashwerk.store.rollup import MINUTE_S, STEPS_S, read_counts, read_position, totals_of
 from hashwerk.store.schema import SCHEMA_VERSION
-from hashwerk.stratum.ports import BlockRecord, ShareRecords
+from hashwerk.stratum.ports import BlockRecord, FateRecords, ShareRecords
 from hashwerk.work.job import Job
 from hashwerk.work.poisson import Rate, rate_interval
 from hashwerk.work.share import SHARE_DTYPE, Verdict
@@ -150,6 +153,45 @@ class LedgerReader:
         """Return the found blocks, newest first."""
         with self._snapshot() as connection:
             return read_blocks(connection, limit)
+
+    def upstreams(self) -> list[UpstreamRow]:
+        """Return every upstream pool there ever was, in the order of first sight."""
+        with self._snapshot() as connection:
+            return read_upstreams(connection)
+
+    def fates(self, from_us: int, to_us: int) -> FateRecords:
+        """Return the fates of shares handed in during [from, to), in the order in which they became known.
+
+        A share that could not be handed in counts when it was given up.
+        """
+        with self._snapshot() as connection:
+            return fate_groups.read(connection, from_us, to_us)
+
+    def fate_reasons(self) -> dict[int, str]:
+        """Return the words of every reason by its id; 0 is none and is not among them."""
+        with self._snapshot() as connection:
+            return dict(connection.execute("SELECT id, text FROM fate_reasons").fetchall())
+
+    def without_fate(self, window_s: float = 900.0) -> ShareRecords:
+        """Return the shares that met their pool's target and have no fate yet, on the jobs of the last window."""
+        with self._snapshot() as connection:
+            return without_fate(connection, window_s)[0]
+
+    def proved(self, upstream: str, start: int, end: int) -> list[ProvedRow] | None:
+        """Return one row a worker of what was handed in to the pool of this name during [start, end), Unix seconds.
+
+        None: the ledger does not hold that interval whole, because the pool was not there yet or because retention
+        has removed some of it.
+        """
+        with self._snapshot() as connection:
+            return proved(connection, upstream, start, end)
+
+    def proved_days(
+        self, from_day: dt.date, to_day: dt.date, upstream: str
+    ) -> dict[dt.date, list[ProvedRow] | None]:
+        """Return `proved` for every UTC day from ``from_day`` to ``to_day``, both included."""
+        with self._snapshot() as connection:
+            return daily(connection, upstream, from_day, to_day)
 
     def events(self, limit: int, before: int | None = None) -> list[EventRow]:
         """Return the newest ``limit`` events, newest first, of those with an id below ``before``."""

@@ -14,8 +14,10 @@ import pytest
 
 from hashwerk.clock import Clock, VirtualClock
 from hashwerk.store import LedgerReader, SqliteLedger, StoreSettings
-from hashwerk.stratum.ports import BlockRecord, Ledger, SessionRecord, ShareRecords
+from hashwerk.stratum.ports import BlockRecord, FateRecords, Ledger, SessionRecord, ShareRecords
+from hashwerk.work.fate import Fate
 from hashwerk.work.job import Job
+from support.fates import make_fates, make_met, make_upstream_job
 from support.ledger import NOW, make_job, make_shares, make_template, settle, store
 
 
@@ -28,6 +30,7 @@ class OpenLedger(Protocol):
     async def close(self) -> None: ...
     def stored(self) -> ShareRecords: ...
     def job(self, job_id: int) -> Job | None: ...
+    def fates(self) -> FateRecords: ...
     def blocks(self) -> tuple[BlockRecord, ...]: ...
     def events(self) -> list[tuple[str, str, dict[str, object]]]: ...
 
@@ -61,6 +64,10 @@ class OpenSqlite:
     def job(self, job_id: int) -> Job | None:
         with LedgerReader(self._path) as reader:
             return reader.job(job_id)
+
+    def fates(self) -> FateRecords:
+        with LedgerReader(self._path) as reader:
+            return reader.fates(0, 2**62)
 
     def blocks(self) -> tuple[BlockRecord, ...]:
         with LedgerReader(self._path) as reader:
@@ -210,6 +217,62 @@ async def test_a_job_comes_back_whole(opened: OpenLedger) -> None:
     await settle(opened.ledger)
     await opened.restart()
     assert [opened.job(job.id) for job in jobs] == jobs
+
+
+async def test_a_job_of_a_pool_comes_back_whole(opened: OpenLedger) -> None:
+    account = opened.ledger.account("alice")
+    pool = opened.ledger.upstream("first", "stratum+tcp://a:1", "acct")
+    job = make_upstream_job(opened.ledger.next_job_id(), account, pool)
+    opened.ledger.put_job(job)
+    await settle(opened.ledger)
+    assert opened.job(job.id) == job
+    await opened.restart()
+    assert opened.job(job.id) == job
+
+
+async def test_a_pool_keeps_its_id_and_its_words_theirs(opened: OpenLedger) -> None:
+    names = [("first", "stratum+tcp://a:1", "acct"), ("first", "stratum+tcp://a:2", "acct"), ("", "", "")]
+    pools = [opened.ledger.upstream(*name) for name in names]
+    words = [opened.ledger.fate_reason(text) for text in ("Stale", "Low difficulty", "lone \ud800 surrogate")]
+    assert len(set(pools)) == len(set(words)) == 3
+    assert all(0 < pool < 2**16 for pool in pools)
+    assert all(0 < word < 2**16 for word in words)
+    assert opened.ledger.fate_reason("") == 0
+    ledger = await opened.restart()
+    assert [ledger.upstream(*name) for name in names] == pools
+    assert ledger.fate_reason("Low difficulty") == words[1]
+    assert ledger.upstream("second", "stratum+tcp://a:1", "acct") not in pools
+    assert ledger.fate_reason("another") not in words
+
+
+async def test_fates_come_back_as_they_were_and_in_order(opened: OpenLedger) -> None:
+    shares = make_met(300)
+    first, second = make_fates(shares[:200]), make_fates(shares[200:], Fate.REJECTED, reason=7)
+    kept = first.tobytes() + second.tobytes()
+    opened.ledger.put_fates(first)
+    opened.ledger.put_fates(second)
+    first["fate"] = Fate.LOST  # whatever the caller does to its array later
+    await settle(opened.ledger)
+    assert opened.fates().tobytes() == kept
+    await opened.restart()
+    assert opened.fates().tobytes() == kept
+
+
+async def test_a_share_without_an_answer_is_lost_after_a_restart(opened: OpenLedger) -> None:
+    account = opened.ledger.account("alice")
+    pool = opened.ledger.upstream("first", "stratum+tcp://a:1", "acct")
+    job = make_upstream_job(opened.ledger.next_job_id(), account, pool)
+    opened.ledger.put_job(job)
+    shares = make_met(5, job=job.id)
+    assert await store(opened.ledger, shares) is None
+    opened.ledger.put_fates(make_fates(shares[:3], upstream=pool))
+    await settle(opened.ledger)
+    await opened.restart()
+    await opened.restart()
+    fates = opened.fates()
+    assert fates["hash_key"].tolist() == shares["hash_key"].tolist()
+    assert fates["fate"].tolist() == [Fate.ACCEPTED] * 3 + [Fate.LOST] * 2
+    assert set(fates["upstream"].tolist()) == {pool}
 
 
 async def test_what_a_share_names_is_durable_no_later_than_the_share(opened: OpenLedger) -> None:
