@@ -15,10 +15,12 @@ from hashwerk.chain.template import Template
 from hashwerk.clock import Clock, SystemClock
 from hashwerk.pool.server import StratumServer
 from hashwerk.pool.settings import PoolSettings
+from hashwerk.pool.upstream.settings import UpstreamSettings
 from hashwerk.stratum.ports import (
     Account,
     BlockRecord,
     Done,
+    FateRecords,
     NodeStatus,
     SessionRecord,
     ShareRecords,
@@ -105,6 +107,9 @@ class MemoryLedger:
         self.events: list[tuple[str, str]] = []
         self.error: Exception | None = None
         self.held: list[tuple[ShareRecords, Done]] | None = None  # a list: appends wait here
+        self.fates: list[FateRecords] = []
+        self.reasons = [""]
+        self._upstreams: dict[tuple[str, str, str], int] = {}
         self._accounts: dict[str, Account] = {}
         self._workers: dict[tuple[int, str], int] = {}
         self._next_job = 0
@@ -160,6 +165,20 @@ class MemoryLedger:
         """Keep a block."""
         self.blocks.append(block)
 
+    def upstream(self, name: str, url: str, user: str) -> int:
+        """Return the pool of this name, url and user."""
+        return self._upstreams.setdefault((name, url, user), len(self._upstreams) + 1)
+
+    def fate_reason(self, text: str) -> int:
+        """Return the number of a pool's words."""
+        if text not in self.reasons:
+            self.reasons.append(text)
+        return self.reasons.index(text)
+
+    def put_fates(self, fates: FateRecords) -> None:
+        """Keep fates."""
+        self.fates.append(fates.copy())
+
     def event(self, kind: str, message: str, **details: Any) -> None:
         """Keep an event."""
         self.events.append((kind, message))
@@ -179,6 +198,7 @@ class Peer:
         self.job: NotifyParams | None = None
         self.difficulty: float | None = None
         self.extranonce1 = ""
+        self.extranonce2_size = 8
         self.token = ""
         self.user = ""
         self.others: list[dict[str, Any]] = []  # messages nobody waited for
@@ -238,7 +258,7 @@ class Peer:
     async def begin(self, user: str = "acc.m1", *subscribe: Any, password: str = "x") -> None:
         """Subscribe, authorise, and wait for the first job."""
         result = await self.call("mining.subscribe", *(subscribe or ("peer/1",)))
-        self.token, self.extranonce1 = result[0][0][1], result[1]
+        self.token, self.extranonce1, self.extranonce2_size = result[0][0][1], result[1], result[2]
         assert await self.call("mining.authorize", user, password) is True
         self.user = user
         if self.job is None:
@@ -250,7 +270,7 @@ class Peer:
         fields = {
             "user": self.user,
             "job": self.job.job_id,
-            "extranonce2": "00" * 8,
+            "extranonce2": "00" * self.extranonce2_size,
             "ntime": f"{self.job.ntime:08x}",
             "nonce": f"{nonce:08x}",
         } | changes
@@ -278,7 +298,13 @@ class Peer:
 
 @asynccontextmanager
 async def serving(
-    node: FakeNode, ledger: Any, *, clock: Clock | None = None, private_chain: bool = True, **settings: Any
+    node: FakeNode,
+    ledger: Any,
+    *,
+    clock: Clock | None = None,
+    private_chain: bool = True,
+    upstreams: tuple[UpstreamSettings, ...] = (),
+    **settings: Any,
 ) -> AsyncIterator[StratumServer]:
     """Run a server on a free loopback port; every hash is a share unless ``settings`` say otherwise."""
     chosen = PoolSettings(
@@ -293,6 +319,7 @@ async def serving(
         site_key=bytes(32),
         payout_script=b"\x51",
         private_chain=private_chain,
+        upstreams=upstreams,
     )
     await server.start()
     run = asyncio.create_task(server.run())

@@ -14,6 +14,7 @@ from hashwerk.client.events import ServerMessage, ShareAccepted, ShareRejected, 
 from hashwerk.client.settings import ClientSettings, ServerUrl
 from hashwerk.stratum.v1.client import (
     Accepted,
+    Authorized,
     ClientEvent,
     ClientJob,
     ClientSession,
@@ -240,6 +241,8 @@ class Connection:
                 await self._answered(request, event)
             case Subscribed(token):
                 self.token = token
+            case Authorized():
+                pass  # work follows, or does not; that is what is waited for
             case MessageShown(text):
                 await self._deliver(self, ServerMessage(text))
             case ReconnectRequested(wait_s=wait_s):

@@ -17,6 +17,7 @@ from hashwerk.config.problems import InvalidConfigError, Problem
 from hashwerk.config.web_settings import WebSettings
 from hashwerk.node.settings import CoreSettings, KernelSettings
 from hashwerk.pool.settings import PoolSettings
+from hashwerk.pool.upstream.settings import UpstreamSettings
 from hashwerk.store.settings import StoreSettings
 
 
@@ -93,6 +94,12 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         NodeSettings()
     )
     stratum: Annotated[PoolSettings, Meta(description="The Stratum server.")] = PoolSettings()
+    upstream: Annotated[
+        tuple[UpstreamSettings, ...],
+        Meta(
+            description="Pools that machines may work for, each in a section [[upstream]]; none: own templates only."
+        ),
+    ] = ()
     ledger: Annotated[StoreSettings, Meta(description="The durable record.")] = StoreSettings()
     web: Annotated[WebSettings, Meta(description="Pages and API.")] = WebSettings()
     miner: Annotated[MinerSettings, Meta(description="The miner on this computer's CPU.")] = MinerSettings()

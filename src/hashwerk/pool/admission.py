@@ -10,6 +10,8 @@ import msgspec
 
 from hashwerk.clock import Clock
 from hashwerk.pool.connection import Connection
+from hashwerk.pool.prefixes import Prefix, Prefixes
+from hashwerk.pool.room import Room
 from hashwerk.pool.seats import NO_SEAT, Seats
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.stratum.ports import Ledger, SessionRecord
@@ -22,6 +24,8 @@ MAX_ACCOUNT_CHARS: Final = 63
 MAX_MACHINE_CHARS: Final = 64
 NO_MACHINE: Final = "default"
 _TOKEN_BYTES: Final = 16
+#: An extranonce1 of so many bytes is a counter that never comes round.
+COUNTED_SIZE: Final = 4
 
 
 class User(NamedTuple):
@@ -64,6 +68,12 @@ class Admission:
         self._clock = clock
         self._entropy = entropy
         self._by_token: dict[str, Connection] = {}
+        self._prefixes: dict[
+            int, Prefixes
+        ] = {}  # by size of extranonce1, where it is too small to be counted for ever
+        self.machines: dict[int, str] = {}  # by worker id
+        self.room: Callable[[], Room] = lambda: Room(settings.extranonce1_size, settings.extranonce2_size)
+        self.on_planes: Callable[[int], None] = lambda _: None  # more planes of extranonces are needed
 
     def subscribe(self, connection: Connection, event: SubscribeRequested) -> None:
         """Give the session an extranonce: its old one if it names a token that nobody else uses, else a new
@@ -75,12 +85,15 @@ class Admission:
         record = self._resumed(connection, event.resume_token)
         if record is None:
             session_id, extranonce1 = self._ledger.next_session()
+            room = self.room()
+            if room.extranonce1_size < COUNTED_SIZE:
+                extranonce1 = self._take_prefix(connection, room.extranonce1_size)
             record = SessionRecord(
                 id=session_id,
                 token=self._entropy(_TOKEN_BYTES).hex(),
                 extranonce1=extranonce1,
-                extranonce1_size=self._settings.extranonce1_size,
-                extranonce2_size=self._settings.extranonce2_size,
+                extranonce1_size=room.extranonce1_size,
+                extranonce2_size=room.extranonce2_size,
                 worker_id=None,
                 user_agent=event.user_agent,
                 remote=connection.remote,
@@ -119,6 +132,7 @@ class Admission:
             return False
         connection.account = account
         worker_id = self._ledger.worker(account.id, user.machine)
+        self.machines[worker_id] = user.machine
         connection.session.accept_authorize(event.id, event.user, worker_id)
         self.note_user(connection)
         return True
@@ -152,15 +166,31 @@ class Admission:
         if connection.seat != NO_SEAT:
             self._seats.leave(connection.seat)
             connection.seat = NO_SEAT
+            self._give_prefix_back(connection)
         if connection.record is not None:
             self.record(connection, ended=True)
             if self._by_token.get(connection.record.token) is connection:
                 del self._by_token[connection.record.token]
 
+    def _take_prefix(self, connection: Connection, size: int) -> int:
+        prefixes = self._prefixes.setdefault(size, Prefixes(size))
+        prefix = prefixes.take()
+        connection.plane = prefix.plane
+        self.on_planes(prefixes.planes)
+        return prefix.value
+
+    def _give_prefix_back(self, connection: Connection) -> None:
+        extranonce = connection.session.extranonce
+        if extranonce is None or extranonce.extranonce1_size >= COUNTED_SIZE:
+            return
+        prefixes = self._prefixes.get(extranonce.extranonce1_size)
+        if prefixes is not None:
+            prefixes.give_back(Prefix(extranonce.extranonce1, connection.plane))
+
     def _resumed(self, connection: Connection, token: str | None) -> SessionRecord | None:
         record = None if token is None else self._ledger.find_session(token)
-        if record is None:
-            return None
+        if record is None or record.extranonce1_size < COUNTED_SIZE:
+            return None  # somebody else may have its extranonce by now
         holder = self._by_token.get(record.token)
         if holder is not None:
             # A machine that lost its connection comes back before we notice; anybody else has only read the
@@ -170,4 +200,7 @@ class Admission:
             self._by_token.pop(record.token)
             holder.record = None
             holder.drop("This session goes on over another connection")
-        return msgspec.structs.replace(record, remote=connection.remote, ended_at=None)
+        extranonce2_size = min(record.extranonce2_size, self.room().extranonce2_size)
+        return msgspec.structs.replace(
+            record, remote=connection.remote, ended_at=None, extranonce2_size=extranonce2_size
+        )

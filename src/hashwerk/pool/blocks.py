@@ -40,7 +40,7 @@ class BlockSubmitter:
         """Hand in the blocks that shares are, whatever their verdicts (`work.batch.ROW_DTYPE`)."""
         for row in rows:
             job = self._book.job(int(row["job"]))
-            if job is not None:
+            if job is not None and job.upstream is None:
                 self._submit(job, row)
 
     async def close(self) -> None:

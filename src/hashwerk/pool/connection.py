@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol, cast
 
-from hashwerk.pool.jobs import PreparedJob, Room
+import msgspec
+
+from hashwerk.pool.jobs import OWN, PreparedJob
+from hashwerk.pool.room import Room
 from hashwerk.pool.seats import NO_SEAT
 from hashwerk.stratum.ports import Account, SessionRecord
 from hashwerk.stratum.v1.server import ServerSession
@@ -47,10 +50,12 @@ class Connection(asyncio.Protocol):
         "is_stopped",
         "is_throttled",
         "is_waiting",
+        "plane",
         "record",
         "remote",
         "seat",
         "session",
+        "source",
         "transport",
         "vardiff",
         "work_log2",
@@ -66,6 +71,8 @@ class Connection(asyncio.Protocol):
         self.account: Account | None = None
         self.record: SessionRecord | None = None  # from mining.subscribe on
         self.seat = NO_SEAT
+        self.plane = 0  # of its extranonce1 (`hashwerk.pool.prefixes`)
+        self.source = OWN  # where its jobs come from
         self.work_log2 = 0  # share target of the next job
         self.vardiff: Vardiff | None = None
         self.incoming = b""  # read and not handled yet; between turns of the loop, the start of a line
@@ -120,6 +127,13 @@ class Connection(asyncio.Protocol):
         if extranonce is None:
             raise ValueError("no extranonce before mining.subscribe")
         return Room(extranonce.extranonce1_size, extranonce.extranonce2_size)
+
+    def resize(self, room: Room) -> None:
+        """Note that the session has another room for extranonces now."""
+        if self.record is not None:
+            self.record = msgspec.structs.replace(
+                self.record, extranonce1_size=room.extranonce1_size, extranonce2_size=room.extranonce2_size
+            )
 
     def flush(self) -> None:
         """Write what the session has to say."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Final
 
 from hashwerk.chain.header import hash_to_hex
@@ -12,7 +13,7 @@ from hashwerk.chain.template import Template
 from hashwerk.clock import Clock
 from hashwerk.errors import HashwerkError
 from hashwerk.pool.connection import Connection
-from hashwerk.pool.jobs import JobBook
+from hashwerk.pool.jobs import OWN, JobBook
 from hashwerk.pool.seats import NO_SEAT, Seats
 from hashwerk.pool.statistics import Broadcast, Statistics
 
@@ -28,13 +29,22 @@ class Dispatcher:
         A broadcast that is cancelled has reached some machines and not others; the next one reaches all.
     """
 
-    def __init__(self, book: JobBook, seats: Seats, statistics: Statistics, clock: Clock) -> None:
+    def __init__(
+        self,
+        book: JobBook,
+        seats: Seats,
+        statistics: Statistics,
+        clock: Clock,
+        fit: Callable[[Connection], None],
+    ) -> None:
+        """Prepare; ``fit`` brings a connection's target within the bounds of its work before a job is made."""
+        self._fit = fit
         self._book = book
         self._seats = seats
         self._statistics = statistics
         self._clock = clock
         self._failure: str | None = None
-        self._sending = asyncio.Lock()
+        self._sending: dict[int, asyncio.Lock] = {}
 
     @property
     def failure(self) -> str | None:
@@ -42,13 +52,17 @@ class Dispatcher:
         return self._failure
 
     def send(self, connection: Connection, *, clean: bool) -> None:
-        """Send the current job of the connection's account and target, if it may work and there is a template."""
-        if connection.account is None or connection.seat == NO_SEAT or self._book.template is None:
+        """Send the current job of the connection's source, account and target, if it may work and there is work."""
+        work = self._book.work(connection.source)
+        if connection.account is None or connection.seat == NO_SEAT or work is None:
             return
         if not connection.session.is_active or not connection.is_open:
             return
+        self._fit(connection)
         try:
-            prepared = self._book.prepare(connection.account, connection.work_log2, connection.room)
+            prepared = self._book.prepare(
+                connection.account, connection.work_log2, connection.room, connection.source
+            )
         except HashwerkError as error:
             self._fail(str(error))
             return
@@ -57,28 +71,38 @@ class Dispatcher:
         connection.send_job(prepared, clean=clean, now=self._clock.monotonic())
 
     async def use_template(self, template: Template) -> None:
-        """Give every machine a job of this template."""
+        """Give every machine that works for ourselves a job of this template."""
         started_at = time.perf_counter()
         new_block = self._book.use_template(template)
         if new_block:
-            self._seats.next_block()
+            self._seats.next_block(OWN)
             log.info("new work: height %d on %s", template.height, hash_to_hex(template.prev_hash))
-        await self._broadcast(started_at, new_block=new_block)
+        await self.broadcast(OWN, started_at, new_block=new_block)
 
     async def refresh(self) -> None:
         """Replace jobs that have become old although no template came."""
         if self._book.refresh():
-            await self._broadcast(time.perf_counter(), new_block=False)
+            await self.broadcast(OWN, time.perf_counter(), new_block=False)
 
-    async def _broadcast(self, started_at: float, *, new_block: bool) -> None:
-        async with self._sending:
+    async def broadcast(self, source: int, started_at: float, *, new_block: bool) -> None:
+        """Send the current job of a source to all its machines.
+
+        Args:
+            source: Where the work comes from.
+            started_at: When it came in, by `time.perf_counter`.
+            new_block: Whether machines are to drop what they work on.
+        """
+        async with self._sending.setdefault(source, asyncio.Lock()):
             # The fastest machines first: what they do on the old block is the most that is lost.
-            targets = sorted(self._seats, key=lambda connection: -connection.work_log2)
+            targets = [connection for connection in self._seats if connection.source == source]
+            targets.sort(key=lambda connection: -connection.work_log2)
             if not targets:
                 return
             first_at = None
             for start in range(0, len(targets), _SLICE):
                 for connection in targets[start : start + _SLICE]:
+                    if connection.source != source:
+                        continue  # moved meanwhile, and has its job
                     self.send(connection, clean=new_block)
                     if first_at is None:
                         first_at = time.perf_counter()
@@ -91,6 +115,10 @@ class Dispatcher:
             new_block=new_block,
         )
         self._statistics.count_broadcast(broadcast, self._clock.monotonic())
+
+    def forget(self, source: int) -> None:
+        """Forget a source that is gone."""
+        self._sending.pop(source, None)
 
     def _fail(self, message: str) -> None:
         if message != self._failure:

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,18 @@ _FEW: Final = 3
 
 OnEvent = Callable[[Connection, Event, float], None]
 OnBlocks = Callable[[NDArray[np.void]], None]
+
+
+class Forwarder(Protocol):
+    """Takes shares on to the pools their jobs came from. Rows are of `work.batch.ROW_DTYPE`."""
+
+    def forward(self, rows: NDArray[np.void]) -> None:
+        """Hand in accepted shares that meet their job's notable target."""
+        ...
+
+    def count(self, rows: NDArray[np.void]) -> None:
+        """Count accepted shares."""
+        ...
 
 
 @dataclass(slots=True)
@@ -95,6 +107,7 @@ class Intake:
         clock: Clock,
         on_event: OnEvent,
         on_blocks: OnBlocks,
+        upstreams: Forwarder | None = None,
     ) -> None:
         self._book = book
         self._seats = seats
@@ -103,6 +116,7 @@ class Intake:
         self._clock = clock
         self._on_event = on_event
         self._on_blocks = on_blocks
+        self._upstreams = upstreams
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Connection] = []
         self._received_at = 0.0
@@ -273,6 +287,12 @@ class Intake:
         if checked.blocks:
             self._on_blocks(shares.rows[(shares.rows["flags"] & FLAG_BLOCK) != 0])
         self._book.duplicates.judge_batch(shares.rows, checked)
+        if self._upstreams is not None:
+            accepted = shares.rows[shares.rows["verdict"] == Verdict.ACCEPTED]
+            if checked.blocks:
+                self._upstreams.forward(accepted[(accepted["flags"] & FLAG_BLOCK) != 0])
+            if len(accepted):
+                self._upstreams.count(accepted)
         note_shares(shares.rows, shares.seats, self._seats.notes)
 
     # --- answering -----------------------------------------------------------------------------------------------

@@ -1,45 +1,77 @@
-"""The jobs being worked on: built when first needed, one per account, share target and template.
+"""The jobs being worked on: built when first needed, one per source of work, account and share target.
 
-Every session of an account and target gets the same bytes, so a new block costs a handful of jobs and not
-ten thousand.
+Every session of a source, account and target gets the same bytes, so a new block costs a handful of jobs and not
+ten thousand. A source is the node (`OWN`) or a connection to an upstream pool.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
-from hashwerk.chain.coinbase import build_coinbase
-from hashwerk.chain.target import target_from_compact, work_from_target
 from hashwerk.chain.template import Template
 from hashwerk.clock import Clock
-from hashwerk.evidence.tag import ZERO_ROOT, job_tag, job_tag_preimage
+from hashwerk.pool.own_work import OwnWork
+from hashwerk.pool.room import Room
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.stratum.ports import Account, Ledger, ShareRecords
 from hashwerk.stratum.v1.notify import encode_job
 from hashwerk.work.batch import ROW_DTYPE, JobTable
-from hashwerk.work.branch import fast_merkle_branch
 from hashwerk.work.duplicates import DuplicateTable
 from hashwerk.work.job import Job
 
+#: The source of work that is our own node. Connections to pools have numbers from 1.
+OWN: Final = 0
 #: Jobs made within so many seconds share a generation of the table of duplicates.
 GENERATION_S: Final = 60.0
+#: How long shares of a pool's connection count once it is gone: machines have their next job in milliseconds.
+_GONE_LIFETIME_S: Final = 10.0
 _FOR_EVER: Final = float("inf")
 
 
-class Room(NamedTuple):
-    """How many bytes of the coinbase are a session's, and how many its machine may count through."""
+class Work(Protocol):
+    """What jobs are made from."""
 
-    extranonce1_size: int
-    extranonce2_size: int
+    @property
+    def prev_hash(self) -> bytes:
+        """The block it builds on."""
+        ...
+
+    @property
+    def version_mask(self) -> int:
+        """The bits machines may roll."""
+        ...
+
+    @property
+    def most_work_log2(self) -> int:
+        """The hardest share target at which nothing notable is thrown away."""
+        ...
+
+    @property
+    def is_repeating(self) -> bool:
+        """Whether two of its jobs have work in common."""
+        ...
+
+    def build(self, *, job_id: int, account: Account, work_log2: int, room: Room, now: float) -> Job:
+        """Return the job of an account and target."""
+        ...
 
 
 class _Key(NamedTuple):
+    source: int
     account_id: int
     work_log2: int
     room: Room
+
+
+@dataclass(slots=True)
+class _Source:
+    """Where work comes from: what it gives now, and since when."""
+
+    work: Work
+    at: float
 
 
 @dataclass(slots=True)
@@ -65,7 +97,7 @@ class JobBook:
     """All jobs whose shares can still be judged, and the current template.
 
     A job counts from when it is made until `PoolSettings.job_lifetime_s` after it was replaced, and only
-    while its prevhash is the tip's. Jobs of an older block are kept a while to answer "stale", and because
+    while its prevhash is that of its source's newest. Jobs of an older block are kept a while to answer "stale", and because
     a block found on one is handed to the node all the same. While no new template comes the last job stays
     valid, however old.
     """
@@ -89,25 +121,23 @@ class JobBook:
         self._clock = clock
         self._site_key = site_key
         self._payout_script = payout_script
-        self._template: Template | None = None
-        self._template_at = 0.0
-        self._tip: bytes | None = None
-        self._branch: tuple[bytes, ...] = ()
+        self._own: OwnWork | None = None
+        self._sources: dict[int, _Source] = {}
+        self._tips: dict[int, bytes] = {}
         self._current: dict[_Key, PreparedJob] = {}
         self._jobs: dict[int, Job] = {}
+        self._source_of: dict[int, int | None] = {}  # None: of an earlier process
         self._ends: dict[int, float] = {}  # when a replaced or stale job is forgotten
 
     @property
     def template(self) -> Template | None:
-        """The template being worked on; None before the first."""
-        return self._template
+        """The node's template being worked on; None before the first."""
+        return None if self._own is None else self._own.template
 
-    @property
-    def network_work_log2(self) -> int | None:
-        """The hardest share target that every block of the template meets; None before the first."""
-        if self._template is None:
-            return None
-        return work_from_target(target_from_compact(self._template.nbits)).bit_length() - 1
+    def work(self, source: int) -> Work | None:
+        """Return what a source gives now; None before its first, and when it is gone."""
+        found = self._sources.get(source)
+        return None if found is None else found.work
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -118,37 +148,64 @@ class JobBook:
 
     def use_template(self, template: Template) -> bool:
         """Work on this template from now on; return whether its prevhash is a new one."""
-        clean = template.prev_hash != self._tip
+        self._own = OwnWork(
+            template,
+            self._settings,
+            site_key=self._site_key,
+            payout_script=self._payout_script,
+            before=self._own,
+        )
+        return self.use_work(OWN, self._own)
+
+    def use_work(self, source: int, work: Work, *, clean: bool = False) -> bool:
+        """Let a source give this work from now on; return whether what it gave before is stale.
+
+        Args:
+            source: `OWN`, or the number of a connection to a pool.
+            work: What it gives.
+            clean: Whether the pool said so, though the prevhash is the same.
+        """
+        clean = clean or work.prev_hash != self._tips.get(source)
         now = self._clock.time()
-        if self._template is None or template.transactions != self._template.transactions:
-            self._branch = fast_merkle_branch([transaction.txid for transaction in template.transactions])
-        self._template, self._template_at, self._tip = template, now, template.prev_hash
-        self._retire(now, stale=clean)
+        self._sources[source] = _Source(work, now)
+        self._tips[source] = work.prev_hash
+        self._retire(source, now, stale=clean)
         return clean
 
-    def refresh(self) -> bool:
-        """Replace jobs that are older than the settings allow; return whether they were."""
+    def drop_source(self, source: int) -> None:
+        """A pool's connection is gone: shares of its jobs count for some seconds more."""
+        if self._sources.pop(source, None) is None:
+            return
+        self._tips.pop(source, None)
         now = self._clock.time()
-        if self._template is None or now - self._template_at < self._settings.job_refresh_s:
+        self._retire(source, now, stale=False)
+        for job_id in [job_id for job_id, of in self._source_of.items() if of == source]:
+            self._ends[job_id] = min(self._ends[job_id], now + _GONE_LIFETIME_S)
+            self.table.set_expiry(job_id, self._ends[job_id])
+
+    def refresh(self) -> bool:
+        """Replace jobs of our own that are older than the settings allow; return whether they were."""
+        now, own = self._clock.time(), self._sources.get(OWN)
+        if own is None or now - own.at < self._settings.job_refresh_s:
             return False
-        self._template_at = now
-        self._retire(now, stale=False)
+        own.at = now
+        self._retire(OWN, now, stale=False)
         return True
 
-    def prepare(self, account: Account, work_log2: int, room: Room) -> PreparedJob:
+    def prepare(self, account: Account, work_log2: int, room: Room, source: int = OWN) -> PreparedJob:
         """Return the current job of an account and target, made now if there is none.
 
         Raises:
-            ValueError: If there is no template yet.
+            ValueError: If the source has no work, or none that fits into the room.
             StoreError: If the ledger has no job id.
             CoinbaseSizeError: If the coinbase does not fit.
         """
-        key = _Key(account.id, work_log2, room)
+        key = _Key(source, account.id, work_log2, room)
         prepared = self._current.get(key)
         if prepared is None:
-            prepared = PreparedJob(self._build(account, work_log2, room))
+            prepared = PreparedJob(self._build(key, account))
             self._ledger.put_job(prepared.job)
-            self._adopt(prepared.job, _FOR_EVER)
+            self._adopt(prepared.job, _FOR_EVER, source)
             self._current[key] = prepared
         return prepared
 
@@ -162,13 +219,16 @@ class JobBook:
             shares: The accepted shares on them.
         """
         now = self._clock.time()
+        own = [job for job in jobs if job.upstream is None]
         for job in jobs:
             if job.id not in self._jobs:
-                self._adopt(job, now + self._settings.job_lifetime_s)
-        if jobs and self._tip is None:
-            self._tip = jobs[-1].template.prev_hash
-        for job in jobs:
-            if job.template.prev_hash != self._tip:
+                # The connection to the pool is gone with the process that had it.
+                lifetime_s = self._settings.job_lifetime_s if job.upstream is None else _GONE_LIFETIME_S
+                self._adopt(job, now + lifetime_s, OWN if job.upstream is None else None)
+        if own and OWN not in self._tips:
+            self._tips[OWN] = own[-1].template.prev_hash
+        for job in own:
+            if job.template.prev_hash != self._tips[OWN]:
                 self.table.mark_stale(job.id)
         rows = shares.view(ROW_DTYPE).copy()
         generations = self.table.generations_of(rows["job"])
@@ -184,72 +244,45 @@ class JobBook:
         now = self._clock.time()
         expired = [job_id for job_id, end in self._ends.items() if end < now]
         for job_id in expired:
-            del self._ends[job_id], self._jobs[job_id]
+            del self._ends[job_id], self._jobs[job_id], self._source_of[job_id]
         if expired:
             self.table.remove(expired)
         oldest = min((_generation(job) for job in self._jobs.values()), default=int(now // GENERATION_S))
         self.duplicates.drop_before(oldest)
 
-    def _retire(self, now: float, *, stale: bool) -> None:
-        """Let current jobs run out; on a new block mark all there are as stale."""
+    def _retire(self, source: int, now: float, *, stale: bool) -> None:
+        """Let a source's current jobs run out; on a new block mark all of its as stale."""
         settings = self._settings
-        for prepared in self._current.values():
-            self._ends[prepared.job.id] = now + settings.job_lifetime_s
-            self.table.set_expiry(prepared.job.id, now + settings.job_lifetime_s)
-        self._current.clear()
+        for key in [key for key in self._current if key.source == source]:
+            job_id = self._current.pop(key).job.id
+            self._ends[job_id] = now + settings.job_lifetime_s
+            self.table.set_expiry(job_id, now + settings.job_lifetime_s)
         if stale:
-            for job_id in self._jobs:
+            for job_id in [job_id for job_id, of in self._source_of.items() if of == source]:
                 self.table.mark_stale(job_id)
                 self._ends[job_id] = min(self._ends[job_id], now + settings.stale_lifetime_s)
         self.forget_expired()
 
-    def _adopt(self, job: Job, expires_at: float) -> None:
+    def _adopt(self, job: Job, expires_at: float, source: int | None) -> None:
         self._jobs[job.id] = job
+        self._source_of[job.id] = source
         self.table.add(job, expires_at=expires_at, generation=_generation(job))
         if expires_at != _FOR_EVER:
             self._ends[job.id] = expires_at
 
-    def _build(self, account: Account, work_log2: int, room: Room) -> Job:
-        template, settings = self._template, self._settings
-        if template is None:
-            raise ValueError("there is no template yet")
-        now = self._clock.time()
-        preimage = job_tag_preimage(self._site_key, ZERO_ROOT, account.commitment, work_log2)
-        tag = job_tag(preimage)
-        job_id = self._ledger.next_job_id()
-        parts = build_coinbase(
-            template=template,
-            outputs=[(template.coinbase_value_sat, self._payout_script)],
-            pool_tag=settings.pool_tag.encode(),
-            job_number=job_id,
-            extranonce_size=sum(room),
-            commitment=tag,
-        )
-        return Job(
-            id=job_id,
-            account_id=account.id,
-            work_log2=work_log2,
-            template=template,
-            coinbase1=parts.coinbase1,
-            coinbase2=parts.coinbase2,
-            branch=self._branch,
-            version=template.version & ~settings.version_mask,
-            version_mask=settings.version_mask,
-            ntime=_ntime(template, now),
-            extranonce1_size=room.extranonce1_size,
-            extranonce2_size=room.extranonce2_size,
-            tag=tag,
-            tag_preimage=preimage,
-            created_at=now,
+    def _build(self, key: _Key, account: Account) -> Job:
+        work = self.work(key.source)
+        if work is None:
+            raise ValueError("there is no work yet")
+        return work.build(
+            job_id=self._ledger.next_job_id(),
+            account=account,
+            work_log2=key.work_log2,
+            room=key.room,
+            now=self._clock.time(),
         )
 
 
 def _generation(job: Job) -> int:
-    return int(job.created_at // GENERATION_S)
-
-
-def _ntime(template: Template, now: float) -> int:
-    """Return the time to begin with: the template's, moved on by its age, within its bounds."""
-    age_s = max(0.0, now - template.received_at) if template.received_at else 0.0
-    ntime = max(template.time + int(age_s), template.min_time)
-    return ntime if template.max_time is None else min(ntime, template.max_time)
+    """Return the generation of a job's duplicates: jobs made from one of a pool's may have work in common."""
+    return int((job.created_at if job.upstream is None else job.template.received_at) // GENERATION_S)

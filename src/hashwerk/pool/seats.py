@@ -78,10 +78,13 @@ class Seats:
         terms["least_work_log2"] = min(int(terms["least_work_log2"]), work_log2)
         notes["easiest"] = min(int(notes["easiest"]), work_log2)
 
-    def next_block(self) -> None:
-        """A new block: targets easier than those of the block that ended are over."""
-        self.terms["least_work_log2"] = self.notes["easiest"]
-        self.notes["easiest"] = _NO_WORK
+    def next_block(self, source: int) -> None:
+        """A new block: targets easier than those of the block that ended are over for the machines of this source."""
+        rows = [
+            seat for seat, each in enumerate(self._connections) if each is not None and each.source == source
+        ]
+        self.terms["least_work_log2"][rows] = self.notes["easiest"][rows]
+        self.notes["easiest"][rows] = _NO_WORK
 
     def _grow(self) -> None:
         size = len(self._connections)

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from hashwerk.chain.template import Template
@@ -19,11 +20,15 @@ from hashwerk.pool.dispatch import Dispatcher
 from hashwerk.pool.intake import Intake
 from hashwerk.pool.jobs import JobBook
 from hashwerk.pool.listen import allow_many_files, listen, set_unread_timeout, shown_address, tls_context
+from hashwerk.pool.room import Room
 from hashwerk.pool.seats import NO_SEAT, Seats
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.pool.statistics import Statistics
 from hashwerk.pool.targets import Targets
 from hashwerk.pool.upkeep import SWEEP_S, Upkeep
+from hashwerk.pool.upstream.crew import Crew
+from hashwerk.pool.upstream.pools import Upstreams
+from hashwerk.pool.upstream.settings import UpstreamSettings
 from hashwerk.pool.warm_up import warm_up
 from hashwerk.stratum.ports import Ledger, Node
 from hashwerk.stratum.v1.events import (
@@ -64,6 +69,8 @@ class StratumServer:
         site_key: bytes,
         payout_script: bytes,
         private_chain: bool = False,
+        upstreams: tuple[UpstreamSettings, ...] = (),
+        network: str = "",
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """Prepare a server.
@@ -77,6 +84,8 @@ class StratumServer:
             payout_script: Who is paid for a block.
             private_chain: Share targets may be harder than the network's: its blocks are worth nothing, and
                 machines far too fast for it would else flood the node.
+            upstreams: The pools that machines may work for; none: all work is our own.
+            network: The name of the chain.
             entropy: Random bytes for session tokens.
         """
         self.settings: Final = settings
@@ -89,10 +98,14 @@ class StratumServer:
         self._node = node
         self._clock = clock
         self.admission: Final = Admission(settings, ledger, self.seats, clock, entropy)
-        self.dispatcher: Final = Dispatcher(self.book, self.seats, self.statistics, clock)
         self.targets: Final = Targets(
             settings, self.seats, self.book, clock, private_chain=private_chain, on_target=self._on_target
         )
+        self.dispatcher: Final = Dispatcher(self.book, self.seats, self.statistics, clock, self.targets.fit)
+        self.crew: Crew | None = None
+        self.upstreams: Upstreams | None = None
+        if upstreams:
+            self._add_upstreams(upstreams, network)
         self.upkeep: Final = Upkeep(self.seats, self.targets, clock, self._on_event)
         self._blocks = BlockSubmitter(self.book, ledger, node)
         self._intake: Intake | None = None
@@ -100,6 +113,33 @@ class StratumServer:
         self._servers: list[asyncio.Server] = []
         self._deserted = asyncio.Event()  # no connection is left
         self._deserted.set()
+
+    def _add_upstreams(self, pools: tuple[UpstreamSettings, ...], network: str) -> None:
+        self.crew = Crew(
+            self.settings,
+            book=self.book,
+            seats=self.seats,
+            dispatcher=self.dispatcher,
+            ledger=self._ledger,
+            clock=self._clock,
+            on_mask=lambda connection: self._update_mask(connection, self._clock.monotonic()),
+            drop=self._drop,
+        )
+        self.upstreams = Upstreams(
+            self.settings,
+            pools,
+            network=network,
+            book=self.book,
+            seats=self.seats,
+            dispatcher=self.dispatcher,
+            ledger=self._ledger,
+            clock=self._clock,
+            crew=self.crew,
+            machines=self.admission.machines,
+        )
+        own = Room(self.settings.extranonce1_size, self.settings.extranonce2_size)
+        self.admission.room = partial(self.upstreams.room, own)
+        self.admission.on_planes = self.upstreams.want_links
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -120,6 +160,7 @@ class StratumServer:
             clock=self._clock,
             on_event=self._on_event,
             on_blocks=self._blocks.submit,
+            upstreams=self.upstreams,
         )
         context = tls_context(settings) if settings.tls_port is not None else None
         plain = listeners or listen(settings.host, settings.port, settings.backlog)
@@ -146,6 +187,8 @@ class StratumServer:
             group.create_task(self._follow_templates(), name="templates")
             group.create_task(self.upkeep.look_after_shares(), name="upkeep")
             group.create_task(self._sweep(), name="sweep")
+            if self.upstreams is not None:
+                group.create_task(self.upstreams.run(), name="upstreams")
 
     async def use_template(self, template: Template) -> None:
         """Give every machine a job of this template."""
@@ -165,6 +208,8 @@ class StratumServer:
         if self._intake is not None:
             await self._intake.idle.wait()
         await self._blocks.close()
+        if self.upstreams is not None:
+            await self.upstreams.close()
 
     async def close(self) -> None:
         """Stop accepting, store and answer what came in, then close every connection."""
@@ -209,6 +254,8 @@ class StratumServer:
         if connection.account is not None and connection.session.is_active:
             self.seats.terms[connection.seat]["account"] = connection.account.id
             self.targets.resume(connection)
+            if self.crew is not None:
+                self.crew.wake()
         self._update_mask(connection, self._clock.monotonic())
 
     def monotonic(self) -> float:
@@ -231,6 +278,8 @@ class StratumServer:
     def on_lost(self, connection: Connection) -> None:
         """Forget a connection."""
         self._connections.pop(connection, None)
+        if self.crew is not None:
+            self.crew.left(connection.seat)
         self.admission.leave(connection)
         if not self._connections:
             self._deserted.set()
@@ -282,6 +331,8 @@ class StratumServer:
             return
         if self.seats.terms[connection.seat]["account"] == 0:
             self.seats.terms[connection.seat]["account"] = connection.account.id
+            if self.crew is not None and not self.crew.place(connection):
+                return
             self.targets.begin(connection)
             self.admission.record(connection)
             self.dispatcher.send(connection, clean=True)
@@ -300,6 +351,9 @@ class StratumServer:
 
     def _on_target(self, connection: Connection, before: int) -> None:
         self.admission.record(connection)
+        work = self.book.work(connection.source)
+        if work is not None and work.is_repeating:
+            return  # the target comes with the pool's next job: another one now would repeat this one's work
         self.dispatcher.send(connection, clean=connection.work_log2 >= before + _CLEAN_RAISE)
 
     # --- what runs -----------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -87,6 +87,13 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             description="A connection that takes nothing of what it is sent for so long is closed, in seconds.",
         ),
     ] = 60.0
+    when_upstreams_fail: Annotated[
+        Literal["own", "idle", "last"],
+        Meta(
+            description="With no upstream pool left: work on our own templates, send machines away to their standby"
+            " or to rest, or keep the last work."
+        ),
+    ] = "last"
     limits: Annotated[
         SessionLimits, Meta(description="What one session may do before it is slowed down or closed.")
     ] = SessionLimits()

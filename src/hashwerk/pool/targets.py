@@ -7,7 +7,7 @@ from typing import Final
 
 from hashwerk.clock import Clock
 from hashwerk.pool.connection import Connection
-from hashwerk.pool.jobs import JobBook
+from hashwerk.pool.jobs import OWN, JobBook
 from hashwerk.pool.seats import Seats
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.stratum.v1.agents import agent_traits
@@ -65,6 +65,12 @@ class Targets:
         """Note where vardiff stands for a session that was handed over."""
         self._note_deadline(connection)
 
+    def fit(self, connection: Connection) -> None:
+        """Bring a session's target within the bounds of the work it is about to get."""
+        lowest, highest = self._bounds(connection)
+        if not lowest <= connection.work_log2 <= highest:
+            self._set(connection, connection.work_log2)
+
     def look_at(self, seat: int) -> None:
         """Let vardiff see the new shares of a seat, and obey it."""
         connection, note = self._seats[seat], self._seats.notes[seat]
@@ -115,8 +121,8 @@ class Targets:
         if session.minimum_difficulty is not None:
             lowest = max(lowest, work_log2_from_difficulty(session.minimum_difficulty))
         lowest = max(lowest, agent_traits(session.user_agent).min_work_log2 or 0)
-        network_work_log2 = self._book.network_work_log2
-        if not self._private_chain and network_work_log2 is not None:
-            # A harder share target would have machines throw blocks away.
-            highest = min(highest, network_work_log2)
+        work = self._book.work(connection.source)
+        if work is not None and not (self._private_chain and connection.source == OWN):
+            # A harder share target would have machines throw blocks away, or shares that the pool wants.
+            highest = min(highest, work.most_work_log2)
         return min(lowest, highest), highest

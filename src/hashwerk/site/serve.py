@@ -103,6 +103,8 @@ async def _serve(
             site_key=public_bytes(folder.site_key()),
             payout_script=payout_script(config),
             private_chain=private,
+            upstreams=config.upstream,
+            network=config.node.network,
         )
         tell(Progress("preparing the share check for this processor"))
         jobs = ledger.open_jobs()

@@ -11,7 +11,8 @@ from hashwerk.chain.block import Block, assemble_block
 from hashwerk.chain.template import TemplateTransaction
 from hashwerk.clock import VirtualClock
 from hashwerk.evidence.tag import ZERO_ROOT, job_tag_preimage
-from hashwerk.pool.jobs import JobBook, Room
+from hashwerk.pool.jobs import OWN, JobBook
+from hashwerk.pool.room import Room
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.work.batch import ROW_DTYPE, TERMS_DTYPE, check_batch
 from hashwerk.work.check import assemble_coinbase, check_share
@@ -176,11 +177,15 @@ def test_duplicates_are_forgotten_with_the_last_job_of_their_generation(
 
 
 def test_network_target_as_a_share_target(book: JobBook) -> None:
-    assert book.network_work_log2 is None
+    assert book.work(OWN) is None
     book.use_template(make_template(nbits=0x1D00FFFF))
-    assert book.network_work_log2 == 32
+    work = book.work(OWN)
+    assert work is not None
+    assert work.most_work_log2 == 32
     book.use_template(make_template(nbits=0x207FFFFF))
-    assert book.network_work_log2 == 1
+    work = book.work(OWN)
+    assert work is not None
+    assert work.most_work_log2 == 1
 
 
 def test_jobs_and_duplicates_outlive_a_restart(
@@ -204,5 +209,5 @@ def test_jobs_and_duplicates_outlive_a_restart(
 
 
 def test_no_job_without_a_template(book: JobBook, ledger: MemoryLedger) -> None:
-    with pytest.raises(ValueError, match="no template"):
+    with pytest.raises(ValueError, match="no work"):
         book.prepare(ledger.account("a"), 0, ROOM)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import cast
 
 from hashwerk.pool.connection import Connection
+from hashwerk.pool.jobs import OWN
 from hashwerk.pool.seats import NO_SEAT, Seats
 
 
 def _connections(count: int) -> list[Connection]:
-    return [cast("Connection", object()) for _ in range(count)]
+    return [cast("Connection", SimpleNamespace(source=OWN)) for _ in range(count)]
 
 
 def test_seats_are_taken_and_given_back() -> None:
@@ -45,9 +47,9 @@ def test_the_easiest_target_is_that_of_this_block_and_the_one_before() -> None:
     seats.note_work(seat, 10)
     seats.note_work(seat, 20)
     assert seats.terms[seat]["least_work_log2"] == 10
-    seats.next_block()
+    seats.next_block(OWN)
     seats.note_work(seat, 20)
     assert seats.terms[seat]["least_work_log2"] == 10  # its last shares may be on their way, and be a block
-    seats.next_block()
+    seats.next_block(OWN)
     seats.note_work(seat, 20)
     assert seats.terms[seat]["least_work_log2"] == 20

@@ -8,6 +8,7 @@ import pytest
 
 from hashwerk.stratum.v1.client import (
     Accepted,
+    Authorized,
     ClientJob,
     ClientSession,
     Failed,
@@ -75,7 +76,7 @@ def test_the_handshake() -> None:
     assert lines(session.data_to_send()) == [
         {"id": 3, "method": "mining.authorize", "params": ["alice.s19", "x"]}
     ]
-    assert say(session, reply(3)) == []
+    assert say(session, reply(3)) == [Authorized("alice.s19", None)]
     assert [(line["method"], line["params"]) for line in lines(session.data_to_send())] == [
         ("mining.suggest_difficulty", [64]),
         ("mining.extranonce.subscribe", []),

@@ -15,6 +15,7 @@ from hashwerk.errors import DecodeError
 from hashwerk.stratum.v1 import codec
 from hashwerk.stratum.v1.client_events import (
     Accepted,
+    Authorized,
     ClientEvent,
     ClientJob,
     Failed,
@@ -31,6 +32,7 @@ from hashwerk.stratum.v1.replies import read_error, read_reconnect, read_subscri
 
 __all__ = [
     "Accepted",
+    "Authorized",
     "ClientEvent",
     "ClientJob",
     "ClientSession",
@@ -142,10 +144,31 @@ class ClientSession:
         self._out.clear()
         return data
 
+    def authorize(self, user: str) -> None:
+        """Ask for another user on this connection; `Authorized` tells what the server made of it."""
+        self._request(
+            "mining.authorize", [user, self._password], lambda reply: self._on_other_authorized(user, reply)
+        )
+
     def submit(
-        self, job: ClientJob, *, extranonce2: bytes, ntime: int, nonce: int, version_bits: int = 0
+        self,
+        job: ClientJob,
+        *,
+        extranonce2: bytes,
+        ntime: int,
+        nonce: int,
+        version_bits: int = 0,
+        user: str | None = None,
     ) -> int:
         """Hand in a share and return the id that its `Accepted` or `Rejected` will name.
+
+        Args:
+            job: The job it is of.
+            extranonce2: Of the job's size.
+            ntime: The header's time.
+            nonce: The header's nonce.
+            version_bits: The bits rolled inside the job's mask.
+            user: Another user that was authorised; None: the connection's own.
 
         Raises:
             ValueError: If the extranonce2 is not of the job's size, or bits lie outside the job's mask.
@@ -154,8 +177,28 @@ class ClientSession:
             raise ValueError(f"extranonce2 must be {job.extranonce2_size} bytes: {len(extranonce2)}")
         if version_bits & ~job.version_mask:
             raise ValueError(f"version bits outside the mask: {version_bits:08x}")
-        params = [self._user, job.job_id, extranonce2.hex(), f"{ntime:08x}", f"{nonce:08x}"]
-        if job.version_mask:
+        return self.submit_raw(
+            job_id=job.job_id,
+            extranonce2=extranonce2,
+            ntime=ntime,
+            nonce=nonce,
+            version_bits=version_bits if job.version_mask else None,
+            user=user,
+        )
+
+    def submit_raw(
+        self,
+        *,
+        job_id: str,
+        extranonce2: bytes,
+        ntime: int,
+        nonce: int,
+        version_bits: int | None,
+        user: str | None = None,
+    ) -> int:
+        """Hand in a share of a job that the caller has kept, as `submit`; None: no version bits were agreed."""
+        params = [user or self._user, job_id, extranonce2.hex(), f"{ntime:08x}", f"{nonce:08x}"]
+        if version_bits is not None:
             # BIP-0310: once version rolling is agreed "the client MUST send one additional parameter".
             params.append(f"{version_bits:08x}")
         request_id = self._next_id
@@ -218,12 +261,17 @@ class ClientSession:
     def _on_authorized(self, reply: Reply) -> list[ClientEvent]:
         if refused := read_error(reply):
             return self._fail(f"user not authorized: {refused.reason}")
+        events: list[ClientEvent] = [Authorized(self._user, None)]
         # ckpool takes a suggestion only after this.
         if self._suggest_difficulty is not None:
             self._request("mining.suggest_difficulty", [self._suggest_difficulty], _ignored)
         if self._subscribe_extranonce:
             self._request("mining.extranonce.subscribe", [], _ignored)
-        return []
+        return events
+
+    def _on_other_authorized(self, user: str, reply: Reply) -> list[ClientEvent]:
+        refused = read_error(reply)
+        return [Authorized(user, refused.reason if refused else None)]
 
     def _on_submitted(self, request_id: int, reply: Reply) -> list[ClientEvent]:
         refused = read_error(reply)

@@ -42,6 +42,13 @@ class Subscribed(msgspec.Struct, frozen=True):
     token: str | None
 
 
+class Authorized(msgspec.Struct, frozen=True):
+    """What the server made of a user."""
+
+    user: str
+    refused: str | None  # why not; None: shares may be handed in under this name
+
+
 class MessageShown(msgspec.Struct, frozen=True):
     """A text for people."""
 
@@ -66,4 +73,6 @@ class Failed(msgspec.Struct, frozen=True):
     reason: str
 
 
-ClientEvent = JobReceived | Accepted | Rejected | Subscribed | MessageShown | ReconnectRequested | Failed
+ClientEvent = (
+    JobReceived | Accepted | Authorized | Rejected | Subscribed | MessageShown | ReconnectRequested | Failed
+)

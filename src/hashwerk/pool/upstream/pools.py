@@ -1,0 +1,558 @@
+"""All upstream pools: their connections, the work they give, and every share's way to them and back.
+
+`Upstreams` keeps each pool's connections warm, standby pools' too, so that a switch is a job to each machine and takes no
+handshake. Who works for whom is decided in `hashwerk.pool.upstream.crew`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from hashwerk.chain.header import hash_to_hex
+from hashwerk.chain.target import hash_meets_target, target_from_compact
+from hashwerk.clock import Clock
+from hashwerk.pool.dispatch import Dispatcher
+from hashwerk.pool.jobs import JobBook
+from hashwerk.pool.room import Room
+from hashwerk.pool.seats import Seats
+from hashwerk.pool.settings import PoolSettings
+from hashwerk.pool.upstream.crew import Crew
+from hashwerk.pool.upstream.health import Trust
+from hashwerk.pool.upstream.link import MAX_WAITING, Link, Waiting
+from hashwerk.pool.upstream.record import FateBook, PoolRecord, WorkWindow
+from hashwerk.pool.upstream.settings import UpstreamSettings
+from hashwerk.pool.upstream.work import UpstreamWork, room_for
+from hashwerk.stratum.ports import Ledger
+from hashwerk.stratum.v1.client_events import ClientJob, Rejected
+from hashwerk.work.check import check_share
+from hashwerk.work.fate import Fate
+from hashwerk.work.job import Job, UpstreamPart
+
+log = logging.getLogger(__name__)
+
+LOOK_S: Final = 0.1  # how often connections' health is looked at
+_SERVED_S: Final = 30.0  # a connection that served so long begins its rests anew
+_FAREWELL_S: Final = 1.0
+_SWITCHES_KEPT: Final = 50
+_GONE: Final = "the connection was gone"
+
+
+class Switch(msgspec.Struct, frozen=True, kw_only=True):
+    """A pool came into use or went out of it."""
+
+    at: float
+    pool: str
+    what: str  # in words
+
+
+class UpstreamView(msgspec.Struct, frozen=True, kw_only=True):
+    """One pool as pages and the API show it. No credentials."""
+
+    name: str
+    url: str
+    user: str
+    priority: int
+    share: float
+    state: str  # "working" | "proving" | "connecting" | "failed"
+    role: str  # "in use" | "standby" | "out"
+    reason: str | None  # of the last failure
+    usable_in_s: float | None  # until it has proven itself
+    sessions: int
+    connections: int
+    difficulty: float | None
+    height: int | None
+    last_job_at: float | None
+    seen_hs: dict[str, float | None]  # from the shares of its jobs, here
+    credited_hs: dict[str, float | None]  # from the shares it said it accepted
+    forwarded: int
+    accepted: int
+    rejected: dict[str, int]
+    lost: int
+    waiting: int
+    accepted_difficulty: str  # exact sum
+    latency_ms_p50: float | None
+    latency_ms_p99: float | None
+
+
+@dataclass(slots=True)
+class Pool:
+    """One pool while we run."""
+
+    settings: UpstreamSettings
+    id: int  # in the ledger
+    trust: Trust
+    record: PoolRecord
+    links: list[Link | None]
+    failed_because: str | None = None
+
+    @property
+    def open_links(self) -> list[Link]:
+        """Connections that have work."""
+        return [link for link in self.links if link is not None and link.is_open]
+
+
+class Upstreams:
+    """The pools of a server.
+
+    Resource handling:
+        `run` holds one task and at most one socket per connection; `close` waits a moment for answers, and what is still
+        open then is recorded as lost.
+
+    Cancellation:
+        When `run` is cancelled every connection ends.
+    """
+
+    def __init__(
+        self,
+        settings: PoolSettings,
+        pools: tuple[UpstreamSettings, ...],
+        *,
+        network: str,
+        book: JobBook,
+        seats: Seats,
+        dispatcher: Dispatcher,
+        ledger: Ledger,
+        clock: Clock,
+        crew: Crew,
+        machines: Mapping[int, str],
+        rng: random.Random | None = None,
+    ) -> None:
+        """Prepare; nothing connects before `run`."""
+        now = clock.time()
+        self._settings = settings
+        self._network = network
+        self._book = book
+        self._seats = seats
+        self._dispatcher = dispatcher
+        self._ledger = ledger
+        self._clock = clock
+        self._crew = crew
+        self._rng = rng or random.Random()  # noqa: S311 - jitter
+        self._fates = FateBook(ledger, clock)
+        self._number = 0
+        self._closing = False
+        self._all_answered = asyncio.Event()
+        self._broadcasts: set[asyncio.Task[None]] = set()
+        self._group: asyncio.TaskGroup | None = None
+        self._blocks_seen: dict[bytes, None] = {}
+        self.switches: Final[deque[Switch]] = deque(maxlen=_SWITCHES_KEPT)
+        self._machines = machines  # names, by worker id
+        self.pools: Final = [
+            Pool(
+                settings=each,
+                id=ledger.upstream(each.name, str(each.server), each.user),
+                trust=Trust(each.return_after_s),
+                record=PoolRecord(WorkWindow(now), WorkWindow(now)),
+                links=[None] * each.connections,
+            )
+            for each in pools
+        ]
+        self._by_id = {pool.id: pool for pool in self.pools}
+        self._pool_of: dict[int, Pool] = {}  # by link number
+        crew.attach(self)
+
+    # --- life ------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep all connections, watch them, and keep machines where they belong, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for pool in self.pools:
+                for slot in range(len(pool.links)):
+                    group.create_task(self._keep(pool, slot), name=f"upstream {pool.settings.name}")
+            group.create_task(self._watch(), name="upstream health")
+            group.create_task(self._crew.run(), name="upstream crew")
+
+    async def first_work(self, timeout_s: float) -> None:
+        """Wait until every pool has work for us or has failed, at most so long."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while loop.time() < deadline:
+            if all(pool.open_links or pool.failed_because for pool in self.pools):
+                return
+            await asyncio.sleep(LOOK_S / 4)
+
+    async def close(self) -> None:
+        """Wait a moment for the pools' last answers; what has none then is recorded as lost."""
+        self._closing = True
+        self._note_answered()
+        try:
+            async with asyncio.timeout(_FAREWELL_S):
+                await self._all_answered.wait()
+        except TimeoutError:
+            log.warning("pools did not answer every share before the end")
+        for link in self._links():
+            link.end("we ended before the pool answered")
+        self._fates.flush()
+
+    def want_links(self, planes: int) -> None:
+        """Make room for so many planes of extranonces: each needs a connection of its own at every pool."""
+        for pool in self.pools:
+            missing = planes - len(pool.links)
+            if missing <= 0 or self._group is None:
+                continue
+            job = next((link.job for link in pool.open_links), None)
+            size = "few" if job is None else f"{job.extranonce2_size}"
+            text = f"{pool.settings.name} gives {size} bytes of extranonce2: {missing} more connections for all machines"
+            log.warning(text)
+            self._ledger.event("upstream", text)
+            for slot in range(len(pool.links), planes):
+                pool.links.append(None)
+                self._group.create_task(self._keep(pool, slot), name=f"upstream {pool.settings.name}")
+
+    async def _keep(self, pool: Pool, slot: int) -> None:
+        """Keep one connection to a pool, attempt after attempt."""
+        settings, loop = pool.settings, asyncio.get_running_loop()
+        server, failures = settings.server, 0
+        while True:
+            self._number += 1
+            link = Link(self._number, settings, server, self)
+            pool.links[slot] = link
+            self._pool_of[link.number] = pool
+            began_at = loop.time()
+            try:
+                await self._live(link)
+            except asyncio.CancelledError:
+                self._closing = True  # `close` looks after what waits for an answer
+                raise
+            pool.links[slot] = None
+            self._pool_of.pop(link.number, None)
+            self._dispatcher.forget(link.number)
+            failures = 0 if loop.time() - began_at >= _SERVED_S else failures + 1
+            server = link.next_server or settings.server
+            rest_s = min(settings.retry_max_s, settings.retry_min_s * 2.0 ** min(max(failures - 1, 0), 16))
+            rest_s *= 1.0 - 0.5 * self._rng.random()
+            if link.next_server is not None:
+                rest_s = 0.0
+            await asyncio.sleep(max(rest_s, min(link.retry_after_s, settings.retry_max_s)))
+
+    async def _live(self, link: Link) -> None:
+        try:
+            await link.open()
+        except TimeoutError:
+            link.end(f"no connection within {link.settings.connect_timeout_s:g} s")
+        except OSError as error:
+            link.end(f"no connection: {(error.strerror or str(error) or type(error).__name__).lower()}")
+        else:
+            await link.closed.wait()
+
+    async def _watch(self) -> None:
+        """Look for connections that live and do not do what they should."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            now = loop.time()
+            heights = [work.template.height for work in self._works()]
+            best = max(heights, default=0)
+            for link in self._links():
+                work = self._work(link.number)
+                if work is not None and work.template.height:
+                    link.health.on_height(now, behind=work.template.height < best)
+                failure = link.health.failure(now)
+                if failure is not None:
+                    link.end(failure)
+            for pool in self.pools:
+                if not pool.open_links:
+                    continue
+                if pool.failed_because is not None and pool.trust.is_usable(now):
+                    pool.failed_because = None
+                    self._switched(pool, "has proven itself and is used again")
+                    self._crew.wake()
+
+    # --- what links tell -------------------------------------------------------------------------------------------
+
+    def on_work(self, link: Link, job: ClientJob, now: float) -> None:
+        """Give a pool's job to its machines."""
+        started_at = time.perf_counter()
+        pool = self._pool_of.get(link.number)
+        if pool is None:
+            return
+        if room_for(job.extranonce2_size) is None:
+            link.end(
+                f"gives {job.extranonce2_size} bytes of extranonce2, too few to be divided among machines"
+            )
+            return
+        before = self._work(link.number)
+        work = UpstreamWork(
+            job,
+            upstream_id=pool.id,
+            link=link.number,
+            source=pool.settings.name,
+            network=self._network,
+            version_mask=self._settings.version_mask,
+            now=self._clock.time(),
+        )
+        link.last_job_at = self._clock.time()
+        clean = self._book.use_work(link.number, work, clean=job.clean)
+        if clean:
+            self._seats.next_block(link.number)
+        if before is None:
+            self._begins(pool, now)
+        elif (
+            before.version_mask != work.version_mask
+            or before.job.extranonce2_size != work.job.extranonce2_size
+        ):
+            self._crew.adapt(link.number)
+        task = asyncio.get_running_loop().create_task(
+            self._dispatcher.broadcast(link.number, started_at, new_block=clean), name="upstream job"
+        )
+        self._broadcasts.add(task)
+        task.add_done_callback(self._broadcasts.discard)
+
+    def on_answer(self, link: Link, share: Waiting, refused: Rejected | None) -> None:
+        """Record what a pool made of a share."""
+        pool, job = self._pool_of.get(link.number), self._book.job(share.job_id)
+        if pool is None:
+            return
+        record, now = pool.record, self._clock.time()
+        record.latency.add(self._clock.monotonic() - share.sent_monotonic, self._clock.monotonic())
+        if refused is None:
+            record.accepted += 1
+            if job is not None and job.upstream is not None:
+                record.credited.add((1 << 256) // (job.upstream.target + 1), now)
+                record.accepted_difficulty += Fraction(job.upstream.difficulty)
+        else:
+            record.rejected[refused.reason] = record.rejected.get(refused.reason, 0) + 1
+        self._fates.put(
+            Fate.ACCEPTED if refused is None else Fate.REJECTED,
+            hash_key=share.hash_key,
+            job_id=share.job_id,
+            worker_id=share.worker_id,
+            upstream_id=pool.id,
+            reason="" if refused is None else refused.reason,
+            sent_at=share.sent_at,
+        )
+        if self._closing:
+            self._note_answered()
+
+    def on_message(self, link: Link, text: str) -> None:
+        """Show people what a pool says."""
+        pool = self._pool_of.get(link.number)
+        if pool is not None:
+            log.info("%s says: %s", pool.settings.name, text)
+            self._ledger.event("upstream", f"{pool.settings.name} says: {text}")
+
+    def on_ended(self, link: Link, reason: str, unanswered: list[Waiting]) -> None:
+        """A connection is over: its shares without an answer are lost, its machines go elsewhere at once."""
+        pool = self._pool_of.get(link.number)
+        if pool is None:
+            return
+        for share in unanswered:
+            self._lose(pool, share, reason)
+        worked = link.job is not None
+        if link in pool.links:
+            pool.links[pool.links.index(link)] = None
+        if self._closing:
+            return
+        if not pool.open_links:
+            if worked:
+                pool.trust.on_failure(asyncio.get_running_loop().time())
+            if pool.failed_because != reason or worked:
+                pool.failed_because = reason
+                self._switched(pool, f"failed: {reason}")
+        elif worked:
+            log.warning("%s: a connection ended: %s", pool.settings.name, reason)
+        self._crew.lost(link.number)
+
+    # --- shares ----------------------------------------------------------------------------------------------------
+
+    def forward(self, rows: NDArray[np.void]) -> None:
+        """Hand in the shares that meet their pool's target (`work.batch.ROW_DTYPE`), each once."""
+        at, monotonic = self._clock.time(), self._clock.monotonic()
+        used: dict[int, Link] = {}
+        for row in rows:
+            job = self._book.job(int(row["job"]))
+            if job is None or job.upstream is None:
+                continue
+            part = job.upstream
+            pool = self._by_id.get(part.upstream_id)
+            if pool is None:
+                continue
+            share = Waiting(
+                hash_key=row["hash_key"].tobytes(),
+                job_id=job.id,
+                worker_id=int(row["worker"]),
+                sent_at=at,
+                sent_monotonic=monotonic,
+                user=None,
+            )
+            link = next((each for each in pool.links if each is not None and each.number == part.link), None)
+            if link is None or not link.is_open or link.waiting >= MAX_WAITING:
+                self._lose(pool, share, _GONE, handed_in=False)
+                continue
+            self._hand_in(pool, link, job, part, share, row)
+            used[link.number] = link
+        for link in used.values():
+            link.flush()
+
+    def count(self, rows: NDArray[np.void]) -> None:
+        """Count accepted shares for the pools their jobs came from."""
+        jobs, counts = np.unique(rows["job"], return_counts=True)
+        now = self._clock.time()
+        for job_id, number in zip(jobs.tolist(), counts.tolist(), strict=True):
+            job = self._book.job(job_id)
+            if job is None or job.upstream is None:
+                continue
+            work = number << job.work_log2
+            pool = self._by_id.get(job.upstream.upstream_id)
+            if pool is not None:
+                pool.record.seen.add(work, now)
+                self._crew.count(job.account_id, pool, work)
+
+    def _hand_in(  # noqa: PLR0917
+        self, pool: Pool, link: Link, job: Job, part: UpstreamPart, share: Waiting, row: np.void
+    ) -> None:
+        extranonce1 = int(row["extranonce1"]).to_bytes(8, "big")[8 - job.extranonce1_size :]
+        extranonce2 = int(row["extranonce2"]).to_bytes(8, "big")[8 - job.extranonce2_size :]
+        machine = self._machines.get(share.worker_id)
+        share.user = None if machine is None else link.name(machine)
+        link.submit(
+            part,
+            share,
+            extranonce=extranonce1 + extranonce2,
+            ntime=int(row["ntime"]),
+            nonce=int(row["nonce"]),
+            version=int(row["version"]),
+        )
+        pool.record.forwarded += 1
+        self._look_for_block(pool, job, row)
+
+    def _look_for_block(self, pool: Pool, job: Job, row: np.void) -> None:
+        """Tell people when a share is a block: the pool has it with the share, we only say so."""
+        target = target_from_compact(job.template.nbits)
+        found = check_share(
+            job,
+            int(row["extranonce1"]),
+            int(row["extranonce2"]),
+            int(row["ntime"]),
+            int(row["nonce"]),
+            int(row["version"]),
+        )
+        if not hash_meets_target(found.hash, target) or found.hash in self._blocks_seen:
+            return
+        self._blocks_seen[found.hash] = None
+        text = f"a block for {pool.settings.name}, height {job.template.height}"
+        log.info("%s, %s", text, hash_to_hex(found.hash))
+        self._ledger.event("upstream", text, hash=hash_to_hex(found.hash), job=job.id)
+
+    def _lose(self, pool: Pool, share: Waiting, reason: str, *, handed_in: bool = True) -> None:
+        pool.record.lost += 1
+        self._fates.put(
+            Fate.LOST,
+            hash_key=share.hash_key,
+            job_id=share.job_id,
+            worker_id=share.worker_id,
+            upstream_id=pool.id,
+            reason=reason,
+            sent_at=share.sent_at if handed_in else None,
+        )
+
+    # --- what others ask -------------------------------------------------------------------------------------------
+
+    def room(self, own: Room) -> Room:
+        """Return the extranonce of a new session: one that fits every pool we know, and our own jobs."""
+        sizes = [work.job.extranonce2_size for work in self._works()]
+        wanted = room_for(min(sizes, default=8)) or own
+        return Room(
+            min(own.extranonce1_size, wanted.extranonce1_size),
+            min(own.extranonce2_size, wanted.extranonce2_size),
+        )
+
+    def is_usable(self, pool: Pool) -> bool:
+        """Return whether machines may work for a pool now."""
+        return bool(pool.open_links) and pool.trust.is_usable(asyncio.get_running_loop().time())
+
+    def views(self) -> list[UpstreamView]:
+        """Return all pools as they are now."""
+        now, monotonic = self._clock.time(), asyncio.get_running_loop().time()
+        sessions = self._crew.sessions()
+        return [self._view(pool, sessions.get(pool.id, 0), now, monotonic) for pool in self.pools]
+
+    def _view(self, pool: Pool, sessions: int, now: float, monotonic: float) -> UpstreamView:
+        settings, record, links = pool.settings, pool.record, pool.open_links
+        usable_in_s = pool.trust.usable_in_s(monotonic)
+        if links:
+            state = "working" if usable_in_s <= 0 else "proving"
+        else:
+            state = "connecting" if pool.failed_because is None else "failed"
+        last = max((link.last_job_at for link in links if link.last_job_at is not None), default=None)
+        work = self._work(links[0].number) if links else None
+        return UpstreamView(
+            name=settings.name,
+            url=str(settings.server),
+            user=settings.user,
+            priority=settings.priority,
+            share=settings.share,
+            state=state,
+            role="in use" if sessions else "standby" if links else "out",
+            reason=pool.failed_because,
+            usable_in_s=usable_in_s if links and usable_in_s > 0 else None,
+            sessions=sessions,
+            connections=len(links),
+            difficulty=None if work is None else float(work.job.difficulty),
+            height=None if work is None else work.template.height or None,
+            last_job_at=last,
+            seen_hs=record.seen.rates_hs(now),
+            credited_hs=record.credited.rates_hs(now),
+            forwarded=record.forwarded,
+            accepted=record.accepted,
+            rejected=dict(record.rejected),
+            lost=record.lost,
+            waiting=sum(link.waiting for link in links),
+            accepted_difficulty=_decimal(record.accepted_difficulty),
+            latency_ms_p50=record.latency.quantile_ms(0.5, self._clock.monotonic()),
+            latency_ms_p99=record.latency.quantile_ms(0.99, self._clock.monotonic()),
+        )
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _note_answered(self) -> None:
+        if not any(link.waiting for link in self._links()):
+            self._all_answered.set()
+
+    def _links(self) -> list[Link]:
+        return [link for pool in self.pools for link in pool.links if link is not None]
+
+    def _work(self, number: int) -> UpstreamWork | None:
+        work = self._book.work(number)
+        return work if isinstance(work, UpstreamWork) else None
+
+    def _works(self) -> list[UpstreamWork]:
+        return [work for link in self._links() if (work := self._work(link.number)) is not None]
+
+    def _begins(self, pool: Pool, now: float) -> None:
+        """A connection has its first work."""
+        pool.trust.on_working(now)
+        if pool.trust.is_usable(now):
+            pool.failed_because = None
+            self._switched(pool, "gives work")
+        else:
+            wait_s = pool.trust.usable_in_s(now)
+            self._switched(
+                pool, f"gives work again; it is used once it has been faultless for {wait_s:.0f} s"
+            )
+        self._crew.wake()
+
+    def _switched(self, pool: Pool, what: str) -> None:
+        log.info("%s %s", pool.settings.name, what)
+        self.switches.append(Switch(at=self._clock.time(), pool=pool.settings.name, what=what))
+        self._ledger.event("upstream", f"{pool.settings.name} {what}", pool=pool.settings.name)
+
+
+def _decimal(number: Fraction) -> str:
+    """Return a sum of difficulties as people read it; exact up to nine places."""
+    if number.denominator == 1:
+        return str(number.numerator)
+    return f"{float(number):.9g}"
