@@ -78,7 +78,7 @@ async def exchange(
         NoReplyError: If nothing came back in time, or more than ``max_bytes``.
     """
     loop = asyncio.get_running_loop()
-    host, port = _ip(address.host), address.port or DEFAULT_PORT
+    host, port = ip_address(address.host), address.port or DEFAULT_PORT
     peer = _Peer(request, loop.create_future(), max_bytes)
     try:
         async with asyncio.timeout(timeout_s):
@@ -144,7 +144,7 @@ class _Peer(asyncio.Protocol):
             self.done.exception()  # retrieved, so that nobody warns of an exception after a deadline
 
 
-def _ip(host: str) -> str:
+def ip_address(host: str) -> str:
     """Return ``host`` if it is an IP address: no name is ever looked up on the way to a machine.
 
     Raises:

@@ -1,0 +1,258 @@
+"""The driver of all makes that `pyasic_rs` knows.
+
+The library runs on threads of its own and has deadlines of its own, some of them of a minute; here every call ends with
+ours. What it returns for a machine that is gone is a full set of defaults: that is an error here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar, assert_never
+
+from pyasic_rs.asic_rs import DataField, FanConfig, MinerFactory, MiningMode, Pool, PoolGroup, TuningConfig
+
+from hashwerk.clock import Clock, SystemClock
+from hashwerk.devices.asic_rs.firmwares import FIRMWARES, LIBRARY_SUPPORT, Firmware, firmware_of
+from hashwerk.devices.asic_rs.luxos import is_curtailed
+from hashwerk.devices.asic_rs.reading import is_answer, reading_of
+from hashwerk.devices.cgminer import DEFAULT_PORT, UnreachableError, ip_address
+from hashwerk.devices.neighbours import Neighbours
+from hashwerk.errors import DeviceError
+from hashwerk.fleet.commands import (
+    NEEDS,
+    Command,
+    Locate,
+    Reboot,
+    SetFan,
+    SetMode,
+    SetPools,
+    SetPowerLimit,
+    Sleep,
+    Wake,
+)
+from hashwerk.fleet.machine import Capability, Outcome, OutcomeKind, Reading
+from hashwerk.fleet.ports import Address, Credentials
+
+_T = TypeVar("_T")
+
+#: How many machines' handles are kept; the longest unused goes first.
+_REMEMBERED: Final = 65_536
+_MESSAGE_LENGTH: Final = 200
+#: Single chips' values cost a request for each board and are in no reading.
+_EXCLUDED: Final = [
+    DataField.Chips,
+    DataField.BestShare,
+    DataField.SessionBestShare,
+    DataField.TuningCapabilities,
+    DataField.ControlBoardVersion,
+    DataField.DevFeeConnected,
+    DataField.PsuFans,
+]
+_NOBODY: Final = Credentials()
+
+
+class AsicRsDriver:
+    """Speaks to Antminer, WhatsMiner, Braiins OS, LuxOS, VNish, ePIC and more; not to Avalons.
+
+    *Resource handling*: a handle for each machine, without open connections. *Cancellation*: a cancelled call is
+    forgotten; what was sent was sent.
+    """
+
+    name = "asic-rs"
+
+    def __init__(self, clock: Clock | None = None, neighbours: Neighbours | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._neighbours = neighbours or Neighbours()
+        self._miners: OrderedDict[tuple[Address, Credentials], Any] = OrderedDict()
+
+    async def identify(self, address: Address, *, timeout_s: float) -> Reading | None:
+        """Return a first reading if a known machine answers there, else None."""
+        try:
+            return await self.read(address, timeout_s=timeout_s)
+        except DeviceError:
+            return None
+
+    async def read(
+        self, address: Address, *, timeout_s: float, credentials: Credentials | None = None
+    ) -> Reading:
+        """Return what the machine reports now.
+
+        Raises:
+            DeviceError: If it does not answer in time, or with nothing that can be read.
+        """
+        key = (address, credentials or _NOBODY)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._read(key, asyncio.get_running_loop().time() + timeout_s)
+        except TimeoutError:
+            self._miners.pop(key, None)
+            raise DeviceError(f"{address.host} does not answer within {timeout_s:g} s") from None
+
+    async def execute(
+        self, address: Address, command: Command, *, timeout_s: float, credentials: Credentials | None = None
+    ) -> Outcome:
+        """Tell the machine to do something, after making sure that it is still the one that it was.
+
+        Raises:
+            DeviceError: If it cannot be reached, or is unknown: then nothing was sent.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        key = (address, credentials or _NOBODY)
+        try:
+            async with asyncio.timeout_at(deadline):
+                miner = await self._miner(key)
+                if await _call(miner.revalidate, address) is False:
+                    self._miners.pop(key, None)
+                    miner = await self._miner(key)
+        except TimeoutError:
+            raise UnreachableError(f"{address.host} does not answer within {timeout_s:g} s") from None
+        firmware = firmware_of(miner.firmware)
+        refusal = _unsupported(miner, firmware, command)
+        if refusal is not None:
+            return Outcome(kind=OutcomeKind.UNSUPPORTED, message=refusal)
+        return await _send(miner, firmware, command, deadline)
+
+    async def _read(self, key: tuple[Address, Credentials], deadline: float) -> Reading:
+        address = key[0]
+        miner = await self._miner(key)
+        data = await _call(lambda: miner.get_data(exclude=_EXCLUDED), address)
+        if not is_answer(data):
+            self._miners.pop(key, None)
+            raise DeviceError(f"{address.host} answers nothing that could be read")
+        firmware = firmware_of(miner.firmware)
+        asleep = None
+        if firmware.name == "luxos":
+            asleep = await is_curtailed(
+                address, timeout_s=max(deadline - asyncio.get_running_loop().time(), 0.0)
+            )
+        return reading_of(
+            data,
+            firmware,
+            at=self._clock.time(),
+            capabilities=_capabilities(miner, firmware),
+            mac=None if data.mac else self._neighbours.mac(address.host),
+            asleep=asleep,
+        )
+
+    async def _miner(self, key: tuple[Address, Credentials]) -> Any:
+        """Return the library's handle of a machine, asking the machine who it is if it is new.
+
+        Raises:
+            DeviceError: If nothing answers there that the library knows, or an Avalon, which has a driver of its own.
+        """
+        address, credentials = key
+        miner = self._miners.get(key)
+        if miner is None:
+            miner = await _discover(address, credentials)
+            self._miners[key] = miner
+        self._miners.move_to_end(key)
+        if len(self._miners) > _REMEMBERED:
+            self._miners.popitem(last=False)
+        return miner
+
+
+async def _discover(address: Address, credentials: Credentials) -> Any:
+    host = ip_address(address.host)
+    if address.port not in (None, DEFAULT_PORT):
+        raise UnreachableError(f"{host}:{address.port}: these makes answer on their usual ports only")
+    factory = MinerFactory()
+    if credentials.password is not None:
+        for firmware in FIRMWARES:
+            factory = factory.with_firmware_discovery_auth(
+                firmware.library_name, credentials.user or "", credentials.password
+            )
+    miner = await _call(lambda: factory.get_miner(host), address)
+    if miner is None or miner.make == "Avalonminer" or str(miner.algo) != "SHA256":
+        raise UnreachableError(f"nothing known answers at {host}")
+    if credentials.password is not None:
+        miner.set_auth(credentials.user or "", credentials.password)
+    return miner
+
+
+async def _call(call: Callable[[], Awaitable[_T]], address: Address) -> _T:
+    """Call the library; whatever it raises about a machine is a `DeviceError`."""
+    try:
+        return await call()
+    except (RuntimeError, ValueError, OSError) as error:
+        raise DeviceError(f"{address.host}: {str(error)[:_MESSAGE_LENGTH]}") from None
+
+
+def _capabilities(miner: Any, firmware: Firmware) -> Capability:
+    """Return what our table and the library agree on."""
+    able = firmware.capabilities
+    for command, needed in NEEDS.items():
+        if not getattr(miner, LIBRARY_SUPPORT[command]):
+            able &= ~needed
+    return able
+
+
+def _unsupported(miner: Any, firmware: Firmware, command: Command) -> str | None:
+    """Return why a command cannot be sent to this machine, None if it can."""
+    if NEEDS[type(command)] not in _capabilities(miner, firmware):
+        return f"{miner.make} with {miner.firmware} has no {type(command).__name__}"
+    mode = command.mode if isinstance(command, (SetMode, Wake)) else None
+    if mode is not None and mode.lower() not in (name.lower() for name in firmware.modes):
+        return f"no mode {mode!r}; there are {', '.join(firmware.modes) or 'none'}"
+    if isinstance(command, SetFan) and command.percent is None:
+        return (
+            "the library can give the fans back only with a target temperature, which is not ours to choose"
+        )
+    if isinstance(command, SetPools) and not command.pools:
+        return "no pools"
+    return None
+
+
+async def _send(miner: Any, firmware: Firmware, command: Command, deadline: float) -> Outcome:
+    """Send a command and say what is known of it: for some firmwares that is nothing but that it was sent."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            is_taken = await _tell(miner, firmware, command)
+    except TimeoutError:
+        return Outcome(kind=OutcomeKind.UNANSWERED, message="no answer within the deadline")
+    except (RuntimeError, ValueError, OSError) as error:
+        return Outcome(kind=OutcomeKind.UNANSWERED, message=str(error)[:_MESSAGE_LENGTH])
+    if not is_taken:
+        if firmware.refuses_by_false:
+            return Outcome(kind=OutcomeKind.REFUSED, message="the machine said no")
+        return Outcome(
+            kind=OutcomeKind.UNANSWERED, message="refused or failed; the library does not tell which"
+        )
+    if type(command) in firmware.silent:
+        return Outcome(
+            kind=OutcomeKind.UNANSWERED, message="sent; this firmware does not say whether it took it"
+        )
+    return Outcome(kind=OutcomeKind.ACCEPTED)
+
+
+async def _tell(miner: Any, firmware: Firmware, command: Command) -> bool:
+    match command:
+        case Sleep():
+            return bool(await miner.pause())
+        case Wake(mode=mode):
+            if mode is not None and firmware.mode_wakes:
+                return await _set_mode(miner, mode)
+            is_awake = bool(await miner.resume())
+            return is_awake and (mode is None or await _set_mode(miner, mode))
+        case SetMode(mode=mode):
+            return await _set_mode(miner, mode)
+        case SetPowerLimit(power_limit_w=limit):
+            return bool(await miner.set_power_limit(float(limit)))
+        case Reboot():
+            return bool(await miner.restart())
+        case Locate(on=on):
+            return bool(await miner.set_fault_light(on))
+        case SetPools(pools=pools):
+            slots = [Pool(url=pool.url, username=pool.user, password=pool.password) for pool in pools]
+            return bool(await miner.set_pools_config([PoolGroup(name="", quota=1, pools=slots)]))
+        case SetFan(percent=percent):
+            assert percent is not None  # `_unsupported` has sent it away
+            return bool(await miner.set_fan_config(FanConfig.manual(percent)))
+        case _:
+            assert_never(command)
+
+
+async def _set_mode(miner: Any, mode: str) -> bool:
+    modes = {"low": MiningMode.Low, "normal": MiningMode.Normal, "high": MiningMode.High}
+    return bool(await miner.set_tuning_config(TuningConfig.mode(modes[mode.lower()])))

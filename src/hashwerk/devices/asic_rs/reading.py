@@ -1,0 +1,186 @@
+"""From the library's data to a reading: defaults are not measurements, and averages are not rates."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pyasic_rs.asic_rs import HashRateUnit
+
+from hashwerk.devices.asic_rs.firmwares import Firmware
+from hashwerk.devices.neighbours import normal_mac
+from hashwerk.fleet.machine import Board, Capability, Identity, PoolSlot, Reading, WorkState
+
+#: What the library's operating states mean, by their names.
+_STATES: Final = {
+    "Mining": WorkState.HASHING,
+    "Stable": WorkState.HASHING,
+    "DegradedMining": WorkState.HASHING,
+    "Restricted": WorkState.HASHING,
+    "Tuning": WorkState.STARTING,
+    "AdjustingFrequency": WorkState.STARTING,
+    "AdjustingVoltage": WorkState.STARTING,
+    "AdjustingClockVoltage": WorkState.STARTING,
+    "Initializing": WorkState.STARTING,
+    "Starting": WorkState.STARTING,
+    "Restarting": WorkState.STARTING,
+    "Idling": WorkState.ASLEEP,
+    "Paused": WorkState.ASLEEP,
+    "Suspended": WorkState.ASLEEP,
+    "Stopped": WorkState.ASLEEP,
+    "Error": WorkState.FAULT,
+}
+_LOWEST_C, _HIGHEST_C = -40.0, 150.0
+
+
+def is_answer(data: Any) -> bool:
+    """Whether anything at all came from the machine: of a dead one the library still returns a full set of defaults."""
+    told = (
+        data.mac,
+        data.hashrate,
+        data.wattage,
+        data.uptime,
+        data.firmware_version,
+        data.serial_number,
+        data.hostname,
+    )
+    return any(value is not None for value in told) or bool(data.fans)
+
+
+def reading_of(
+    data: Any,
+    firmware: Firmware,
+    *,
+    at: float,
+    capabilities: Capability,
+    mac: str | None,
+    asleep: bool | None = None,
+) -> Reading:
+    """Return the reading of one machine.
+
+    Args:
+        data: The library's `MinerData`.
+        firmware: The row of its firmware.
+        at: When the data were complete, Unix seconds.
+        capabilities: What it can be told.
+        mac: Its hardware address where the machine itself does not tell.
+        asleep: Whether it sleeps, where we asked it ourselves.
+    """
+    doubts: list[str] = []
+    hashrate_hs = _hashrate_hs(data.hashrate)
+    if hashrate_hs is not None and not firmware.is_rate_instant:
+        doubts.append(f"hash rate: {hashrate_hs / 1e12:.1f} TH/s is an average since start")
+        hashrate_hs = None
+    nominal_hs = _hashrate_hs(data.expected_hashrate)
+    target = data.tuning_target
+    return Reading(
+        at=at,
+        identity=_identity(data, firmware, mac),
+        capabilities=capabilities,
+        state=_state(data, firmware, hashrate_hs, asleep, doubts),
+        hashrate_hs=hashrate_hs,
+        nominal_hashrate_hs=nominal_hs or None,
+        power_w=_power_w(data.wattage, doubts),
+        power_is_measured=None if data.wattage is None else firmware.is_power_measured,
+        power_limit_w=None if target is None else target.watts,
+        mode=_mode(target),
+        modes=firmware.modes if Capability.MODE in capabilities else (),
+        chip_max_c=_hottest_c(data.hashboards),
+        fans_rpm=tuple(round(fan.rpm) for fan in data.fans if fan.rpm is not None),
+        boards=tuple(_board(board, firmware) for board in data.hashboards),
+        pools=tuple(
+            slot for group in data.pools for pool in group.pools if (slot := _pool(pool)) is not None
+        ),
+        uptime_s=None if data.uptime is None else data.uptime.total_seconds(),
+        is_locating=data.light_flashing,
+        complaints=tuple(message.message for message in data.messages),
+        doubts=tuple(doubts),
+    )
+
+
+def _identity(data: Any, firmware: Firmware, mac: str | None) -> Identity:
+    info = data.device_info
+    return Identity(
+        mac=normal_mac(data.mac) or mac,
+        serial=data.serial_number or None,
+        make=info.make.lower(),
+        model=info.model,
+        firmware=firmware.name,
+        firmware_version=data.firmware_version or data.api_version,
+    )
+
+
+def _state(
+    data: Any, firmware: Firmware, hashrate_hs: float | None, asleep: bool | None, doubts: list[str]
+) -> WorkState:
+    """Return what it says that it does. The library's `is_mining` is True wherever it knows nothing, so a yes counts for
+    nothing without a rate, and a no only from firmware that says so itself."""
+    told = None if data.operating_state is None else _STATES.get(str(data.operating_state).partition("(")[0])
+    if told is WorkState.ASLEEP:
+        asleep = True
+    elif told in (WorkState.STARTING, WorkState.FAULT):
+        return told
+    if asleep is None and firmware.tells_mining and not data.is_mining:
+        asleep = True if hashrate_hs is not None or not firmware.defaults_to_idle else None
+    if asleep:
+        if hashrate_hs:
+            doubts.append("state: says asleep, yet its hash rate is not zero")
+            return WorkState.UNKNOWN
+        return WorkState.ASLEEP
+    if hashrate_hs:
+        return WorkState.HASHING
+    if hashrate_hs == 0:
+        doubts.append("state: hashes nothing and does not tell whether it sleeps")
+    return WorkState.UNKNOWN
+
+
+def _power_w(wattage: float | None, doubts: list[str]) -> float | None:
+    if wattage is None or wattage > 0:
+        return wattage
+    doubts.append(f"power: says {wattage:.0f} W, which nothing that answers can draw")
+    return None
+
+
+def _mode(target: Any) -> str | None:
+    if target is None:
+        return None
+    if target.target_mode is not None:
+        return str(target.target_mode).rpartition(".")[2].capitalize()
+    return target.preset_name or None
+
+
+def _hashrate_hs(rate: Any) -> float | None:
+    return None if rate is None else float(rate.as_unit(HashRateUnit.Hash).value)
+
+
+def _hottest_c(boards: Any) -> float | None:
+    told = (
+        value for board in boards for value in (board.outlet_chip_temperature, board.inlet_chip_temperature)
+    )
+    return max((value for value in told if _is_temperature(value)), default=None)
+
+
+def _is_temperature(value: float | None) -> bool:
+    # Zero is what a sensor without power says.
+    return value is not None and value != 0 and _LOWEST_C <= value <= _HIGHEST_C
+
+
+def _board(board: Any, firmware: Firmware) -> Board:
+    return Board(
+        slot=board.position,
+        hashrate_hs=_hashrate_hs(board.hashrate) if firmware.is_rate_instant else None,
+        temperature_c=board.board_temperature if _is_temperature(board.board_temperature) else None,
+        chips=board.working_chips,
+        working=board.active,
+    )
+
+
+def _pool(pool: Any) -> PoolSlot | None:
+    if pool.url is None or not pool.url.host:
+        return None
+    return PoolSlot(
+        url=str(pool.url),
+        user=pool.user or "",
+        active=pool.active,
+        accepted=pool.accepted_shares,
+        rejected=pool.rejected_shares,
+    )
