@@ -7,9 +7,20 @@ from __future__ import annotations
 
 import msgspec
 
+from hashwerk.pool.upstream.views import Switch, UpstreamView
 from hashwerk.work.poisson import Rate
 
-__all__ = ["AccountView", "BlockView", "NodeView", "Rate", "Snapshot", "TemplateView", "WorkerView"]
+__all__ = [
+    "AccountView",
+    "BlockView",
+    "NodeView",
+    "Rate",
+    "Snapshot",
+    "Switch",
+    "TemplateView",
+    "UpstreamView",
+    "WorkerView",
+]
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,3 +114,5 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot"):
     stratum_url: str
     simulation: bool
     warnings: list[str]
+    upstreams: list[UpstreamView] = []
+    switches: list[Switch] = []  # oldest first

@@ -12,7 +12,16 @@ from hashwerk.chain.header import hash_to_hex
 from hashwerk.chain.target import difficulty_from_target, target_from_compact, work_from_target
 from hashwerk.pool.connection import Connection
 from hashwerk.pool.server import StratumServer
-from hashwerk.site.messages import AccountView, BlockView, NodeView, Rate, Snapshot, TemplateView, WorkerView
+from hashwerk.site.messages import (
+    AccountView,
+    BlockView,
+    NodeView,
+    Rate,
+    Snapshot,
+    TemplateView,
+    UpstreamView,
+    WorkerView,
+)
 from hashwerk.store import SqliteLedger
 from hashwerk.stratum.ports import BlockRecord, Node
 
@@ -47,6 +56,8 @@ def take_snapshot(observed: Observed, now: float, monotonic: float) -> Snapshot:
         states[block.state] = states.get(block.state, 0) + 1
     workers = _workers(observed, now)
     latency = server.statistics.submit_latency
+    upstreams = server.upstreams.views() if server.upstreams is not None else []
+    working = any(each.connections for each in upstreams)
     warnings = [text for text in (node.message if not node.healthy else None, ledger_status.message) if text]
     return Snapshot(
         at=now,
@@ -54,7 +65,7 @@ def take_snapshot(observed: Observed, now: float, monotonic: float) -> Snapshot:
         version=__version__,
         node=node,
         template=template,
-        serving=template is not None and ledger_status.healthy,
+        serving=(template is not None or working) and ledger_status.healthy,
         hashrate=hashrate,
         accepted=rates.accepted,
         rejected=rates.rejected,
@@ -72,8 +83,15 @@ def take_snapshot(observed: Observed, now: float, monotonic: float) -> Snapshot:
         jobs=len(server.book),
         stratum_url=observed.stratum_url,
         simulation=False,
-        warnings=warnings,
+        warnings=[*warnings, *upstream_warnings(upstreams)],
+        upstreams=upstreams,
+        switches=list(server.upstreams.switches) if server.upstreams is not None else [],
     )
+
+
+def upstream_warnings(upstreams: list[UpstreamView]) -> list[str]:
+    """Return what people should know of the pools: which do not work, and why."""
+    return [f"{each.name} does not work: {each.reason}" for each in upstreams if each.state == "failed"]
 
 
 def _node(observed: Observed, hashrate_hs: float | None) -> NodeView:

@@ -80,6 +80,14 @@ def api_router(view: MineView, history: History, clock: Clock) -> APIRouter:
             raise HTTPException(404, "there is no template yet; /healthz says why")
         return models.TemplateModel.model_validate(latest)
 
+    @router.get("/api/v1/upstreams", tags=["mine"], summary="Upstream pools, and what happened between them")
+    async def upstreams() -> models.Upstreams:
+        latest = snapshot()
+        return models.Upstreams(
+            upstreams=[models.Upstream.model_validate(each) for each in latest.upstreams],
+            switches=[models.Switch.model_validate(each) for each in reversed(latest.switches)],
+        )
+
     @router.get("/api/v1/events", tags=["history"], summary="Changes of state, the newest first")
     async def events(
         limit: Annotated[int, Query(ge=1, le=MAX_EVENTS)] = 100,
@@ -175,6 +183,7 @@ def status_model(snapshot: Snapshot, view: MineView) -> models.Status:
         workers=snapshot.workers_total,
         jobs=snapshot.jobs,
         warnings=snapshot.warnings,
+        upstreams=[models.Upstream.model_validate(each) for each in snapshot.upstreams],
     )
 
 

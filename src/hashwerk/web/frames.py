@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from hashwerk.units import format_duration, format_hashrate
 from hashwerk.web import words
 from hashwerk.web.guard import is_loopback
+from hashwerk.web.upstream_frames import upstream_frame
 
 if TYPE_CHECKING:
     from hashwerk.site.messages import AccountView, BlockView, Rate, Snapshot, WorkerView
@@ -37,6 +38,7 @@ def mine_frame(view: MineView, now: float) -> Frame:
         frame |= _block_frame(snapshot, now)
         frame |= _node_frame(snapshot, now)
         frame |= _machine_frame(snapshot, now)
+        frame |= upstream_frame(snapshot, now)
     return frame
 
 

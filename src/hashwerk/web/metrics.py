@@ -46,6 +46,7 @@ class MineCollector(Collector):
         yield from _node_families(snapshot, self._clock.time())
         yield from _latency_families(snapshot)
         yield from _worker_families(snapshot)
+        yield from _upstream_families(snapshot, self._clock.time())
 
 
 def render_metrics(view: MineView, clock: Clock) -> bytes:
@@ -130,6 +131,50 @@ def _worker_families(snapshot: Snapshot) -> Iterator[Metric]:
             shares.add_metric([name, verdict], count)
     yield rates
     yield shares
+
+
+def _upstream_families(snapshot: Snapshot, now: float) -> Iterator[Metric]:
+    working = GaugeMetricFamily(
+        "hashwerk_upstream_working", "1 while a pool gives work.", labels=["upstream"]
+    )
+    sessions = GaugeMetricFamily(
+        "hashwerk_upstream_sessions", "Machines that work for a pool.", labels=["upstream"]
+    )
+    shares = CounterMetricFamily(
+        "hashwerk_upstream_shares", "Shares handed in to a pool, by their fate.", labels=["upstream", "fate"]
+    )
+    seen = GaugeMetricFamily(
+        "hashwerk_upstream_hashrate_hashes_per_second",
+        "Hash rate over 10 min: seen here, and credited by the pool's own answers.",
+        labels=["upstream", "side"],
+    )
+    age = GaugeMetricFamily(
+        "hashwerk_upstream_job_age_seconds", "Age of a pool's last job.", labels=["upstream"]
+    )
+    latency = GaugeMetricFamily(
+        "hashwerk_upstream_answer_latency_seconds",
+        "Share handed in until the pool answered, last minute.",
+        labels=["upstream", "quantile"],
+    )
+    for each in snapshot.upstreams:
+        working.add_metric([each.name], float(each.connections > 0))
+        sessions.add_metric([each.name], each.sessions)
+        for fate, count in (
+            ("accepted", each.accepted),
+            ("rejected", sum(each.rejected.values())),
+            ("lost", each.lost),
+        ):
+            shares.add_metric([each.name, fate], count)
+        for side, rate_hs in (("seen", each.seen_hs["10m"]), ("credited", each.credited_hs["10m"])):
+            if rate_hs is not None:
+                seen.add_metric([each.name, side], rate_hs)
+        if each.last_job_at is not None:
+            age.add_metric([each.name], max(0.0, now - each.last_job_at))
+        for quantile, latency_ms in (("0.5", each.latency_ms_p50), ("0.99", each.latency_ms_p99)):
+            if latency_ms is not None:
+                latency.add_metric([each.name, quantile], latency_ms / 1000)
+    if snapshot.upstreams:
+        yield from (working, sessions, shares, seen, age, latency)
 
 
 def _rate_families(rates: dict[str, Rate | None]) -> Iterator[Metric]:

@@ -64,6 +64,54 @@ class Latency(Model):
     template_to_job: float | None = Field(description="New template until the last machine had its job.")
 
 
+class Upstream(Model):
+    """A pool that machines work for."""
+
+    name: str
+    url: str
+    user: str
+    priority: int
+    share: float
+    state: str = Field(
+        description="working, proving (it failed and must show that it is well), connecting or failed"
+    )
+    role: str = Field(description="in use, standby or out")
+    reason: str | None = Field(description="Why it failed last, while it is not trusted again.")
+    usable_in_s: float | None
+    sessions: int = Field(description="Machines that work for it now.")
+    connections: int
+    difficulty: float | None
+    height: int | None
+    last_job_at: float | None
+    seen_hs: dict[str, float | None] = Field(
+        description="Hash rate from the shares of its jobs, as counted here."
+    )
+    credited_hs: dict[str, float | None] = Field(description="Hash rate from the shares it said it accepted.")
+    forwarded: int
+    accepted: int
+    rejected: dict[str, int]
+    lost: int = Field(description="Shares that got no answer, or could not be handed in.")
+    waiting: int
+    accepted_difficulty: str
+    latency_ms_p50: float | None
+    latency_ms_p99: float | None
+
+
+class Switch(Model):
+    """A pool came into use or went out of it."""
+
+    at: float
+    pool: str
+    what: str
+
+
+class Upstreams(Model):
+    """The upstream pools, and what happened between them, the newest first."""
+
+    upstreams: list[Upstream]
+    switches: list[Switch]
+
+
 class Status(Model):
     """The mine as a whole."""
 
@@ -86,6 +134,7 @@ class Status(Model):
     workers: int
     jobs: int
     warnings: list[str]
+    upstreams: list[Upstream]
 
 
 class Worker(Model):

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +32,7 @@ from hashwerk.pool.upstream.health import Trust
 from hashwerk.pool.upstream.link import MAX_WAITING, Link, Waiting
 from hashwerk.pool.upstream.record import FateBook, PoolRecord, WorkWindow
 from hashwerk.pool.upstream.settings import UpstreamSettings
+from hashwerk.pool.upstream.views import Switch, UpstreamView
 from hashwerk.pool.upstream.work import UpstreamWork, room_for
 from hashwerk.stratum.ports import Ledger
 from hashwerk.stratum.v1.client_events import ClientJob, Rejected
@@ -47,43 +47,6 @@ _SERVED_S: Final = 30.0  # a connection that served so long begins its rests ane
 _FAREWELL_S: Final = 1.0
 _SWITCHES_KEPT: Final = 50
 _GONE: Final = "the connection was gone"
-
-
-class Switch(msgspec.Struct, frozen=True, kw_only=True):
-    """A pool came into use or went out of it."""
-
-    at: float
-    pool: str
-    what: str  # in words
-
-
-class UpstreamView(msgspec.Struct, frozen=True, kw_only=True):
-    """One pool as pages and the API show it. No credentials."""
-
-    name: str
-    url: str
-    user: str
-    priority: int
-    share: float
-    state: str  # "working" | "proving" | "connecting" | "failed"
-    role: str  # "in use" | "standby" | "out"
-    reason: str | None  # of the last failure
-    usable_in_s: float | None  # until it has proven itself
-    sessions: int
-    connections: int
-    difficulty: float | None
-    height: int | None
-    last_job_at: float | None
-    seen_hs: dict[str, float | None]  # from the shares of its jobs, here
-    credited_hs: dict[str, float | None]  # from the shares it said it accepted
-    forwarded: int
-    accepted: int
-    rejected: dict[str, int]
-    lost: int
-    waiting: int
-    accepted_difficulty: str  # exact sum
-    latency_ms_p50: float | None
-    latency_ms_p99: float | None
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ def work_page(board: Board, title: str) -> None:
             _latency(sheet)
         _chart(sheet)
         _machines(sheet)
+        _upstreams(sheet)
         with box("div", "columns"):
             with box("div", "stack"):
                 _rejects(sheet)
@@ -98,6 +99,41 @@ def _machines(sheet: Sheet) -> None:
         )
         sheet.bind("rows.workers", table.show)
         sheet.text("p", "machines.more", "small muted")
+
+
+def _upstreams(sheet: Sheet) -> None:
+    with panel("Upstream pools", source="/api/v1/upstreams"):
+        table = LiveTable(
+            [
+                ("Pool", "name"),
+                ("State", ""),
+                ("Machines", "number"),
+                ("Seen here 10 min", "number", "Hash rate from the shares of its jobs, as counted here."),
+                (
+                    "It accepted 10 min",
+                    "number",
+                    "Hash rate from the shares it said it accepted. Not yet credit.",
+                ),
+                ("Accepted", "number"),
+                ("Refused", "number"),
+                ("Lost", "number", "Shares without an answer, or that could not be handed in."),
+                ("Answer, median", "number"),
+                ("Difficulty", "number"),
+                ("Last job", "number"),
+                ("Why", "prose"),
+            ],
+            label="Upstream pools: what they had of us and what they made of it",
+            empty="No upstream pool is configured: all work is built here. Add [[upstream]] to the site's file to mine"
+            " for one.",
+            sortable=True,
+        )
+        sheet.bind("rows.upstreams", table.show)
+        switches = LiveTable(
+            [("When", "number"), ("Pool", "name"), ("What happened", "prose")],
+            label="What happened between pools",
+            empty="Nothing has happened between pools.",
+        )
+        sheet.bind("rows.switches", switches.show)
 
 
 def _accounts(sheet: Sheet) -> None:
