@@ -38,6 +38,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     factor: Annotated[float, Meta(ge=0, description="lie: reported over true power")] = 0.5
     delay_s: Annotated[float, Meta(ge=0, le=3600, description="slow: seconds before an answer")] = 4.0
     duration_s: Annotated[float, Meta(gt=0, description="power-cut: seconds without mains")] = 60.0
+    controller: Annotated[bool, Meta(description="hang: its shares stop too; its power does not")] = False
     board: Annotated[int, Meta(ge=0, description="lose-board: which")] = 0
 
 

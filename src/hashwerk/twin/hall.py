@@ -21,6 +21,7 @@ from typing import Final
 
 import msgspec
 
+from hashwerk.client.hashing import NonceScanner
 from hashwerk.clock import Clock, SystemClock
 from hashwerk.errors import FleetError
 from hashwerk.twin import physics
@@ -28,9 +29,11 @@ from hashwerk.twin.dialects import DIALECTS
 from hashwerk.twin.faults import Fault, FaultKind
 from hashwerk.twin.listener import Listener, allow_files
 from hashwerk.twin.machine import Identity, Machine, Slot
+from hashwerk.twin.mining import HallMiners
 from hashwerk.twin.models import find_model
 from hashwerk.twin.physics import Phase, Plant
 from hashwerk.twin.settings import HallSettings
+from hashwerk.work.kernel import Scanner
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +79,9 @@ class HallView(msgspec.Struct, frozen=True, kw_only=True):
     energy_wh: float
     hashrate_hs: float  # full size
     scale: float
+    hashed: int  # hashes really done, at scale
+    shortfall: float | None  # share of the hashes owed that the threads could not do; None: nothing was owed
+    sessions: int  # machines with a job
     accepted: int
     rejected: int
     ambient_c: float
@@ -91,13 +97,17 @@ class _Place:
 class Hall:
     """A hall of virtual machines. Everything about it is simulation, except the hashing."""
 
-    def __init__(self, settings: HallSettings, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: HallSettings, *, clock: Clock | None = None, scanner: NonceScanner | None = None
+    ) -> None:
         """Make the machines; `start` lets them listen.
 
         Args:
             settings: How many of what, where.
             clock: Where the time comes from; machines tell it as Unix time.
+            scanner: The hashing kernel; made at `start` if it is needed and not given.
         """
+        self._scanner = scanner
         self.settings = settings
         self.clock = clock or SystemClock()
         self._rng = random.Random(settings.seed)  # noqa: S311 - a simulation that can be repeated
@@ -107,6 +117,7 @@ class Hall:
         self._by_name = {place.machine.identity.name: place for place in self._places}
         self._moves = 0
         self._tasks: list[asyncio.Task[None]] = []
+        self._miners: HallMiners | None = None
 
     @property
     def machines(self) -> tuple[Machine, ...]:
@@ -143,19 +154,28 @@ class Hall:
             log.warning(
                 "%d machines are without their web server: port %d cannot be had", mute, settings.http_port
             )
+        if settings.pool is not None:
+            scanner = await asyncio.to_thread(Scanner) if self._scanner is None else self._scanner
+            self._miners = HallMiners(self.machines, settings, self.clock, scanner)
+            self._tasks.append(asyncio.create_task(self._miners.run(), name="twin-miners"))
+            self._tasks[-1].add_done_callback(_tell_failure)
         if settings.ambient_swing_c:
             self._tasks.append(asyncio.create_task(self._breathe(), name="twin-ambient"))
         log.info("simulation: %d virtual machines from %s", len(self._places), self._places[0].machine.host)
 
     async def stop(self) -> None:
-        """Close every socket."""
+        """Close every socket; an error that ended the hashing is raised here."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        ends = await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        self._miners = None
         for place in self._places:
             place.listener.close()
         await asyncio.sleep(0)  # transports close in the loop's next turn
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
 
     # --- the truth ---
 
@@ -208,7 +228,7 @@ class Hall:
     def view(self, at: float | None = None) -> HallView:
         """Return the hall in a few numbers."""
         now = self.clock.time() if at is None else at
-        machines = self.machines
+        machines, miners = self.machines, self._miners
         faults = Counter(kind.value for machine in machines for kind in machine.faults)
         return HallView(
             at=now,
@@ -218,6 +238,9 @@ class Hall:
             energy_wh=self.energy_wh(now),
             hashrate_hs=self.hashrate_hs(now),
             scale=self.settings.scale,
+            hashed=0 if miners is None else miners.hashes,
+            shortfall=None if miners is None or not miners.owed else miners.dropped / miners.owed,
+            sessions=0 if miners is None else miners.sessions,
             accepted=sum(slot.accepted for machine in machines for slot in machine.slots),
             rejected=sum(slot.rejected for machine in machines for slot in machine.slots),
             ambient_c=self.ambient_c,
@@ -382,6 +405,11 @@ class Hall:
                 for place in self._places[start : start + _SLICE]:
                     place.machine.breathe(self.clock.time(), self.ambient_c)
                 await asyncio.sleep(0)
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("simulation: hashing has ended: %s", error, exc_info=error)
 
 
 def _let_run(machine: Machine, now: float, uptime_s: float) -> None:
