@@ -16,6 +16,7 @@ from hashwerk.errors import HashwerkError
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "run": ("hashwerk.cli.run", "run", "Run the mine: node, Stratum server, ledger, pages."),
     "mine": ("hashwerk.cli.mine", "mine", "Hash for any Stratum server with this machine's CPU."),
+    "twin": ("hashwerk.cli.twin", "twin", "Run a simulated hall of virtual machines."),
     "bench": ("hashwerk.cli.bench", "bench", "Measure this machine: hashing kernels, Stratum server."),
     "check-config": (
         "hashwerk.cli.check_config",
