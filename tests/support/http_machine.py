@@ -9,7 +9,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-_REASONS = {200: "OK", 401: "Unauthorized", 404: "Not Found", 500: "Internal Server Error"}
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    404: "Not Found",
+    500: "Internal Server Error",
+}
 
 
 @dataclass
@@ -47,7 +53,11 @@ class HttpMachine:
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one request."""
         try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            start = await reader.readexactly(1)
+            if not start.isalpha():  # no method starts so: real servers see it at once too
+                writer.write(Page("not HTTP", 400).encode())
+                return
+            head = (start + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             request, *lines = head.split("\r\n")
             headers = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
             body = (await reader.readexactly(int(headers.get("content-length", 0)))).decode()

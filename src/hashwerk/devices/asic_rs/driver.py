@@ -7,6 +7,7 @@ ours. What it returns for a machine that is gone is a full set of defaults: that
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar, assert_never
@@ -51,6 +52,10 @@ _EXCLUDED: Final = [
     DataField.PsuFans,
 ]
 _NOBODY: Final = Credentials()
+#: What the library's errors say where the machine itself said no; all others may be a lost answer.
+_REFUSAL: Final = re.compile(
+    r"(?:error|code):? 4\d\d|unauthori[sz]ed|authenticat|not supported|permission", re.IGNORECASE
+)
 
 
 class AsicRsDriver:
@@ -212,9 +217,10 @@ async def _send(miner: Any, firmware: Firmware, command: Command, deadline: floa
     except TimeoutError:
         return Outcome(kind=OutcomeKind.UNANSWERED, message="no answer within the deadline")
     except (RuntimeError, ValueError, OSError) as error:
-        return Outcome(kind=OutcomeKind.UNANSWERED, message=str(error)[:_MESSAGE_LENGTH])
+        kind = OutcomeKind.REFUSED if _REFUSAL.search(str(error)) else OutcomeKind.UNANSWERED
+        return Outcome(kind=kind, message=str(error)[:_MESSAGE_LENGTH])
     if not is_taken:
-        if firmware.refuses_by_false:
+        if type(command) in firmware.refuses:
             return Outcome(kind=OutcomeKind.REFUSED, message="the machine said no")
         return Outcome(
             kind=OutcomeKind.UNANSWERED, message="refused or failed; the library does not tell which"

@@ -39,7 +39,9 @@ class Firmware(msgspec.Struct, frozen=True, kw_only=True):
     modes: tuple[str, ...] = ()
     silent: frozenset[type[Command]] = frozenset()  # the library says yes to these whatever happens
     mode_wakes: bool = False  # setting a mode ends sleep, and a plain wake would forget the mode
-    refuses_by_false: bool = False  # the library's no is the machine's; elsewhere it is any failure at all
+    refuses: frozenset[type[Command]] = (
+        frozenset()
+    )  # here the library's no is the machine's; elsewhere any failure
     lies: tuple[str, ...] = ()
 
 
@@ -53,7 +55,7 @@ FIRMWARES: Final = (
         is_power_measured=False,
         modes=_MODES,
         mode_wakes=True,
-        refuses_by_false=True,
+        refuses=frozenset({Sleep, Wake}),
         lies=(
             "a wake without a mode comes back in Normal, whatever it was before",
             "a change rewrites the whole configuration and restarts the miner",
@@ -64,9 +66,10 @@ FIRMWARES: Final = (
         name="stock",
         capabilities=_CONTROL | Capability.MODE | Capability.POWER_LIMIT,
         modes=_MODES,
-        silent=frozenset({Sleep, SetMode}),
+        silent=frozenset({Sleep, Reboot, SetMode}),
         lies=(
-            "power_off and a change of mode are sent, and the library says yes whatever happens",
+            "sleep, reboot and a change of mode are sent, and the library says yes whatever happens",
+            "Normal mode is told as a power limit, so the mode is unknown then",
             "the API must be enabled and the password changed before anything can be written",
         ),
     ),
@@ -98,7 +101,7 @@ FIRMWARES: Final = (
         name="epic",
         capabilities=_CONTROL | Capability.FAN,
         is_power_measured=True,
-        refuses_by_false=True,
+        refuses=frozenset({Sleep, Wake, Reboot, Locate}),
         lies=("is_mining is true in every state but Idling",),
     ),
     Firmware(
@@ -106,7 +109,7 @@ FIRMWARES: Final = (
         name="marafw",
         capabilities=Capability.SLEEP | Capability.POOLS,
         is_power_measured=False,
-        refuses_by_false=True,
+        refuses=frozenset({Sleep, Wake}),
         lies=("power is an estimate",),
     ),
     Firmware(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
-from pyasic_rs.asic_rs import HashRateUnit
+from pyasic_rs.asic_rs import HashRateUnit, MessageSeverity
 
 from hashwerk.devices.asic_rs.firmwares import Firmware
 from hashwerk.devices.neighbours import normal_mac
@@ -34,16 +35,8 @@ _LOWEST_C, _HIGHEST_C = -40.0, 150.0
 
 def is_answer(data: Any) -> bool:
     """Whether anything at all came from the machine: of a dead one the library still returns a full set of defaults."""
-    told = (
-        data.mac,
-        data.hashrate,
-        data.wattage,
-        data.uptime,
-        data.firmware_version,
-        data.serial_number,
-        data.hostname,
-    )
-    return any(value is not None for value in told) or bool(data.fans)
+    told = (data.mac, data.wattage, data.uptime, data.firmware_version, data.serial_number, data.hostname)
+    return any(value is not None for value in told) or bool(data.hashrate and data.hashrate.value)
 
 
 def reading_of(
@@ -71,12 +64,13 @@ def reading_of(
         doubts.append(f"hash rate: {hashrate_hs / 1e12:.1f} TH/s is an average since start")
         hashrate_hs = None
     nominal_hs = _hashrate_hs(data.expected_hashrate)
+    state = _state(data, firmware, hashrate_hs, asleep, doubts)
     target = data.tuning_target
     return Reading(
         at=at,
         identity=_identity(data, firmware, mac),
         capabilities=capabilities,
-        state=_state(data, firmware, hashrate_hs, asleep, doubts),
+        state=state,
         hashrate_hs=hashrate_hs,
         nominal_hashrate_hs=nominal_hs or None,
         power_w=_power_w(data.wattage, doubts),
@@ -86,13 +80,13 @@ def reading_of(
         modes=firmware.modes if Capability.MODE in capabilities else (),
         chip_max_c=_hottest_c(data.hashboards),
         fans_rpm=tuple(round(fan.rpm) for fan in data.fans if fan.rpm is not None),
-        boards=tuple(_board(board, firmware) for board in data.hashboards),
+        boards=tuple(_board(board, firmware, state) for board in data.hashboards),
         pools=tuple(
             slot for group in data.pools for pool in group.pools if (slot := _pool(pool)) is not None
         ),
         uptime_s=None if data.uptime is None else data.uptime.total_seconds(),
         is_locating=data.light_flashing,
-        complaints=tuple(message.message for message in data.messages),
+        complaints=tuple(_complaints(data.messages, state)),
         doubts=tuple(doubts),
     )
 
@@ -164,13 +158,22 @@ def _is_temperature(value: float | None) -> bool:
     return value is not None and value != 0 and _LOWEST_C <= value <= _HIGHEST_C
 
 
-def _board(board: Any, firmware: Firmware) -> Board:
+def _complaints(messages: Any, state: WorkState) -> Iterator[str]:
+    for message in messages:
+        is_about_sleep = state is WorkState.ASLEEP and message.message.startswith("Miner state")
+        if message.severity != MessageSeverity.Info and not is_about_sleep:
+            yield message.message
+
+
+def _board(board: Any, firmware: Firmware, state: WorkState) -> Board:
+    """Return a board. The library calls a board inactive whose rate it does not know, so that counts only with a rate."""
+    is_told = state is WorkState.HASHING and board.hashrate is not None
     return Board(
         slot=board.position,
         hashrate_hs=_hashrate_hs(board.hashrate) if firmware.is_rate_instant else None,
         temperature_c=board.board_temperature if _is_temperature(board.board_temperature) else None,
         chips=board.working_chips,
-        working=board.active,
+        working=board.active if is_told else None,
     )
 
 
