@@ -135,7 +135,7 @@ async def test_all_machines_move_when_a_pool_goes() -> None:
             assert view.state == "proving"
             assert view.usable_in_s is not None
             assert view.usable_in_s > 50
-            assert fates(ledger) == [Fate.ACCEPTED] * 2
+            await until(lambda: fates(ledger) == [Fate.ACCEPTED] * 2)
             assert any("failed" in message for _, message in ledger.events)
             await peer.close()
 

@@ -55,6 +55,7 @@ class Machine:
         "_nonce",
         "_tail",
         "block_shares",
+        "extranonce2_size",
         "job",
         "sent_at",
         "sock",
@@ -67,6 +68,7 @@ class Machine:
         self.job: tuple[str, str] | None = None  # id and ntime
         self.sent_at: deque[float] = deque()
         self.block_shares = _SMALL_BLOCK
+        self.extranonce2_size = 8
         self._block = memoryview(b"")
         self._length = 1
         self._next = 0
@@ -95,11 +97,18 @@ class Machine:
         for line in self.whole_lines(data).splitlines():
             if _NOTIFY in line:
                 self.take_job(line)
-            elif b'"method"' not in line and (answer := json.loads(line)).get("id") == _AUTHORIZE_ID:
-                if answer.get("result") is not True:
-                    raise ConnectionError(f"the server refuses {self.user}")
-                self._authorized = True
+            elif b'"method"' not in line:
+                self._take_answer(json.loads(line))
         return self.job is not None and self._authorized
+
+    def _take_answer(self, answer: dict[str, Any]) -> None:
+        match answer:
+            case {"id": 1, "result": [_, _, int(size), *_]}:
+                self.extranonce2_size = size
+            case {"id": 2, "result": True}:
+                self._authorized = True
+            case {"id": 2}:
+                raise ConnectionError(f"the server refuses {self.user}")
 
     def whole_lines(self, data: bytes) -> bytes:
         """Return the lines that are complete with ``data``, and keep what follows them."""
@@ -133,7 +142,8 @@ class Machine:
     def _write_block(self) -> None:
         assert self.job is not None
         job_id, ntime = self.job
-        head = f'{{"id":1000000,"method":"mining.submit","params":["{self.user}","{job_id}","0000000000000000","{ntime}","'
+        extranonce2 = "00" * self.extranonce2_size
+        head = f'{{"id":1000000,"method":"mining.submit","params":["{self.user}","{job_id}","{extranonce2}","{ntime}","'
         line = f'{head}00000000"]}}\n'.encode()
         lines: NDArray[np.uint8] = np.tile(np.frombuffer(line, np.uint8), (self.block_shares, 1))
         nonces = np.arange(self._nonce, self._nonce + self.block_shares, dtype=np.uint32)
@@ -209,11 +219,14 @@ class LoadGenerator:
             now = time.perf_counter()
         return self._finish(started_at, now, counts, latencies, drain=window * len(self._machines))
 
-    def pace(self, seconds: float, rate: float) -> LoadResult:
+    def pace(self, seconds: float, rate: float, record: str | None = None) -> LoadResult:
         """Hand in ``rate`` shares a second on the machines in turn, whatever the answers do.
 
-        A share's time counts from when it was due, so that a late generator does not flatter the server.
+        A share's time counts from when it was due, so that a late generator does not flatter the server. With ``record``
+        the time at which each share was written goes into a file of that name, on the monotonic clock: an array of
+        (machine, its how many-th share, seconds).
         """
+        written: list[tuple[int, int, float]] = []
         counts = [0, 0]
         latencies: list[float] = []
         machines = list(self._machines.values())
@@ -228,7 +241,10 @@ class LoadGenerator:
                 break
             while due < total and started_at + due / rate <= now:
                 machine = machines[due % len(machines)]
-                machine.sock.send(machine.shares(1))
+                shares = machine.shares(1)
+                if record is not None:
+                    written.append((due % len(machines), due // len(machines), time.monotonic()))
+                machine.sock.send(shares)
                 machine.sent_at.append(started_at + due / rate)
                 due += 1
             wait_s = max(0.0, started_at + due / rate - time.perf_counter()) if due < total else 1.0
@@ -239,6 +255,8 @@ class LoadGenerator:
                 answered = self._receive(machine, counts)
                 now = time.perf_counter()
                 latencies.extend(now - machine.sent_at.popleft() for _ in range(answered))
+        if record is not None:
+            np.save(record, np.array(written, np.float64))
         return self._result(started_at, time.perf_counter(), counts, latencies)
 
     def await_job(self, timeout_s: float) -> dict[str, float]:

@@ -126,10 +126,25 @@ def _hear(process: subprocess.Popen[bytes]) -> Any:
 
 
 @contextmanager
-def running(folder: Path, *, transactions: int = 0) -> Iterator[Processes]:
-    """Run a server with its ledger in ``folder``, and a generator that knows it; both have ended afterwards."""
+def running(
+    folder: Path,
+    *,
+    transactions: int = 0,
+    upstreams: Sequence[dict[str, Any]] = (),
+    port: int | None = None,
+) -> Iterator[Processes]:
+    """Run a server with its ledger in ``folder``, and a generator that knows it; both have ended afterwards.
+
+    Args:
+        folder: For the ledger.
+        transactions: How many a template has.
+        upstreams: Pools that the server's machines work for, as `UpstreamSettings`.
+        port: Where the generator goes instead of the server.
+    """
+    pools = msgspec.json.encode(upstreams).decode()
+    folder.mkdir(exist_ok=True)
     commands = (
-        [sys.executable, "-m", "hashwerk.bench.stratum_target", str(folder), str(transactions)],
+        [sys.executable, "-m", "hashwerk.bench.stratum_target", str(folder), str(transactions), pools],
         [sys.executable, "-m", "hashwerk.bench.loadgen"],
     )
     started = [
@@ -137,8 +152,8 @@ def running(folder: Path, *, transactions: int = 0) -> Iterator[Processes]:
     ]
     target, generator = started
     try:
-        port = _hear(target)["port"]
-        _say(generator, {"host": "127.0.0.1", "port": port})
+        own = _hear(target)["port"]
+        _say(generator, {"host": "127.0.0.1", "port": own if port is None else port})
         yield Processes(target, generator)
     finally:
         for process in (generator, target):

@@ -23,6 +23,7 @@ from hashwerk.chain.template import Template, TemplateTransaction
 from hashwerk.clock import SystemClock
 from hashwerk.pool.server import StratumServer
 from hashwerk.pool.settings import PoolSettings
+from hashwerk.pool.upstream.settings import UpstreamSettings
 from hashwerk.pool.warm_up import quiet_collector
 from hashwerk.store import SqliteLedger
 from hashwerk.stratum.ports import NodeStatus, SubmitOutcome
@@ -110,7 +111,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     job_last_ms: float | None
 
 
-async def _serve(folder: Path, transactions: int) -> None:
+async def _serve(folder: Path, transactions: int, upstreams: tuple[UpstreamSettings, ...]) -> None:
     loop, clock = asyncio.get_running_loop(), SystemClock()
     ledger = SqliteLedger(folder / "ledger.sqlite", loop, clock=clock)
     ledger.open()
@@ -122,9 +123,13 @@ async def _serve(folder: Path, transactions: int) -> None:
         min_difficulty=EVERY_HASH,
         limits=SessionLimits(soft_cost=_LAVISH, hard_cost=_LAVISH),
     )
-    server = StratumServer(settings, ledger, node, clock, site_key=bytes(32), payout_script=b"\x51" * 22)
+    server = StratumServer(
+        settings, ledger, node, clock, site_key=bytes(32), payout_script=b"\x51" * 22, upstreams=upstreams
+    )
     await server.start()
     run = asyncio.create_task(server.run())
+    if server.upstreams is not None:
+        await server.upstreams.first_work(10.0)
     quiet_collector()
     _say({"port": server.listeners[0].getsockname()[1]})
     reader = asyncio.StreamReader()
@@ -167,8 +172,11 @@ def _say(answer: Any) -> None:
 
 
 def main() -> None:
-    """Serve in the folder named on the command line until standard input ends."""
-    uvloop.run(_serve(Path(sys.argv[1]), int(sys.argv[2])))
+    """Serve in the folder named on the command line until standard input ends; upstream pools as JSON, if any."""
+    upstreams = msgspec.json.decode(
+        sys.argv[3] if len(sys.argv) > 3 else "[]", type=tuple[UpstreamSettings, ...]
+    )
+    uvloop.run(_serve(Path(sys.argv[1]), int(sys.argv[2]), upstreams))
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from hashwerk.chain.target import target_from_compact
 from hashwerk.work.check import MAX_FUTURE_S
 from hashwerk.work.job import Job
 from hashwerk.work.sha256 import INITIAL_STATE, compress, midstate
-from hashwerk.work.share import FLAG_BLOCK, SHARE_DTYPE, Verdict
+from hashwerk.work.share import FLAG_BLOCK, FLAG_NETWORK, SHARE_DTYPE, Verdict
 from hashwerk.work.target import target_from_work_log2
 
 #: The terms of a session on which its shares are judged. One row a session, at an index of the caller's
@@ -37,6 +38,7 @@ JOB_DTYPE: Final = np.dtype(
     [
         ("expires_at", "<f8"),
         ("notable_target", *_HASH),
+        ("network_target", *_HASH),
         ("share_target", *_HASH),
         ("midstate", "<u4", (8,)),  # after the whole blocks of coinbase1
         ("prev_hash", "u1", (32,)),
@@ -122,6 +124,7 @@ class JobTable:
         row = self.jobs[number]
         row["expires_at"] = expires_at
         row["notable_target"] = _limbs(job.notable_target)
+        row["network_target"] = _limbs(target_from_compact(template.nbits))
         row["share_target"] = _limbs(target_from_work_log2(job.work_log2))
         row["midstate"] = midstate(job.coinbase1)
         row["prev_hash"] = np.frombuffer(template.prev_hash, np.uint8)
@@ -388,6 +391,8 @@ def _check_rows(  # noqa: PLR0917 - compiled code takes no keywords
         _hash_digest(state, digest_block, initial)
         row.hash_key[0] = _swapped(state[0]) | (_swapped(state[1]) << np.uint64(32))
         row.hash_key[1] = _swapped(state[2]) | (_swapped(state[3]) << np.uint64(32))
+        if _meets(state, job.network_target):
+            row.flags |= FLAG_NETWORK
         if _meets(state, job.notable_target):
             row.flags |= FLAG_BLOCK
             blocks += 1

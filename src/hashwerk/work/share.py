@@ -44,9 +44,12 @@ SHARE_DTYPE: Final = np.dtype(
         ("hash_key", "V16"),  # first 16 bytes of the header hash in internal order: the identity of a share
         ("verdict", "u1"),
         ("work_log2", "u1"),  # credited work is 2**work_log2 hashes
-        ("flags", "<u2"),  # bit 0: met the job's notable target, the network's or the upstream pool's
+        ("flags", "<u2"),  # FLAG_BLOCK, FLAG_NETWORK
         ("epoch", "<u4"),
     ]
 )
 
+#: It met its job's notable target: the network's for work of our own, the pool's for work of an upstream pool.
 FLAG_BLOCK: Final = 1
+#: It met the network's target: a block, ours or the pool's. Not set in records of before upstream pools.
+FLAG_NETWORK: Final = 2

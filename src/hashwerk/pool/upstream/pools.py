@@ -19,8 +19,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hashwerk.chain.header import hash_to_hex
-from hashwerk.chain.target import hash_meets_target, target_from_compact
 from hashwerk.clock import Clock
 from hashwerk.pool.dispatch import Dispatcher
 from hashwerk.pool.jobs import JobBook
@@ -36,9 +34,9 @@ from hashwerk.pool.upstream.views import Switch, UpstreamView
 from hashwerk.pool.upstream.work import UpstreamWork, room_for
 from hashwerk.stratum.ports import Ledger
 from hashwerk.stratum.v1.client_events import ClientJob, Rejected
-from hashwerk.work.check import check_share
 from hashwerk.work.fate import Fate
 from hashwerk.work.job import Job, UpstreamPart
+from hashwerk.work.share import FLAG_NETWORK
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +107,6 @@ class Upstreams:
         self._all_answered = asyncio.Event()
         self._broadcasts: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
-        self._blocks_seen: dict[bytes, None] = {}
         self.switches: Final[deque[Switch]] = deque(maxlen=_SWITCHES_KEPT)
         self._machines = machines  # names, by worker id
         self.pools: Final = [
@@ -390,25 +387,14 @@ class Upstreams:
             version=int(row["version"]),
         )
         pool.record.forwarded += 1
-        self._look_for_block(pool, job, row)
+        if row["flags"] & FLAG_NETWORK:
+            self._tell_block(pool, job)
 
-    def _look_for_block(self, pool: Pool, job: Job, row: np.void) -> None:
-        """Tell people when a share is a block: the pool has it with the share, we only say so."""
-        target = target_from_compact(job.template.nbits)
-        found = check_share(
-            job,
-            int(row["extranonce1"]),
-            int(row["extranonce2"]),
-            int(row["ntime"]),
-            int(row["nonce"]),
-            int(row["version"]),
-        )
-        if not hash_meets_target(found.hash, target) or found.hash in self._blocks_seen:
-            return
-        self._blocks_seen[found.hash] = None
+    def _tell_block(self, pool: Pool, job: Job) -> None:
+        """Tell people that a share is a block: the pool has it with the share, we only say so."""
         text = f"a block for {pool.settings.name}, height {job.template.height}"
-        log.info("%s, %s", text, hash_to_hex(found.hash))
-        self._ledger.event("upstream", text, hash=hash_to_hex(found.hash), job=job.id)
+        log.info("%s", text)
+        self._ledger.event("upstream", text, pool=pool.settings.name, job=job.id)
 
     def _lose(self, pool: Pool, share: Waiting, reason: str, *, handed_in: bool = True) -> None:
         pool.record.lost += 1

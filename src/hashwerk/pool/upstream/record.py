@@ -17,6 +17,7 @@ from hashwerk.work.fate import FATE_DTYPE, Fate
 
 _BUCKET_S: Final = 10
 _BUCKETS: Final = 360
+_FLUSH_S: Final = 0.2
 WINDOWS_S: Final = {"1m": 60, "10m": 600, "1h": 3_600}
 
 
@@ -61,12 +62,16 @@ class PoolRecord:
 
 
 class FateBook:
-    """Brings fates to the ledger, those of one turn of the event loop together."""
+    """Brings fates to the ledger, a few times a second: each write would else be a sync of the disk of its own.
+
+    A fate that a crash keeps from the disk is recorded as lost at the next start; the share itself is on disk before.
+    """
 
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
         self._clock = clock
         self._rows: list[tuple[bytes, int, int, int, int, int, bytes, int, int]] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     def put(
         self,
@@ -81,7 +86,7 @@ class FateBook:
     ) -> None:
         """Record what became of a share; ``sent_at`` is None if it could not be handed in."""
         if not self._rows:
-            asyncio.get_running_loop().call_soon(self.flush)
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)
         self._rows.append(
             (
                 hash_key,
@@ -98,6 +103,9 @@ class FateBook:
 
     def flush(self) -> None:
         """Hand what is there to the ledger."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._rows:
             self._ledger.put_fates(np.array(self._rows, FATE_DTYPE))
             self._rows.clear()
