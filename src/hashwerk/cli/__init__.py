@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
         "check_config",
         "Check a site file and report every problem.",
     ),
+    "pools": ("hashwerk.cli.pools", "pools", "Compare what was proved here with what pools credit and pay."),
     "passwd": ("hashwerk.cli.passwd", "passwd", "Make a password hash or an access token for the page."),
     "upgrade": ("hashwerk.cli.upgrade", "upgrade", "Replace the running server without losing a connection."),
 }

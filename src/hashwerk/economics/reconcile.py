@@ -152,16 +152,15 @@ def _add_proved(line: Line, works: Sequence[ProvedWork]) -> tuple[Line, list[Fin
     findings = [
         Finding(
             reason=Reason.REJECTED,
-            detail=f"{amount.shares:,} shares: {reason}",
+            detail=f"{_shares(amount)}: {reason}",
             unit=Unit.DIFFICULTY,
             size=-amount.difficulty,
         )
         for reason, amount in sorted(rejected.items())
     ]
     if lost.shares:
-        detail = f"{lost.shares:,} shares"
         findings.append(
-            Finding(reason=Reason.LOST, detail=detail, unit=Unit.DIFFICULTY, size=-lost.difficulty)
+            Finding(reason=Reason.LOST, detail=_shares(lost), unit=Unit.DIFFICULTY, size=-lost.difficulty)
         )
     line = msgspec.structs.replace(
         line,
@@ -172,6 +171,10 @@ def _add_proved(line: Line, works: Sequence[ProvedWork]) -> tuple[Line, list[Fin
         lost=lost.difficulty,
     )
     return line, findings
+
+
+def _shares(amount: ShareSum) -> str:
+    return "1 share" if amount.shares == 1 else f"{amount.shares:,} shares"
 
 
 def _whole(
