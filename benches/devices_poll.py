@@ -4,8 +4,8 @@
 
 Budget (issue 4 §6): 1,000 in under 0.8 s and 5,000 in under 5 s with 1 % hung, on two cores; and at most 1 ms of CPU of the
 polling process a reading, so that 5,000 machines every 10 s take half a core. The machines are one process of their own
-that answers each joined request with the same recorded bytes, one address each; a hung one accepts and stays silent. Two times are
-printed: when the last machine that answers had answered, which is what the budget is about, and when the last hung one was
+that answers each joined request with the same recorded bytes, one address each; a hung one accepts and stays silent.
+Two times are printed: when the last machine that answers had answered, which is what the budget is about, and when the last hung one was
 given up, which is its deadline and delays nobody.
 """
 
@@ -25,12 +25,11 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from support import avalon_replies
-from support.cgminer_machine import CgminerMachine
-
 from hashwerk.devices.avalon import AvalonDriver
 from hashwerk.errors import DeviceError
 from hashwerk.fleet.ports import Address
+from support import avalon_replies
+from support.cgminer_machine import CgminerMachine
 
 PORT = 40_280
 #: The site polls so many at a time: enough to fill a loop, and within the usual 1,024 open files.
