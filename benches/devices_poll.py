@@ -5,8 +5,9 @@
 Budget (issue 4 §6): 1,000 in under 0.8 s and 5,000 in under 5 s with 1 % hung, on two cores; and at most 1 ms of CPU of the
 polling process a reading, so that 5,000 machines every 10 s take half a core. The machines are one process of their own
 that answers each joined request with the same recorded bytes, one address each; a hung one accepts and stays silent.
-Two times are printed: when the last machine that answers had answered, which is what the budget is about, and when the last hung one was
-given up, which is its deadline and delays nobody.
+Two times are
+printed: when the last machine that answers had answered, which is what the budget is about, and when the last hung one
+was given up, which is its deadline and delays nobody.
 """
 
 from __future__ import annotations
