@@ -1,0 +1,221 @@
+"""Epochs: numbered without gaps, empty ones included, each header signed and naming the hash of the one before.
+
+An epoch's hash is what the following jobs carry in their coinbase as "last closed epoch root".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+
+from hashwerk.errors import EvidenceError
+from hashwerk.evidence import share_tree, tree
+from hashwerk.evidence.canonical import U8, U32, U64, U128, Hash32, Layout, Signature64
+from hashwerk.evidence.domains import EPOCH, SIGN_EPOCH, tagged
+from hashwerk.evidence.keys import is_signed, public_bytes, sign
+from hashwerk.evidence.leaf import SUM_COLUMNS, decode_record, encode_record, record_hash, record_sums
+from hashwerk.evidence.records import Job, Record, Thinning
+from hashwerk.evidence.share_leaf import Leaves, leaf_hashes
+from hashwerk.evidence.standing import Standing
+from hashwerk.evidence.tree import Node
+
+VERSION: Final = 1
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """What an epoch commits to."""
+
+    version: U8 = VERSION
+    site: Hash32  # hash of the genesis key event
+    number: U64
+    start_us: U64
+    end_us: U64
+    previous: Hash32  # hash of the header before; zero for epoch 0
+    key: Hash32  # public key that signs
+    key_events: Hash32  # hash of the last key event in force
+    standing: Hash32  # declarations in force during this epoch
+    accounts_root: Hash32
+    accounts: U32
+    shares: U64
+    work: U128
+    records_root: Hash32
+    records: U64
+    import_wh: U64
+    export_wh: U64
+    correction_up_wh: U64
+    correction_down_wh: U64
+    certificate_wh: U64
+    payout_sat: U64
+    full_root: Hash32  # of the tree before thinning; zero where nothing was thinned
+    full_shares: U64
+    full_work: U128
+
+
+class SignedHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """A header and its signature."""
+
+    header: Header
+    signature: Signature64
+
+    def hash(self) -> bytes:
+        """Return the epoch's hash."""
+        return header_hash(self.header)
+
+    def is_signed(self) -> bool:
+        """Return whether the key that the header names signed it."""
+        return is_signed(self.header.key, SIGN_EPOCH, self.hash(), self.signature)
+
+
+HEADER: Final = Layout(Header)
+SIGNED_HEADER: Final = Layout(SignedHeader)
+
+
+class Group(msgspec.Struct, frozen=True):
+    """The shares of one account in an epoch, by position."""
+
+    account: bytes
+    leaves: Leaves
+
+
+class Epoch(msgspec.Struct, frozen=True):
+    """A closed epoch with all its leaves."""
+
+    signed: SignedHeader
+    records: tuple[bytes, ...]
+    groups: tuple[Group, ...]  # by account, ascending
+
+    @property
+    def header(self) -> Header:
+        """The header."""
+        return self.signed.header
+
+
+class EpochFrame(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an epoch stands: all of its header that does not follow from its leaves."""
+
+    site: bytes
+    number: int
+    start_us: int
+    end_us: int
+    previous: bytes
+    key_events: bytes
+    standing: Standing
+
+
+def header_hash(header: Header) -> bytes:
+    """Return the hash of a header."""
+    return tagged(EPOCH, HEADER.encode(header))
+
+
+def close_epoch(
+    frame: EpochFrame,
+    key: Ed25519PrivateKey,
+    records: Sequence[Record],
+    groups: Sequence[Group],
+    *,
+    full: Node | None = None,
+) -> Epoch:
+    """Return the signed epoch of these leaves.
+
+    Args:
+        frame: Where it stands.
+        key: Who signs.
+        records: In the order in which they become leaves; every job that a share names is among them.
+        groups: By account, ascending, none empty.
+        full: Root of the accounts before thinning; None: nothing was thinned.
+
+    Raises:
+        EvidenceError: If a leaf cannot be written, a job is missing or a sum overflows.
+    """
+    work = credited_work(records, frame.standing)
+    encoded = tuple(encode_record(record) for record in records)
+    below = root_of_records(encoded)
+    accounts = root_of_accounts([(group.account, root_of_group(group, work)) for group in groups])
+    header = Header(
+        site=frame.site,
+        number=frame.number,
+        start_us=frame.start_us,
+        end_us=frame.end_us,
+        previous=frame.previous,
+        key=public_bytes(key),
+        key_events=frame.key_events,
+        standing=frame.standing.root(),
+        accounts_root=accounts.hash,
+        accounts=len(groups),
+        shares=accounts.count,
+        work=accounts.sums[0],
+        records_root=below.hash,
+        records=below.count,
+        **dict(zip(SUM_COLUMNS, below.sums, strict=True)),
+        full_root=bytes(32) if full is None else full.hash,
+        full_shares=0 if full is None else full.count,
+        full_work=0 if full is None else full.sums[0],
+    )
+    signature = sign(key, SIGN_EPOCH, header_hash(header))
+    return Epoch(SignedHeader(header=header, signature=signature), encoded, tuple(groups))
+
+
+def credited_work(records: Sequence[Record], standing: Standing) -> dict[int, int]:
+    """Return what a share of each job is credited, as a power of two: the job's, or the thinning's where harder.
+
+    Raises:
+        EvidenceError: If two jobs have one number.
+    """
+    thinning = standing.find(Thinning)
+    least = 0 if thinning is None else thinning.work_log2
+    found: dict[int, int] = {}
+    for record in records:
+        if isinstance(record, Job):
+            if record.id in found:
+                raise EvidenceError(f"job {record.id} stands twice in one epoch")
+            found[record.id] = max(record.work_log2, least)
+    return found
+
+
+def work_of(jobs: NDArray[np.uint32], work: Mapping[int, int]) -> NDArray[np.uint8]:
+    """Return the work of shares by their jobs.
+
+    Raises:
+        EvidenceError: If a job is unknown.
+    """
+    known, which = np.unique(jobs, return_inverse=True)
+    try:
+        table = np.array([work[int(job)] for job in known], np.uint8)
+    except KeyError as error:
+        raise EvidenceError(f"a share names job {error.args[0]}, which the epoch does not hold") from error
+    found: NDArray[np.uint8] = table[which]
+    return found
+
+
+def root_of_group(group: Group, work: Mapping[int, int]) -> Node:
+    """Return the root of an account's shares.
+
+    Raises:
+        EvidenceError: If a job is unknown or a sum overflows.
+    """
+    credited = work_of(group.leaves["job"], work)
+    return share_tree.root_of(share_tree.leaf_level(leaf_hashes(group.leaves), credited))
+
+
+def root_of_accounts(accounts: Sequence[tuple[bytes, Node]]) -> Node:
+    """Return the root over accounts, each given with the root of its shares."""
+    return tree.root(tree.ACCOUNTS, [share_tree.account_leaf(*account) for account in accounts])
+
+
+def record_nodes(encoded: Sequence[bytes]) -> list[Node]:
+    """Return the leaves of the tree of records."""
+    return [Node(record_hash(data), record_sums(decode_record(data)), 1) for data in encoded]
+
+
+def root_of_records(encoded: Sequence[bytes]) -> Node:
+    """Return the root of the tree of records.
+
+    Raises:
+        EvidenceError: If a record's amount is not possible or a sum overflows.
+    """
+    return tree.root(tree.RECORDS, record_nodes(encoded))

@@ -1,0 +1,146 @@
+"""Checks of the chain of epochs: numbers, times, hashes, signatures, keys, and what stood when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hashwerk.errors import EvidenceError
+from hashwerk.evidence.epoch import VERSION, Header, SignedHeader
+from hashwerk.evidence.keys import KeyChain, event_hash, fingerprint
+from hashwerk.evidence.records import AttributionRule, Record, Scale, Site
+from hashwerk.evidence.standing import Standing
+from hashwerk.evidence.verify.result import Checks, Label
+
+
+class EpochWalk:
+    """Follows headers in the order of the bundle."""
+
+    def __init__(self, checks: Checks, site: bytes, keys: KeyChain | None) -> None:
+        self._checks = checks
+        self._site = site
+        self._keys = keys
+        self._last: SignedHeader | None = None
+        self.hashes: dict[bytes, int] = {}  # epoch hash → number
+        self.headers: list[Header] = []  # of the period
+        self.ends_us: dict[int, int] = {}
+
+    def preamble(self, headers: Sequence[SignedHeader]) -> None:
+        """Follow the headers before the period."""
+        for signed in headers:
+            self._follow(signed)
+
+    def epoch(self, signed: SignedHeader) -> None:
+        """Follow a header of the period."""
+        self._follow(signed)
+        self.headers.append(signed.header)
+
+    def _follow(self, signed: SignedHeader) -> None:
+        header, where = signed.header, f"epoch {signed.header.number}"
+        fail = self._checks.failed
+        if header.version != VERSION:
+            fail("epoch chain", f"{where}: unknown version {header.version}")
+        if header.site != self._site:
+            fail("epoch chain", f"{where}: belongs to another site")
+        if header.end_us < header.start_us:
+            fail("epoch chain", f"{where}: ends before it starts")
+        if self._last is None:
+            if (header.number == 0) != (header.previous == bytes(32)):
+                fail("epoch chain", f"{where}: only epoch 0 has no predecessor")
+        else:
+            self._check_link(self._last, signed)
+        if not signed.is_signed():
+            fail("epoch chain", f"{where}: the signature is not that of the key it names")
+        self._check_key(header, where)
+        self._last = signed
+        self.hashes[signed.hash()] = header.number
+        self.ends_us[header.number] = header.end_us
+
+    def _check_link(self, last: SignedHeader, signed: SignedHeader) -> None:
+        header, where = signed.header, f"epoch {signed.header.number}"
+        if header.number != last.header.number + 1:
+            self._checks.failed(
+                "epoch chain", f"{where} follows epoch {last.header.number}: one was removed or reordered"
+            )
+        elif header.previous != last.hash():
+            self._checks.failed("epoch chain", f"{where} does not name the hash of the epoch before it")
+        if header.start_us != last.header.end_us:
+            self._checks.failed("epoch chain", f"{where} does not begin where the one before it ends")
+
+    def _check_key(self, header: Header, where: str) -> None:
+        if self._keys is None:
+            return
+        try:
+            event = self._keys.key_at(header.number)
+        except EvidenceError as error:
+            self._checks.failed("key chain", f"{where}: {error}")
+            return
+        if header.key != event.body.key:
+            self._checks.failed(
+                "key chain",
+                f"{where} is signed by {fingerprint(header.key)[:16]}…, which no key event allows there",
+            )
+        elif header.key_events not in {event_hash(known.body) for known in self._keys.events}:
+            self._checks.failed("key chain", f"{where} names a key event that the bundle does not hold")
+
+
+class StandingWalk:
+    """Follows what stands, and that headers commit to it before it is used."""
+
+    def __init__(self, checks: Checks, records: Sequence[Record]) -> None:
+        self._checks = checks
+        self.now = Standing(records)
+        if len(self.now.records) != len(records) or list(self.now.records) != list(records):
+            checks.failed("standing", "the list of declarations is not in its order, or holds something else")
+        self._scales: set[int] = set()
+        self.site: Site | None = None
+
+    def begin(self, header: Header) -> None:
+        """Check the declarations in force in an epoch."""
+        where = f"epoch {header.number}"
+        if header.standing != self.now.root():
+            self._checks.failed("standing", f"{where}: the header commits to other declarations")
+        if header.number == 0:
+            return  # the epoch in which everything is declared
+        scale, site = self.now.find(Scale), self.now.find(Site)
+        if scale is None or not scale.factor:
+            self._checks.failed("scale", f"{where}: no scale is declared")
+        else:
+            self._scales.add(scale.factor)
+        if site is None:
+            self._checks.failed("scale", f"{where}: no site and chain are declared")
+        elif self.site is not None and (site.network, site.private) != (self.site.network, self.site.private):
+            self._checks.failed("scale", f"{where}: the chain changes within the period")
+        self.site = site or self.site
+
+    def end(self, header: Header, records: Sequence[Record], *, last: bool) -> None:
+        """Apply the changes that an epoch logged; they hold from the next on."""
+        if header.number and not last:
+            for record in records:
+                if isinstance(record, AttributionRule):
+                    self._checks.failed(
+                        "attribution",
+                        f"epoch {header.number}: the rule becomes {record.rule!r} within the period",
+                    )
+        self.now = self.now.after(records)
+
+    def finish(self) -> None:
+        """Say what was found of the scale."""
+        if len(self._scales) > 1:
+            self._checks.failed("scale", f"the scale changes within the period: {sorted(self._scales)}")
+        detail = ", ".join(f"1 : {factor:,}" for factor in sorted(self._scales)) or "no epoch but the first"
+        self._checks.passed("scale", Label.ASSERTED, detail)
+        self._checks.passed(
+            "standing", Label.PROVEN, f"{len(self.now.records)} declarations, each before its use"
+        )
+        self._checks.passed("attribution", Label.PROVEN, "declared before the period, unchanged within it")
+
+    @property
+    def simulation(self) -> bool:
+        """Whether what was declared makes this a simulation."""
+        private = self.site is None or bool(self.site.private) or self.site.network != "main"
+        return private or self._scales != {1}
+
+    @property
+    def scale(self) -> int:
+        """The scale in force."""
+        return max(self._scales, default=1)

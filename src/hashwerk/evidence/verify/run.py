@@ -1,0 +1,379 @@
+"""Run all checks over a bundle, streaming: one section in memory at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+import numpy as np
+from cryptography import x509
+
+from hashwerk.chain.target import target_from_compact, work_from_target
+from hashwerk.errors import DecodeError, EvidenceError
+from hashwerk.evidence.blockchain import Checkpoint, HeaderChain, trusted_chain
+from hashwerk.evidence.bundle import BundleReader, Claim, RecordsPart
+from hashwerk.evidence.epoch import Header, SignedHeader, credited_work
+from hashwerk.evidence.keys import KeyChain, fingerprint
+from hashwerk.evidence.payout import FoundBlock, ShareOrder
+from hashwerk.evidence.receipt import Receipt
+from hashwerk.evidence.records import Job, PayoutRule, Record
+from hashwerk.evidence.stamps import Trust
+from hashwerk.evidence.verify import energy, time
+from hashwerk.evidence.verify.compare import Summary, check_receipts, compare
+from hashwerk.evidence.verify.epochs import EpochWalk, StandingWalk
+from hashwerk.evidence.verify.facts import Facts, JobCheck, read_records
+from hashwerk.evidence.verify.payouts import OrderBuilder, check_payouts, found_blocks
+from hashwerk.evidence.verify.result import Checks, Label, Report, Verdict
+from hashwerk.evidence.verify.seen import SeenHashes
+from hashwerk.evidence.verify.shares import EpochShares, ShareContext, Work
+from hashwerk.evidence.verify.statement import make_statement
+
+#: An honest set of shares fails the test of uniformity by chance once in so many.
+UNIFORM_LIMIT: Final = 1e-9
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the verifier brings along."""
+
+    headers: bytes | None = None  # block headers, 80 bytes each
+    checkpoints: tuple[Checkpoint, ...] | None = None  # None: those that come with the program
+    key: str | None = None  # fingerprint of any key of the site, or the site's own hash
+    tsa_roots: tuple[x509.Certificate, ...] = ()
+    witnesses: frozenset[str] = frozenset()
+    receipts: tuple[Receipt, ...] = ()
+    keep_order: bool = False  # keep the order of shares, to recompute payouts by another rule
+    threads: int | None = None
+
+
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """A report, and what was read on the way."""
+
+    report: Report
+    summary: Summary | None
+    order: ShareOrder | None = None
+    blocks: tuple[FoundBlock, ...] = ()
+    value: dict[tuple[bytes, int, int], int] = {}
+
+
+def verify_bundle(source: Path | BinaryIO, options: Options | None = None) -> Report:
+    """Check one bundle.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    return inspect_bundle(source, options or Options()).report
+
+
+def verify_bundles(paths: Sequence[Path], options: Options | None = None) -> list[Report]:
+    """Check several bundles, each for itself and against the others.
+
+    Raises:
+        OSError: If a file cannot be read.
+    """
+    found = [inspect_bundle(path, options or Options()) for path in paths]
+    return compare([(str(path), one.report, one.summary) for path, one in zip(paths, found, strict=True)])
+
+
+def inspect_bundle(source: Path | BinaryIO, options: Options) -> Verified:
+    """Check one bundle and return what was read on the way."""
+    if isinstance(source, Path):
+        with source.open("rb") as stream:
+            return inspect_bundle(stream, options)
+    checks = Checks()
+    try:
+        reader = BundleReader(source)
+    except DecodeError as error:
+        checks.failed("container", str(error))
+        return Verified(report=_unreadable(checks), summary=None)
+    threads = options.threads or min(8, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        seen = SeenHashes()
+        try:
+            return _Run(reader, options, checks, pool, seen).run()
+        finally:
+            seen.close()
+
+
+def _unreadable(checks: Checks) -> Report:
+    return Report(verdict=checks.verdict, subject="unknown", checks=checks.results(), statement={})
+
+
+class _Run:
+    """One pass over one bundle."""
+
+    def __init__(
+        self,
+        reader: BundleReader,
+        options: Options,
+        checks: Checks,
+        pool: ThreadPoolExecutor,
+        seen: SeenHashes,
+    ) -> None:
+        self.reader, self.options, self.checks, self.seen = reader, options, checks, seen
+        self.manifest = reader.manifest
+        self.claims = Claim(reader.manifest.claims & sum(Claim))
+        self.keys = self._key_chain()
+        self.walk = EpochWalk(checks, reader.manifest.site, self.keys)
+        self.standing = StandingWalk(checks, reader.standing)
+        self.facts, self.work = Facts(), Work()
+        wanted: dict[int, set[int]] = {}
+        for receipt in options.receipts:
+            wanted.setdefault(receipt.body.epoch, set()).add(receipt.body.position)
+        self.context = ShareContext(checks, pool, self.work, seen, wanted)
+        self.job_check = JobCheck(checks, self.facts, self.keys, self.walk.hashes, self.walk.ends_us)
+        self.order = OrderBuilder(keep=options.keep_order or bool(self.claims & Claim.PAYOUT))
+        self.rules: dict[int, PayoutRule] = {}
+        self.efficiency = 0
+
+    def run(self) -> Verified:
+        """Read it all, then conclude."""
+        try:
+            self._read()
+        except DecodeError as error:
+            self.checks.failed("container", str(error))
+            return Verified(report=_unreadable(self.checks), summary=None)
+        self.checks.passed("container", Label.PROVEN, f"{self.reader.size:,} bytes in their one spelling")
+        return self._conclude()
+
+    def _read(self) -> None:
+        self.walk.preamble(self.reader.preamble)
+        signed: SignedHeader | None = None
+        encoded: list[bytes] = []
+        shares: _Later | None = None
+        for part in self.reader.parts():
+            if isinstance(part, SignedHeader):
+                if signed is not None:
+                    self._end_epoch(signed, encoded, shares)
+                signed, encoded, shares = part, [], None
+                self.walk.epoch(part)
+            elif isinstance(part, RecordsPart):
+                encoded += part.encoded
+            elif signed is not None:
+                if shares is None:
+                    shares = self._begin_shares(signed, encoded)
+                shares.shares.add(part.account, part.leaves)
+        if signed is not None:
+            self._end_epoch(signed, encoded, shares)
+
+    def _begin_shares(self, signed: SignedHeader, encoded: Sequence[bytes]) -> _Later:
+        header = signed.header
+        self.standing.begin(header)
+        records = read_records(self.checks, header, encoded)
+        jobs = self.job_check.jobs(header, records, self.standing.now)
+        try:
+            work = credited_work(records, self.standing.now)
+        except EvidenceError as error:
+            raise DecodeError(f"epoch {header.number}: {error}") from error
+        for job in jobs:
+            terms = job.height, job.coinbase_value_sat, work_from_target(target_from_compact(job.nbits))
+            self.facts.job_terms[job.id] = terms
+        if header.number:
+            best = energy.best_efficiency(self.standing.now)
+            self.efficiency = min(self.efficiency or best, best)
+        rule = self.standing.now.find(PayoutRule)
+        if rule is not None:
+            self.rules[header.number] = rule
+        for record in records:
+            self.facts.take(header.number, record)
+        return _Later(EpochShares(self.context, header, jobs, work), jobs, records)
+
+    def _end_epoch(self, signed: SignedHeader, encoded: Sequence[bytes], shares: _Later | None) -> None:
+        header = signed.header
+        later = shares or self._begin_shares(signed, encoded)
+        later.shares.finish()
+        self.order.add(header.number, later.shares.order, later.jobs)
+        self.standing.end(header, later.records, last=header.number == self.manifest.last_epoch)
+
+    def _key_chain(self) -> KeyChain | None:
+        try:
+            chain = KeyChain(self.reader.keys)
+        except EvidenceError as error:
+            self.checks.failed("key chain", str(error))
+            return None
+        if chain.site != self.manifest.site:
+            self.checks.failed("key chain", "the keys are those of another site")
+        return chain
+
+    def _conclude(self) -> Verified:
+        checks, headers = self.checks, self.walk.headers
+        self._conclude_epochs(headers)
+        self.standing.finish()
+        self._conclude_shares()
+        chain = self._chain()
+        simulation = self.standing.simulation
+        private = self.standing.site is None or bool(self.standing.site.private)
+        asked = bool(self.claims & Claim.TIME)
+        after = time.check_chain(checks, self.facts, chain, private=private)
+        time.check_lower_bounds(checks, headers, after)
+        trust = Trust(chain=chain, tsa_roots=self.options.tsa_roots, witnesses=self.options.witnesses)
+        by_number = {header.number: header for header in headers}
+        externals = time.check_stamps(checks, self.reader.stamps, by_number, trust, asked=asked)
+        externals += time.anchors(self.work, self.facts.roots, chain)
+        bounds = time.bounds(headers, after, externals)
+        self._check_revoked(bounds)
+        time.conclude_time(checks, bounds, asked=asked)
+        energy.check_meters(checks, self.facts, self.standing.now)
+        first, last = headers[0], headers[-1]
+        energy.check_coverage(
+            checks, self.facts, first.start_us, last.end_us, asked=bool(self.claims & Claim.ENERGY)
+        )
+        energy.check_energy_bound(checks, self.facts, self.work, self.efficiency, self.standing.scale)
+        energy.check_sources(checks, self.facts)
+        blocks = found_blocks(self.work, self.facts, self.facts.job_terms, self.order)
+        order = self.order.order(from_beginning=first.number <= 1)
+        check_payouts(checks, self.facts, self.rules, blocks, order=order, value=self.order.value)
+        check_receipts(checks, self.options.receipts, self.manifest, headers, keys=self.keys, work=self.work)
+        subject = "simulation" if simulation else "mine"
+        report = Report(
+            verdict=checks.verdict,
+            subject=subject,
+            checks=checks.results(),
+            statement=make_statement(self, bounds),
+        )
+        summary = Summary.of(self.manifest, self.walk, self.facts, self.seen)
+        return Verified(
+            report=report, summary=summary, order=order, blocks=tuple(blocks), value=self.order.value
+        )
+
+    def _conclude_epochs(self, headers: Sequence[Header]) -> None:
+        checks, manifest = self.checks, self.manifest
+        first, last = headers[0], headers[-1]
+        if (first.number, last.number) != (manifest.first_epoch, manifest.last_epoch):
+            checks.failed(
+                "epoch chain",
+                f"epochs {manifest.first_epoch} to {manifest.last_epoch} are announced,"
+                f" {first.number} to {last.number} are here",
+            )
+        if (first.start_us, last.end_us) != (manifest.start_us, manifest.end_us):
+            checks.failed("epoch chain", "the epochs do not cover the period that is announced")
+        if manifest.claims & ~int(sum(Claim)) or manifest.period_fixed > 1:
+            checks.failed("container", "the manifest holds a claim or flag that this program does not know")
+        checks.passed(
+            "epoch chain", Label.PROVEN, f"epochs {first.number} to {last.number}, each signed, none missing"
+        )
+        self._check_seal(last)
+        if self.keys is not None:
+            names = fingerprint(self.keys.events[-1].body.key)
+            checks.passed(
+                "key chain", Label.PROVEN, f"{len(self.keys.events)} key events; the key is {names}"
+            )
+        self._check_pin()
+
+    def _check_seal(self, last: Header) -> None:
+        seal = self.reader.seal
+        if seal is None or seal.digest != self.reader.digest or not seal.is_signed():
+            self.checks.failed("seal", "the seal is not that of these bytes")
+        elif self.keys is not None and seal.key not in (last.key, self.keys.events[-1].body.key):
+            self.checks.failed(
+                "seal", f"sealed by {fingerprint(seal.key)[:16]}…, which does not sign for the site now"
+            )
+        self.checks.passed("seal", Label.PROVEN, "sealed by the site's key")
+
+    def _check_pin(self) -> None:
+        if self.options.key is None:
+            self.checks.passed(
+                "pinned key", Label.ASSERTED, "no key was pinned: who the operator is was not checked"
+            )
+            return
+        wanted = self.options.key.lower().replace(":", "")
+        names = {self.manifest.site.hex()}
+        if self.keys is not None:
+            names |= {fingerprint(event.body.key) for event in self.keys.events}
+        if self.keys is None or wanted not in names:
+            self.checks.failed("pinned key", f"the bundle is not by the key {wanted[:16]}…")
+        self.checks.passed("pinned key", Label.PROVEN, f"signed under the pinned key {wanted[:16]}…")
+
+    def _conclude_shares(self) -> None:
+        checks, facts = self.checks, self.facts
+        found = self.seen.duplicate()
+        if found is not None:
+            (epoch, position), (other, at) = found
+            checks.failed(
+                "duplicates",
+                f"the shares at position {position} of epoch {epoch} and at {at} of epoch {other} are one header",
+            )
+        count = int(self.work.counts().sum())
+        checks.passed("shares", Label.PROVEN, f"{count:,} shares hashed again, each below its target")
+        checks.passed("duplicates", Label.PROVEN, "no header is counted twice in this bundle")
+        checks.passed("sums", Label.PROVEN, f"{len(self.work.accounts)} accounts add up to what was signed")
+        checks.passed("records", Label.PROVEN, "every record leads to a signed root")
+        checks.passed(
+            "time bounds",
+            Label.ASSERTED,
+            "receive times lie within their epochs, header times within their jobs'",
+        )
+        text = f"{facts.bound} jobs commit to site, account and target"
+        if facts.upstream:
+            text += f"; {facts.upstream} jobs are an upstream pool's, their work is unbound"
+        checks.passed("binding", Label.PROVEN, text)
+        if self.claims & Claim.ANCHOR and facts.anchored < facts.bound:
+            checks.failed(
+                "anchor", f"{facts.bound - facts.anchored} jobs carry no root of an epoch before them"
+            )
+        checks.passed(
+            "anchor",
+            Label.PROVEN if facts.anchored else Label.ASSERTED,
+            f"{facts.anchored} of {facts.bound} jobs carry the root of the last closed epoch",
+        )
+        self._check_uniform(count)
+
+    def _check_uniform(self, count: int) -> None:
+        if not count:
+            return
+        from scipy.stats import chi2
+
+        expected = count / len(self.work.uniform)
+        statistic = float(np.sum((self.work.uniform - expected) ** 2) / expected)
+        chance = float(chi2.sf(statistic, len(self.work.uniform) - 1))
+        # Below five a bin the statistic has not the distribution it is compared with.
+        if expected >= 5 and chance < UNIFORM_LIMIT:
+            self.checks.failed(
+                "uniformity", f"hash over target is spread by chance with probability {chance:.1e} only"
+            )
+        self.checks.passed(
+            "uniformity",
+            Label.PROVEN,
+            f"hash over target: chance {chance:.2g} in {len(self.work.uniform)} bins",
+        )
+
+    def _chain(self) -> HeaderChain | None:
+        site, part = self.standing.site, self.reader.chain
+        headers = self.options.headers
+        given = headers is not None
+        if headers is None and part is not None:
+            headers = part.headers
+        if headers is None or site is None:
+            return None
+        try:
+            return trusted_chain(site.network, headers, self.options.checkpoints)
+        except (EvidenceError, DecodeError) as error:
+            if given or self.claims & Claim.TIME:
+                self.checks.failed("chain", str(error), Verdict.INVALID if given else Verdict.INCOMPLETE)
+            return None
+
+    def _check_revoked(self, bounds: Sequence[time.Bounds]) -> None:
+        """Epochs signed by a revoked key stand only if they were stamped before the revocation."""
+        if self.keys is None:
+            return
+        for bound in bounds:
+            try:
+                revoked = self.keys.revoked_at_us(self.keys.key_at(bound.epoch))
+            except EvidenceError:
+                continue  # named by the walk already
+            if revoked is not None and (bound.before_us is None or bound.before_us > revoked):
+                self.checks.failed(
+                    "key chain",
+                    f"epoch {bound.epoch} is signed by a revoked key and was not stamped before it was revoked",
+                )
+
+
+class _Later(msgspec.Struct):
+    """The epoch under way."""
+
+    shares: EpochShares
+    jobs: list[Job]
+    records: list[Record]

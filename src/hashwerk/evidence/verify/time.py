@@ -1,0 +1,163 @@
+"""Checks of time: what block headers and stamps say, and how wide the gap between the bounds is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from hashwerk.chain.header import hash_to_hex
+from hashwerk.errors import EvidenceError
+from hashwerk.evidence.blockchain import HEADER_SLACK_S, HeaderChain
+from hashwerk.evidence.bundle import Stamp
+from hashwerk.evidence.epoch import Header, header_hash
+from hashwerk.evidence.stamps import External, Trust, UntrustedStampError, check_stamp
+from hashwerk.evidence.verify.facts import Facts
+from hashwerk.evidence.verify.result import Checks, Label, Verdict, attested_by
+from hashwerk.evidence.verify.shares import Work
+
+#: A stamp made so long before its epoch's end contradicts it: clocks differ.
+STAMP_SLACK_US: Final = 60_000_000
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """Between which times an epoch's work was done, by others than the operator; None: nobody says."""
+
+    epoch: int
+    after_us: int | None
+    before_us: int | None
+    by: str | None
+
+
+def check_chain(checks: Checks, facts: Facts, chain: HeaderChain | None, *, private: bool) -> dict[int, int]:
+    """Check that jobs build on the given chain; return the earliest possible time of each epoch, in microseconds."""
+    if private:
+        checks.passed("chain", Label.ASSERTED, "a private chain: it gives neither time nor anchor")
+        return {}
+    if chain is None:
+        checks.passed(
+            "chain", Label.ASSERTED, "no block headers were given: that jobs build on the chain is not shown"
+        )
+        return {}
+    after: dict[int, int] = {}
+    unknown = 0
+    for prev_hash, (height, epoch) in facts.prev_hashes.items():
+        found = chain.height_of(prev_hash)
+        if found is None:
+            if chain.first < height <= chain.last:
+                unknown += 1  # a block that lost the race, or one that never was
+            else:
+                checks.failed("chain", f"the headers do not reach height {height - 1}", Verdict.INCOMPLETE)
+            continue
+        header = chain.at(found)
+        if found != height - 1 or header is None:
+            checks.failed("chain", f"epoch {epoch}: a job of height {height} builds on block {found}")
+            continue
+        bound = (header.time - HEADER_SLACK_S) * 1_000_000
+        after[epoch] = min(after.get(epoch, bound), bound)
+    if unknown * 20 > len(facts.prev_hashes):
+        example = next(hash_ for hash_ in facts.prev_hashes if chain.height_of(hash_) is None)
+        checks.failed("chain", f"{unknown} jobs' blocks are not in the chain, such as {hash_to_hex(example)}")
+    checks.passed(
+        "chain", Label.PROVEN, f"jobs build on {len(facts.prev_hashes) - unknown} blocks of the chain"
+    )
+    return after
+
+
+def check_lower_bounds(checks: Checks, headers: Sequence[Header], after: dict[int, int]) -> None:
+    """Check that no epoch ends before a block its jobs build on existed."""
+    for header in headers:
+        bound = after.get(header.number)
+        if bound is not None and header.end_us < bound:
+            checks.failed(
+                "time bounds", f"epoch {header.number} ends before the block that its jobs build on was made"
+            )
+
+
+def check_stamps(
+    checks: Checks, stamps: Sequence[Stamp], headers: dict[int, Header], trust: Trust, *, asked: bool
+) -> list[External]:
+    """Check stamps; return the times they show."""
+    found: list[External] = []
+    doubts: list[str] = []
+    for stamp in stamps:
+        header = headers.get(stamp.epoch)
+        if header is None:
+            checks.failed(
+                "external time", f"a stamp names epoch {stamp.epoch}, which the bundle does not hold"
+            )
+            continue
+        try:
+            external = check_stamp(stamp, header, header_hash(header), trust)
+        except UntrustedStampError as error:
+            doubts.append(f"epoch {stamp.epoch}: {error}")
+            continue
+        except EvidenceError as error:
+            checks.failed("external time", f"epoch {stamp.epoch}: {error}")
+            continue
+        if external.at_us + STAMP_SLACK_US < header.end_us and "Bitcoin" not in external.by:
+            checks.failed(
+                "external time", f"epoch {stamp.epoch} was stamped before it ended, by {external.by}"
+            )
+        found.append(external)
+    if asked and doubts:
+        checks.failed("external time", "; ".join(doubts[:5]), Verdict.INCOMPLETE)
+    return found
+
+
+def anchors(work: Work, roots: dict[int, int], chain: HeaderChain | None) -> list[External]:
+    """Return what blocks of our own in the chain show: their coinbase names an epoch that was closed before them.
+
+    Args:
+        work: With the shares that were blocks.
+        roots: Job → the epoch whose root its coinbase carries.
+        chain: The chain.
+    """
+    found = []
+    for block in work.blocks:
+        height = None if chain is None else chain.height_of(block.hash)
+        if height is None or chain is None or block.job not in roots:
+            continue
+        header = chain.at(height)
+        assert header is not None
+        at_us = (header.time + HEADER_SLACK_S) * 1_000_000
+        found.append(External(epoch=roots[block.job], at_us=at_us, by=f"our own block {height}"))
+    return found
+
+
+def bounds(headers: Sequence[Header], after: dict[int, int], externals: Sequence[External]) -> list[Bounds]:
+    """Return the bounds of each epoch: a time shown for a later epoch holds for every earlier one."""
+    found = []
+    for header in headers:
+        later = [external for external in externals if external.epoch >= header.number]
+        first = min(later, key=lambda external: external.at_us, default=None)
+        found.append(
+            Bounds(
+                epoch=header.number,
+                after_us=after.get(header.number),
+                before_us=None if first is None else first.at_us,
+                by=None if first is None else first.by,
+            )
+        )
+    return found
+
+
+def conclude_time(checks: Checks, found: Sequence[Bounds], *, asked: bool) -> None:
+    """Say what external time there is."""
+    without = [bound.epoch for bound in found if bound.before_us is None and bound.epoch]
+    if asked and without:
+        checks.failed(
+            "external time",
+            f"{len(without)} epochs from {without[0]} on have none: their hourly matching is not shown",
+            Verdict.INCOMPLETE,
+        )
+    whom = sorted({bound.by for bound in found if bound.by is not None})
+    if whom:
+        checks.passed(
+            "external time", attested_by(", ".join(whom[:5])), f"{len(found) - len(without)} epochs"
+        )
+    elif not asked:
+        checks.passed("external time", Label.ASSERTED, "no external time is claimed, and none is shown")
+    else:
+        checks.passed("external time", Label.ASSERTED, "no external time")
