@@ -1,9 +1,10 @@
 """Virtual machines that real tools cannot tell from real ones. Everything here is simulation, except the hashing."""
 
+from hashwerk.twin.catalogue import MODELS
 from hashwerk.twin.faults import Fault, FaultKind
 from hashwerk.twin.hall import Hall, HallView, MachineTruth
 from hashwerk.twin.machine import Machine
-from hashwerk.twin.models import MODELS, Model
+from hashwerk.twin.models import Model
 from hashwerk.twin.settings import HallSettings
 
 __all__ = [

@@ -25,12 +25,12 @@ from hashwerk.client.hashing import NonceScanner
 from hashwerk.clock import Clock, SystemClock
 from hashwerk.errors import FleetError
 from hashwerk.twin import physics
+from hashwerk.twin.catalogue import find_model
 from hashwerk.twin.dialects import DIALECTS
 from hashwerk.twin.faults import Fault, FaultKind
 from hashwerk.twin.listener import Listener, allow_files
 from hashwerk.twin.machine import Identity, Machine, Slot
 from hashwerk.twin.mining import HallMiners
-from hashwerk.twin.models import find_model
 from hashwerk.twin.physics import Phase, Plant
 from hashwerk.twin.settings import HallSettings
 from hashwerk.work.kernel import Scanner

@@ -15,7 +15,7 @@ import msgspec
 
 from hashwerk.twin import physics
 from hashwerk.twin.faults import Fault, FaultKind
-from hashwerk.twin.models import Model, Timing
+from hashwerk.twin.models import Model, Timing, limited
 from hashwerk.twin.physics import Phase, Plant, Settled
 
 #: A command that is cut short by a reboot gets so far.
@@ -69,6 +69,7 @@ class Machine:
     port: int = 0  # set when it listens
     http_port: int = 0
     asleep: bool = False  # what its firmware wants
+    power_limit_w: float | None = None  # below what the point draws, where a firmware has such a limit
     wanted_point: int | None = None  # set, but in force after the next reboot only
     slept_at: float | None = None
     woke_at: float | None = None
@@ -162,11 +163,14 @@ class Machine:
     def goal(self, point: int) -> Settled:
         """Return where this machine settles at a point, in the air that it has and with the boards that it has."""
         target = self.model.points[point]
+        nominal_w, rate_hs = target.power_w, target.hashrate_hs
+        if self.power_limit_w is not None and self.power_limit_w < nominal_w:
+            nominal_w, rate_hs = limited(self.model.points, self.power_limit_w)
         working = sum(1 for share in self.board_shares() if share) / self.model.boards
-        power_w = target.power_w * self.identity.power_factor * physics.leakage_factor(self.plant.inlet_c)
+        power_w = nominal_w * self.identity.power_factor * physics.leakage_factor(self.plant.inlet_c)
         return Settled(
             max(self.model.idle_w, power_w * working),
-            target.hashrate_hs * self.identity.hash_factor * working,
+            rate_hs * self.identity.hash_factor * working,
         )
 
     @property
@@ -198,6 +202,17 @@ class Machine:
             return
         self.point = point
         self.settle(now, self.timing.mode_s)
+
+    def limit_power(self, now: float, limit_w: float | None) -> None:
+        """Draw no more than so much; None: what the point draws."""
+        self.power_limit_w = limit_w
+        self.settle(now, self.timing.mode_s)
+
+    def restart_mining(self, now: float) -> None:
+        """Stop and start the mining program: initialise and ramp up once more."""
+        if self.phase_is_running(now):
+            course = physics.start_course(now, self.timing, self.model.idle_w, self.goal(self.point))
+            self.plant = self.plant.turned(now, course)
 
     def settle(self, now: float, duration_s: float) -> None:
         """Head for the point set, if it hashes: after a change of mode, of air, or of boards."""

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from hashwerk.errors import ConfigError
-from hashwerk.twin.models import find_model
+from hashwerk.twin.catalogue import find_model
 
 #: 200 Avalon Q at this scale take less than a fifth of a core (benches/twin.py).
 DEFAULT_SCALE: Final = 1e10

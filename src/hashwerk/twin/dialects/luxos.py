@@ -1,0 +1,369 @@
+"""LuxOS: cgminer's API with commands of its own; whatever changes something needs a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from hashwerk.twin.cgminer import (
+    Answer,
+    Bare,
+    Code,
+    Row,
+    Silence,
+    encode_reply,
+    invalid_command,
+    parse_request,
+)
+from hashwerk.twin.faults import FaultKind
+from hashwerk.twin.http import NOT_FOUND, HttpRequest, HttpResponse, text_response
+from hashwerk.twin.machine import Machine, Slot
+from hashwerk.twin.physics import Phase, Plant
+from hashwerk.twin.reports import common_answer, summary_row
+
+_SESSION_S: Final = 60.0
+_TYPE: Final = "Antminer S19k Pro"
+_CHANGES: Final = frozenset(
+    {"logoff", "curtail", "profileset", "ledset", "rebootdevice", "resetminer", "fanset", "atmset"}
+)
+_CHAINS: Final = 4
+
+
+class LuxosDialect:
+    """A LuxOS machine. Its power is the firmware's estimate, and says so: ``PSU`` is false."""
+
+    speaks_api = True
+    speaks_http = True
+
+    def api(self, machine: Machine, data: bytes, now: float) -> bytes | None:
+        """Answer a request of the miner API."""
+        request = parse_request(data)
+        if request is None:
+            return None
+        description = f"LUXminer {machine.model.version}-57b389c7"
+        return encode_reply(
+            request, partial(_answer, machine, now), when=machine.clock(now), description=description
+        )
+
+    def http(self, machine: Machine, request: HttpRequest, now: float) -> HttpResponse:
+        """Answer the web server's front page."""
+        if request.path == "/":
+            return text_response("<html><title>Luxor Firmware</title></html>")
+        return NOT_FOUND
+
+
+def _answer(machine: Machine, now: float, command: str, parameter: str) -> Answer | Silence | Bare:
+    if command in _CHANGES:
+        return _change(machine, now, command, parameter)
+    rows = _TABLES.get(command)
+    if rows is not None:
+        code, message, section, make = rows
+        return Answer("S", code, message, section, make(machine, now))
+    match command:
+        case "session":
+            return _session(machine, now, new=False)
+        case "logon":
+            return _session(machine, now, new=True)
+        case "voltageget":
+            volts = 0.0 if machine.phase(now) in (Phase.ASLEEP, Phase.FALLING) else machine.model.volts
+            row: Row = {"Board": int(parameter) if parameter.isdigit() else 0, "Voltage": volts}
+            return Answer("S", 307, "Get Voltage", "VOLTAGE", [row])
+        case "healthchipget":
+            return Answer("S", 323, "Chip health", "CHIPS", [])
+        case "addpool" | "removepool" | "addgroup" | "removegroup" | "groupquota":
+            return _change_pools(machine, now, command, parameter)
+        case "summary" | "pools" | "coin" | "check" | "switchpool":
+            return common_answer(machine, command, parameter, now, "LUX")
+        case _:
+            return invalid_command()
+
+
+# --- tables ---
+
+
+def _version(machine: Machine, now: float) -> Sequence[Row]:
+    version = machine.model.version
+    return [
+        {
+            "API": "3.7",
+            "CompileTime": "Tue Apr  8 22:05:35 UTC 2025",
+            "LUXminer": f"{version}-57b389c7",
+            "Miner": version,
+            "Type": machine.model.type_name,
+        }
+    ]
+
+
+def _config(machine: Machine, now: float) -> Sequence[Row]:
+    phase = machine.phase(now)
+    asleep = phase in (Phase.ASLEEP, Phase.FALLING)
+    identity = machine.identity
+    return [
+        {
+            "ASC Count": machine.model.boards,
+            "ControlBoardType": "cvitek",
+            "Cooling": "Air",
+            "CurtailMode": "Sleep" if machine.asleep else "None",
+            "DHCP": True,
+            "Hostname": identity.name,
+            "IPAddr": machine.host,
+            "IsAtmEnabled": bool(machine.extras.get("atm", True)),
+            "IsPowerSupplyOn": not asleep,
+            "IsTuning": phase is Phase.STARTING,
+            "MACAddr": ":".join(identity.mac[at : at + 2] for at in range(0, 12, 2)),
+            "Model": machine.model.type_name,
+            "NameplateTHS": machine.model.points[machine.model.default_point].hashrate_hs / 1e12,
+            "OS": "LuxOS",
+            "PGA Count": 0,
+            "PSULabel": "APW121215e",
+            "Pool Count": len(machine.slots),
+            "Profile": machine.model.points[machine.point].name,
+            "RedLed": "blink" if machine.led else "auto",
+            "GreenLed": "auto",
+            "SerialNumber": identity.serial,
+            "Strategy": "Failover",
+            "SystemStatus": "Sleep" if machine.asleep else "Normal",
+        }
+    ]
+
+
+def _summary(machine: Machine, now: float) -> Sequence[Row]:
+    row = dict(summary_row(machine, now))
+    for name in [name for name in row if name.startswith("MHS")]:
+        row[name.replace("MHS", "GHS")] = round(float(row.pop(name)) / 1e3, 2)
+    return [row]
+
+
+def _board_rates(machine: Machine, plant: Plant, now: float) -> list[float]:
+    rate_ghs = plant.hashrate_hs(now) / 1e9 * (1 + 0.01 * machine.wiggle(now, 2))
+    return [rate_ghs * share for share in machine.board_shares()]
+
+
+def _stats(machine: Machine, now: float) -> Sequence[Row]:
+    plant, model = machine.state(now), machine.model
+    rates, temperature = _board_rates(machine, plant, now), round(plant.board_c)
+    inlet, frequency = round(plant.inlet_c + 9), 500
+    fan_rpm = round(plant.fan_share(now) * model.fan_max_rpm)
+    row: dict[str, str | int | float] = {
+        "STATS": 0,
+        "ID": "BTM_SOC0",
+        "Elapsed": int(now - machine.booted_at),
+        "Calls": 0,
+        "GHS 5s": round(sum(rates), 2),
+        "GHS av": round(machine.hashes_since_boot(now) / max(1.0, now - machine.booted_at) / 1e9, 2),
+        "Mode": 2,
+        "miner_count": model.boards,
+        "frequency": frequency,
+        "fan_num": model.fans,
+    }
+    row |= {f"fan{fan + 1}": fan_rpm for fan in range(model.fans)}
+    for chain in range(_CHAINS):
+        there = chain < model.boards and machine.board_shares()[chain] > 0
+        chips = model.chips if there else 0
+        corners = f"{temperature}-{inlet}-{inlet}-{temperature}" if there else "0-0-0-0"
+        row |= {
+            f"chain_acn{chain + 1}": chips,
+            f"chain_rate{chain + 1}": f"{rates[chain]:.2f}" if chain < model.boards else "0",
+            f"chain_hw{chain + 1}": 0,
+            f"freq{chain + 1}": frequency if there else 0,
+            f"temp_chip{chain + 1}": corners,
+            f"temp_pcb{chain + 1}": corners,
+        }
+    row["total_rateideal"] = round(machine.goal(machine.point).hashrate_hs / 1e9, 2)
+    return [
+        {"Miner": model.version, "Type": model.type_name, "CompileTime": "Tue Apr  8 22:05:35 UTC 2025"},
+        row,
+    ]
+
+
+def _devs(machine: Machine, now: float) -> Sequence[Row]:
+    plant, model = machine.state(now), machine.model
+    nominal_mhs = machine.goal(machine.point).hashrate_hs / 1e6 / model.boards
+    goal_w = machine.goal(machine.point).power_w
+    ramping = plant.phase(now) is Phase.STARTING or plant.power_w(now) < 0.98 * goal_w
+    return [
+        {
+            "ASC": board,
+            "ID": board,
+            "Name": "",
+            "Enabled": "Y",
+            "Status": "Alive" if machine.board_shares()[board] else "Dead",
+            "Temperature": round(plant.board_c, 1),
+            "MHS 5s": rate * 1e3,
+            "MHS av": plant.averages_hs[2] / 1e6 * machine.board_shares()[board],
+            "Nominal MHS": nominal_mhs,
+            "Profile": model.points[machine.point].name,
+            "IsRamping": ramping and not machine.asleep,
+            "IsUserShutdown": machine.asleep,
+            "Hardware Errors": 0,
+            "SerialNumber": f"{machine.identity.serial}{board}",
+        }
+        for board, rate in enumerate(_board_rates(machine, plant, now))
+    ]
+
+
+def _fans(machine: Machine, now: float) -> Sequence[Row]:
+    share = machine.state(now).fan_share(now)
+    rpm = round(share * machine.model.fan_max_rpm)
+    return [
+        {"FAN": f"FAN{fan + 1}", "ID": fan, "RPM": rpm, "Speed": round(100 * share)}
+        for fan in range(machine.model.fans)
+    ]
+
+
+def _temps(machine: Machine, now: float) -> Sequence[Row]:
+    plant = machine.state(now)
+    hot, cool = round(plant.board_c, 1), round(plant.inlet_c + 9, 1)
+    return [
+        {"TEMP": board, "ID": board, "TopLeft": hot, "BottomLeft": hot, "TopRight": cool, "BottomRight": cool}
+        for board in range(machine.model.boards)
+    ]
+
+
+def _power(machine: Machine, now: float) -> Sequence[Row]:
+    return [{"PSU": False, "Watts": round(machine.reported_power_w(now))}]
+
+
+def _profiles(machine: Machine, now: float) -> Sequence[Row]:
+    default = machine.model.default_point
+    return [
+        {
+            "Profile Name": point.name,
+            "Frequency": int(point.name.removesuffix("MHz")),
+            "Hashrate": round(point.hashrate_hs / 1e12, 1),
+            "Watts": point.target_w,
+            "Voltage": machine.model.volts,
+            "Step": str(index - default),
+            "IsDynamic": True,
+            "IsTuned": index == machine.point,
+        }
+        for index, point in enumerate(machine.model.points)
+    ]
+
+
+def _groups(machine: Machine, now: float) -> Sequence[Row]:
+    return [{"GROUP": 0, "Name": "default", "Quota": 1}]
+
+
+def _atm(machine: Machine, now: float) -> Sequence[Row]:
+    return [{"Enabled": bool(machine.extras.get("atm", True))}]
+
+
+def _none(machine: Machine, now: float) -> Sequence[Row]:
+    return []
+
+
+_Make = Callable[[Machine, float], Sequence[Row]]
+_TABLES: Final[dict[str, tuple[int, str, str, _Make]]] = {
+    "version": (Code.VERSION, "LUXminer versions", "VERSION", _version),
+    "config": (Code.CONFIG, "LUXminer config", "CONFIG", _config),
+    "summary": (Code.SUMMARY, "Summary", "SUMMARY", _summary),
+    "stats": (Code.STATS, "LUXminer stats", "STATS", _stats),
+    "devs": (Code.DEVS, "3 ASC(s)", "DEVS", _devs),
+    "fans": (202, "4 Fan(s)", "FANS", _fans),
+    "temps": (201, "3 Temp(s)", "TEMPS", _temps),
+    "power": (311, "Power usage", "POWER", _power),
+    "profiles": (321, "Profiles", "PROFILES", _profiles),
+    "groups": (210, "1 Group(s)", "GROUPS", _groups),
+    "events": (357, "Miner Events", "EVENTS", _none),
+    "atm": (339, "ATM", "ATM", _atm),
+}
+
+
+# --- changes ---
+
+
+def _session(machine: Machine, now: float, *, new: bool) -> Answer:
+    """Show the session, or make one; a second one is refused until the first has ended."""
+    name, until = _open_session(machine, now)
+    if new:
+        if name:
+            return Answer("E", 402, "Another session is active")
+        machine.turns += 1
+        name, until = f"{(machine.seed + machine.turns) % 2**32:08x}", now + _SESSION_S
+        machine.extras["session"] = (name, until)
+    return Answer("S", 316, "Session information", "SESSION", [{"SessionID": name}])
+
+
+def _open_session(machine: Machine, now: float) -> tuple[str, float]:
+    session = machine.extras.get("session")
+    if isinstance(session, tuple) and session[1] > now:
+        return session
+    return "", 0.0
+
+
+def _change(machine: Machine, now: float, command: str, parameter: str) -> Answer:
+    """Carry out a command that needs a session: its first parameter."""
+    given, _, value = parameter.partition(",")
+    name, _ = _open_session(machine, now)
+    if not name or given != name:
+        return Answer("E", 401, "Session ID not valid")
+    machine.extras["session"] = (name, now + _SESSION_S)
+    if FaultKind.REFUSE in machine.faults and command != "logoff":
+        return Answer("E", 403, f"{command} not allowed")
+    match command:
+        case "logoff":
+            machine.extras.pop("session")
+        case "curtail":
+            return _curtail(machine, now, value)
+        case "profileset":
+            return _set_profile(machine, now, value)
+        case "ledset":
+            machine.led = value.endswith("blink")
+        case "rebootdevice" | "resetminer":
+            deed = Machine.reboot if command == "rebootdevice" else Machine.restart_mining
+            machine.command(now, now + 1, deed)
+        case "atmset":
+            machine.extras["atm"] = value.lower() == "enabled=true"
+        case "fanset":
+            speed = value.partition("speed=")[2].partition(",")[0]
+            if not speed.lstrip("-").isdigit():
+                return Answer("E", 405, "Invalid fan speed")
+            share = None if int(speed) < 0 else min(100, int(speed)) / 100
+            machine.command(now, now, partial(_set_fans, share))
+    return Answer("S", 0, f"{command} done")
+
+
+def _curtail(machine: Machine, now: float, value: str) -> Answer:
+    if value not in {"sleep", "wakeup"}:
+        return Answer("E", 405, "Invalid curtail mode")
+    machine.command(now, now, Machine.fall_asleep if value == "sleep" else Machine.wake)
+    return Answer("S", 0, "Curtail mode set", "CURTAIL", [{"Mode": value}])
+
+
+def _set_profile(machine: Machine, now: float, value: str) -> Answer:
+    names = [point.name for point in machine.model.points]
+    if value not in names:
+        return Answer("E", 405, "Invalid profile")
+    machine.command(now, now, partial(_set_point, names.index(value)))
+    return Answer("S", 0, "Profile set", "PROFILE", [{"Profile": value}])
+
+
+def _set_point(point: int, machine: Machine, now: float) -> None:
+    machine.set_point(now, point)
+
+
+def _set_fans(share: float | None, machine: Machine, now: float) -> None:
+    machine.set_fans(now, share)
+
+
+def _change_pools(machine: Machine, now: float, command: str, parameter: str) -> Answer:
+    """Change the pools at once; removing a group removes its pools."""
+    if FaultKind.REFUSE in machine.faults:
+        return Answer("E", 403, f"{command} not allowed")
+    if FaultKind.IGNORE in machine.faults:
+        return Answer("S", 0, f"{command} done")
+    parts = parameter.split(",")
+    match command:
+        case "addpool" if len(parts) >= 3:
+            machine.slots.append(Slot(parts[0], parts[1], parts[2]))
+        case "removepool" if parts[0].isdigit() and int(parts[0]) < len(machine.slots):
+            machine.slots.pop(int(parts[0]))
+        case "removegroup":
+            machine.slots.clear()
+        case "addgroup" | "groupquota":
+            pass
+        case _:
+            return Answer("E", Code.MISSING_PARAMETER, "Missing parameter")
+    return Answer("S", 0, f"{command} done")
