@@ -101,6 +101,25 @@ ALTER TABLE jobs ADD COLUMN upstream_id INTEGER;
 CREATE INDEX jobs_of_upstreams ON jobs (created_at) WHERE upstream_id IS NOT NULL;
 """
 
+# Evidence: closed epochs with their records, what waits for the next one, keys, declarations and external stamps.
+# Blobs are as `hashwerk.evidence` writes them; an epoch's shares are the accepted ones of its range of positions.
+_V4: Final = """
+CREATE TABLE key_events (number INTEGER PRIMARY KEY, event BLOB NOT NULL) STRICT;
+CREATE TABLE standings (root BLOB PRIMARY KEY, records BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE epochs (
+  number INTEGER PRIMARY KEY, header BLOB NOT NULL, records BLOB NOT NULL, standing BLOB NOT NULL,
+  first_position INTEGER NOT NULL, end_position INTEGER NOT NULL, -- of the shares it was made from
+  records_through INTEGER NOT NULL, -- last evidence record that is in it or an earlier one
+  start_us INTEGER NOT NULL, end_us INTEGER NOT NULL
+) STRICT;
+CREATE INDEX epochs_by_end ON epochs (end_us);
+CREATE TABLE evidence_records (id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, record BLOB NOT NULL) STRICT;
+CREATE TABLE stamps (
+  id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, kind INTEGER NOT NULL, data BLOB NOT NULL
+) STRICT;
+CREATE INDEX stamps_by_epoch ON stamps (epoch);
+"""
+
 #: Script number n leads from schema version n to n + 1.
-SCRIPTS: Final = (_V1, _V2, _V3)
+SCRIPTS: Final = (_V1, _V2, _V3, _V4)
 SCHEMA_VERSION: Final = len(SCRIPTS)
