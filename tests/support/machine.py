@@ -31,6 +31,7 @@ class Share(NamedTuple):
     extranonce2: int
     ntime: int
     nonce: int
+    version_bits: int = 0
 
 
 class Machine(asyncio.Protocol):
@@ -51,16 +52,36 @@ class Machine(asyncio.Protocol):
         self._difficulty = 0.0
         self._limit = 0  # a hash below this is a share
         self._header = b""
+        self.extranonce2_size = 8
+        self.mask: int | None = None  # None: it does not roll version bits
+        self.job_at = 0.0  # when the present job came, Unix seconds
+        self._next_extranonce: tuple[str, int] | None = None  # from the next job on
         self._extranonce2 = 0
         self._nonce = 0
         self._ids = 2
         self._answers: dict[int, dict[str, Any]] = {}
+        self._bits = 0
         self._window = 0
         self._news = asyncio.Event()
 
     @classmethod
-    async def begin(cls, server: tuple[str, int], user: str = "acc.m1", token: str | None = None) -> Machine:
+    async def begin(
+        cls,
+        server: tuple[str, int],
+        user: str = "acc.m1",
+        token: str | None = None,
+        *,
+        rolls: bool = False,
+        follows: bool = False,
+    ) -> Machine:
         """Connect, subscribe, authorise, and wait for the first job.
+
+        Args:
+            server: Host and port.
+            user: Account and machine.
+            token: The session to resume.
+            rolls: Whether it rolls version bits, where the server lets it.
+            follows: Whether it takes a new extranonce in the middle of a session.
 
         Raises:
             OSError: If the server does not listen, or closes.
@@ -68,8 +89,15 @@ class Machine(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         _, machine = await loop.create_connection(lambda: cls(user), *server)
         try:
+            if rolls:
+                wanted = {"version-rolling.mask": "ffffffff"}
+                configured = await machine.call("mining.configure", ["version-rolling"], wanted)
+                machine.mask = int(configured["result"].get("version-rolling.mask", "0"), 16)
             subscribed = await machine.call("mining.subscribe", "machine/1", *([token] if token else []))
             machine.token, machine.extranonce1 = subscribed["result"][0][0][1], subscribed["result"][1]
+            machine.extranonce2_size = subscribed["result"][2]
+            if follows:
+                assert (await machine.call("mining.extranonce.subscribe"))["result"] is True
             authorized = await machine.call("mining.authorize", user, "x")
             assert authorized["result"] is True, authorized
             await machine.until(lambda: machine.job is not None)
@@ -102,11 +130,21 @@ class Machine(asyncio.Protocol):
         match message.get("method"):
             case "mining.notify":
                 self.job = NotifyParams.from_params(message["params"])
+                self.job_at = time.time()
                 self.jobs += 1
+                if self._next_extranonce is not None:
+                    self.extranonce1, self.extranonce2_size = self._next_extranonce
+                    self._next_extranonce = None
                 self._limit = 1 << 256 - (32 + round(math.log2(self._difficulty)))
                 self._header = b""
             case "mining.set_difficulty":
                 self._difficulty = message["params"][0]
+            case "mining.set_extranonce":
+                self._next_extranonce = message["params"][0], message["params"][1]
+            case "mining.set_version_mask":
+                if self.mask is not None:
+                    self.mask = int(message["params"][0], 16)
+                    self._header = b""
             case None if message["id"] in self.under_way:
                 share, sent_at = self.under_way.pop(message["id"])
                 if message["result"] is True:
@@ -147,7 +185,7 @@ class Machine(asyncio.Protocol):
 
     def hand_in(self, share: Share) -> None:
         """Send a share; `accepted` or `refused` will tell what became of it."""
-        self.write(self._line(share))
+        self.write(self.line(share))
 
     async def answer(self, share: Share) -> int:
         """Hand a share in; return 0 once it is accepted, else the code of the error.
@@ -201,14 +239,16 @@ class Machine(asyncio.Protocol):
     def _refill(self) -> None:
         missing = self._window - len(self.under_way)
         if missing > 0 and not self.is_lost and self.job is not None:
-            self.write(b"".join([self._line(self.find()) for _ in range(missing)]))
+            self.write(b"".join([self.line(self.find()) for _ in range(missing)]))
 
-    def _line(self, share: Share) -> bytes:
+    def line(self, share: Share) -> bytes:
+        """Return the line that hands a share in, written as the session is now; its answer is waited for."""
         self._ids += 1
         self.under_way[self._ids] = share, time.monotonic()
+        bits = "" if self.mask is None else f',"{share.version_bits:08x}"'
         return (
             f'{{"id":{self._ids},"method":"mining.submit","params":["{self.user}","{share.job:x}",'
-            f'"{share.extranonce2:016x}","{share.ntime:08x}","{share.nonce:08x}"]}}\n'
+            f'"{share.extranonce2:0{2 * self.extranonce2_size}x}","{share.ntime:08x}","{share.nonce:08x}"{bits}]}}\n'
         ).encode()
 
     def _scan(self, *, is_share: bool) -> Share:
@@ -221,17 +261,35 @@ class Machine(asyncio.Protocol):
             digest = _sha256d(self._header + struct.pack("<I", nonce))
             if (int.from_bytes(digest, "little") < self._limit) == is_share:
                 extranonce1 = int(self.extranonce1, 16)
-                return Share(int(self.job.job_id, 16), extranonce1, self._extranonce2, self.job.ntime, nonce)
+                return Share(
+                    int(self.job.job_id, 16),
+                    extranonce1,
+                    self._extranonce2,
+                    self.job.ntime,
+                    nonce,
+                    self._bits,
+                )
 
     def _begin_header(self, job: NotifyParams) -> None:
         """Start on an extranonce2 and nonces that this session never used before, whoever resumed it."""
         self._extranonce2 += 1
         self._nonce = time.monotonic_ns() // 1_000 & 0x7FFF_FFFF
-        extranonce = bytes.fromhex(self.extranonce1) + self._extranonce2.to_bytes(8, "big")
+        self._extranonce2 %= 256**self.extranonce2_size
+        extranonce = bytes.fromhex(self.extranonce1) + self._extranonce2.to_bytes(
+            self.extranonce2_size, "big"
+        )
         root = _sha256d(job.coinbase1 + extranonce + job.coinbase2)
         for sibling in job.branch:
             root = _sha256d(root + sibling)
-        self._header = struct.pack("<I32s32sII", job.version, job.prev_hash, root, job.ntime, job.nbits)
+        self._bits = _deposit(self.jobs, self.mask or 0)
+        version = job.version | self._bits  # a job's own bits inside the mask are zero
+        self._header = struct.pack("<I32s32sII", version, job.prev_hash, root, job.ntime, job.nbits)
+
+
+def _deposit(number: int, mask: int) -> int:
+    """Return the low bits of a number spread over the one bits of a mask."""
+    bits = [1 << at for at in range(32) if mask >> at & 1]
+    return sum(bit for place, bit in enumerate(bits) if number >> place & 1)
 
 
 def _sha256d(data: bytes) -> bytes:

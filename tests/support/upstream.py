@@ -11,6 +11,7 @@ import hashlib
 import json
 import struct
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -98,6 +99,7 @@ class Session:
     jobs: dict[str, PoolJob] = field(default_factory=dict)
     subscribed: bool = False
     wants_extranonce: bool = False
+    held: bytes = b""  # what is not sent yet, after half a line
 
     @property
     def gets_jobs(self) -> bool:
@@ -165,6 +167,7 @@ class ScriptedPool:
         self.string_errors = string_errors
         self.job_every_s = job_every_s
         self.shares: list[PoolShare] = []
+        self.taken: Counter[str] = Counter()  # how many shares of each user
         self.violations: list[str] = []
         self.messages: list[tuple[str, str]] = []
         self.passwords: set[str] = set()
@@ -309,12 +312,19 @@ class ScriptedPool:
         for session in self.sessions:
             self._write(session, data)
 
-    def send_half_a_job(self) -> bytes:
-        """Send the first half of a job to every connection and return the other half."""
-        session = next(session for session in self.sessions if session.gets_jobs)
-        line = self._line("mining.notify", self._make_job(session, clean=False))
-        self.send_raw(line[: len(line) // 2])
-        return line[len(line) // 2 :]
+    def send_half_a_job(self) -> None:
+        """Send half a job to every connection, and nothing more before `send_the_rest`."""
+        for session in self.sessions:
+            if session.gets_jobs:
+                line = self._line("mining.notify", self._make_job(session, clean=False))
+                session.writer.write(line[: len(line) // 2])
+                session.held = line[len(line) // 2 :]
+
+    def send_the_rest(self) -> None:
+        """Send the other half, and everything since."""
+        for session in self.sessions:
+            session.writer.write(session.held)
+            session.held = b""
 
     def send_job(self, *, clean: bool = False) -> None:
         """Give everybody a new job, unless told to send none."""
@@ -445,7 +455,7 @@ class ScriptedPool:
         parts: CoinbaseParts = build_coinbase(
             template=template,
             outputs=outputs,
-            pool_tag=self.name.encode(),
+            pool_tag=f"/{self.name}/".encode(),
             job_number=self._jobs,
             extranonce_size=self.extranonce1_size + session.extranonce2_size,
         )
@@ -480,6 +490,7 @@ class ScriptedPool:
             refused = self.refusal
         if refused is None:
             self._seen.add(hash_)
+            self.taken[str(request["params"][0])] += 1
         params = [*request["params"], "", ""]
         self.shares.append(
             PoolShare(
@@ -522,12 +533,17 @@ class ScriptedPool:
         if len(extranonce2) != job.extranonce2_size:
             text = f"extranonce2 of {len(extranonce2)} bytes, not {job.extranonce2_size}"
             return self._violated(MALFORMED, text), b"", job
+        hash_ = share_hash(job, extranonce2, ntime, nonce, version_bits or 0)
+        # BIP-0310: once version rolling is agreed "the client MUST send one additional parameter".
         if (version_bits is not None) != (session.client_mask is not None):
             text = f"version bits {version_bits}, negotiated {session.client_mask is not None}"
-            return self._violated(MALFORMED, text), b"", job
+            return self._violated(MALFORMED, text), hash_, job
         if (version_bits or 0) & ~session.allowed_mask(now):
-            return self._violated(BAD_VERSION, f"version bits {version_bits:08x} outside the mask"), b"", job
-        hash_ = share_hash(job, extranonce2, ntime, nonce, version_bits or 0)
+            return (
+                self._violated(BAD_VERSION, f"version bits {version_bits:08x} outside the mask"),
+                hash_,
+                job,
+            )
         if job.params.prev_hash != make_template(self.height).prev_hash:
             return STALE, hash_, job
         if not job.params.ntime <= ntime <= time.time() + 7200:
@@ -572,7 +588,9 @@ class ScriptedPool:
 
     @staticmethod
     def _write(session: Session, data: bytes) -> None:
-        if not session.writer.is_closing():
+        if session.held:
+            session.held += data
+        elif not session.writer.is_closing():
             session.writer.write(data)
 
 

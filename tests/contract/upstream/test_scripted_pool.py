@@ -165,9 +165,11 @@ async def test_it_misbehaves_as_told() -> None:
         assert len(huge.branch) == 16
         assert len(huge.coinbase2) > 12_000
         assert await hand_in(pool, peer) is True
-        rest = pool.send_half_a_job()
-        pool.send_raw(rest)
+        pool.send_half_a_job()
+        pool.tell_all("client.show_message", "in between")
+        pool.send_the_rest()
         assert (await peer.next_job()).job_id != huge.job_id
+        assert (await peer.read())["params"] == ["in between"]
         pool.answer_after_s = 0.05
         assert await hand_in(pool, peer, 5) is True
         pool.tell_all("client.show_message", "hello")
