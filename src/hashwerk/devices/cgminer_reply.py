@@ -154,12 +154,12 @@ def _unbroken_sections(text: str) -> Iterator[str]:
     section = ""
     for piece in text.split("|"):
         head = piece.partition(",")[0].strip()
-        if section and not ("=" in head or _SECTION_NAME.fullmatch(head)):
+        if section and piece.strip() and not ("=" in head or _SECTION_NAME.fullmatch(head)):
             section += "|" + piece
             continue
         if section:
             yield section
-        section = piece if head else ""
+        section = piece.strip()
     if section:
         yield section
 
