@@ -60,6 +60,7 @@ class Answer(msgspec.Struct, frozen=True):
     message: str
     section: str | None = None
     rows: Sequence[Row] = ()
+    more: Mapping[str, Sequence[Mapping[str, object]]] = {}  # further sections, in JSON only
 
 
 class BadRequest(msgspec.Struct, frozen=True):
@@ -155,6 +156,7 @@ def _frame(answer: Answer, when: int, description: str) -> dict[str, object]:
     framed: dict[str, object] = {"STATUS": [_status(answer, when, description)]}
     if answer.section is not None:
         framed[answer.section] = answer.rows
+    framed |= answer.more
     framed["id"] = 1
     return framed
 

@@ -1,6 +1,6 @@
 """Power, heat and work of one machine as functions of time. Pure: no clock, no sockets, no randomness.
 
-A machine's future is a `Course`: power and hash rate at a few moments, straight lines between them, constant after the
+A machine's future is a `Course`: power and hash rate at a few moments, straight lines between them, constant before the first and after the
 last. `Plant` is what has come of it up to a moment: energy, hashes, temperature and moving averages. All integrals are
 exact, so asking more often changes nothing, and a machine that nobody asks costs nothing.
 
@@ -234,6 +234,7 @@ def _between(course: Course, at: float) -> _Pair:
 
 def _segments(course: Course, start: float, end: float) -> Iterator[tuple[float, float, _Pair, _Pair]]:
     """Yield the straight pieces between two moments: start, end, power and hash rate at both."""
+    yield from _before(course, start, end)
     for knot, following in zip(course, (*course[1:], None), strict=True):
         first = max(start, knot.at)
         last = end if following is None else min(end, following.at)
@@ -250,6 +251,18 @@ def _segments(course: Course, start: float, end: float) -> Iterator[tuple[float,
             last,
             (knot.power_w + shares[0] * rise_w, knot.power_w + shares[1] * rise_w),
             (knot.hashrate_hs + shares[0] * rise_hs, knot.hashrate_hs + shares[1] * rise_hs),
+        )
+
+
+def _before(course: Course, start: float, end: float) -> Iterator[tuple[float, float, _Pair, _Pair]]:
+    """Yield what lies before the first knot: there it is constant too."""
+    first = course[0]
+    if start < min(end, first.at):
+        yield (
+            start,
+            min(end, first.at),
+            (first.power_w, first.power_w),
+            (first.hashrate_hs, first.hashrate_hs),
         )
 
 

@@ -20,10 +20,9 @@ from hashwerk.twin.faults import FaultKind
 from hashwerk.twin.http import NOT_FOUND, HttpRequest, HttpResponse, text_response
 from hashwerk.twin.machine import Machine, Slot
 from hashwerk.twin.physics import Phase, Plant
-from hashwerk.twin.reports import common_answer, summary_row
+from hashwerk.twin.reports import common_answer, pool_rows, summary_row
 
 _SESSION_S: Final = 60.0
-_TYPE: Final = "Antminer S19k Pro"
 _CHANGES: Final = frozenset(
     {"logoff", "curtail", "profileset", "ledset", "rebootdevice", "resetminer", "fanset", "atmset"}
 )
@@ -59,7 +58,7 @@ def _answer(machine: Machine, now: float, command: str, parameter: str) -> Answe
     rows = _TABLES.get(command)
     if rows is not None:
         code, message, section, make = rows
-        return Answer("S", code, message, section, make(machine, now))
+        return Answer("S", code, message, section, make(machine, now), _MORE.get(command, {}))
     match command:
         case "session":
             return _session(machine, now, new=False)
@@ -73,7 +72,7 @@ def _answer(machine: Machine, now: float, command: str, parameter: str) -> Answe
             return Answer("S", 323, "Chip health", "CHIPS", [])
         case "addpool" | "removepool" | "addgroup" | "removegroup" | "groupquota":
             return _change_pools(machine, now, command, parameter)
-        case "summary" | "pools" | "coin" | "check" | "switchpool":
+        case "coin" | "check" | "switchpool":
             return common_answer(machine, command, parameter, now, "LUX")
         case _:
             return invalid_command()
@@ -246,8 +245,18 @@ def _groups(machine: Machine, now: float) -> Sequence[Row]:
     return [{"GROUP": 0, "Name": "default", "Quota": 1}]
 
 
+def _pools(machine: Machine, now: float) -> Sequence[Row]:
+    return [{**row, "GROUP": 0} for row in pool_rows(machine)]
+
+
 def _atm(machine: Machine, now: float) -> Sequence[Row]:
     return [{"Enabled": bool(machine.extras.get("atm", True))}]
+
+
+def _temperature_control(machine: Machine, now: float) -> Sequence[Row]:
+    target = round(machine.model.chip_target_c)
+    mode = "Automatic" if machine.plant.fan_override is None else "Manual"
+    return [{"Mode": mode, "Target": target, "Hot": target + 10, "Dangerous": target + 20}]
 
 
 def _none(machine: Machine, now: float) -> Sequence[Row]:
@@ -265,9 +274,26 @@ _TABLES: Final[dict[str, tuple[int, str, str, _Make]]] = {
     "temps": (201, "3 Temp(s)", "TEMPS", _temps),
     "power": (311, "Power usage", "POWER", _power),
     "profiles": (321, "Profiles", "PROFILES", _profiles),
+    "pools": (Code.POOL, "Pools", "POOLS", _pools),
     "groups": (210, "1 Group(s)", "GROUPS", _groups),
     "events": (357, "Miner Events", "EVENTS", _none),
     "atm": (339, "ATM", "ATM", _atm),
+    "tempctrl": (200, "Temperature control", "TEMPCTRL", _temperature_control),
+}
+
+
+_MORE: Final[dict[str, dict[str, list[dict[str, object]]]]] = {
+    "fans": {"FANCTRL": [{"MinFans": 3, "PowerOffSpeed": 20}]},
+    "temps": {
+        "METADATA": [
+            {
+                "TopLeft": {"Label": "Board Exhaust (top)", "Position": [0, 0]},
+                "BottomLeft": {"Label": "Board Exhaust (bottom)", "Position": [1, 0]},
+                "TopRight": {"Label": "Board Intake (top)", "Position": [0, 1]},
+                "BottomRight": {"Label": "Board Intake (bottom)", "Position": [1, 1]},
+            }
+        ]
+    },
 }
 
 
