@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,17 @@ from support.cgminer_machine import Answer, CgminerMachine
 from support.http_machine import HttpMachine, Page
 
 UNIX_CLOCK = 1_763_000_000
+
+
+def may_listen(host: str, port: int) -> bool:
+    """Return whether this user may listen there now; ports below 1024 are not everybody's."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
 
 
 @dataclass

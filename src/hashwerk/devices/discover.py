@@ -53,10 +53,10 @@ def addresses_of(ranges: Iterable[str]) -> list[str]:
     """
     found: dict[str, None] = {}
     for text in ranges:
-        for host in _hosts(text):
-            found[host] = None
-            if len(found) > MAX_ADDRESSES:
-                raise FleetError(f"more than {MAX_ADDRESSES} addresses to scan; at {text!r}")
+        count, hosts = _hosts(text)
+        if len(found) + count > MAX_ADDRESSES:
+            raise FleetError(f"more than {MAX_ADDRESSES} addresses to scan; at {text!r}")
+        found |= dict.fromkeys(hosts)
     return list(found)
 
 
@@ -177,19 +177,21 @@ async def _knock(host: str, port: int, timeout_s: float) -> bool | None:
     return True
 
 
-def _hosts(text: str) -> Iterator[str]:
+def _hosts(text: str) -> tuple[int, Iterator[str]]:
+    """Return how many addresses a range has at most, and these addresses."""
     first, is_pair, last = (part.strip() for part in text.partition("-"))
     try:
         if is_pair:
-            yield from _between(first, last)
-        else:
-            yield from (str(host) for host in ipaddress.ip_network(first, strict=False).hosts())
+            return _between(first, last)
+        network = ipaddress.ip_network(first, strict=False)
     except ValueError as error:
         raise FleetError(f"not an address range: {text!r} ({error})") from None
+    return network.num_addresses, (str(host) for host in network.hosts())
 
 
-def _between(first: str, last: str) -> Iterator[str]:
+def _between(first: str, last: str) -> tuple[int, Iterator[str]]:
     start, end = ipaddress.ip_address(first), ipaddress.ip_address(last)
     if start.version != end.version or int(start) > int(end):
         raise ValueError("its end lies before its start")
-    yield from (str(ipaddress.ip_address(number)) for number in range(int(start), int(end) + 1))
+    count = int(end) - int(start) + 1
+    return count, (str(start + offset) for offset in range(count))

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from support import avalon_replies
-from support.avalon_replies import OK, UNIX_CLOCK
-from support.cgminer_machine import Answer, CgminerMachine, serving
 
 from hashwerk.devices.avalon import AvalonDriver
 from hashwerk.fleet.commands import (
@@ -24,6 +21,9 @@ from hashwerk.fleet.commands import (
 )
 from hashwerk.fleet.machine import Outcome, OutcomeKind
 from hashwerk.fleet.ports import Address, Credentials
+from support import avalon_replies
+from support.avalon_replies import OK, UNIX_CLOCK
+from support.cgminer_machine import Answer, CgminerMachine, serving
 
 ONE = PoolTarget(url="stratum+tcp://one.test:3333", user="acct.rig7")
 TWO = PoolTarget(url="stratum+tcp://two.test:3333", user="acct.rig7")

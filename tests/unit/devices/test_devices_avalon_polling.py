@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from support import avalon_replies
-from support.cgminer_machine import Answer, serving
 
 from hashwerk.devices.avalon import AvalonDriver
 from hashwerk.devices.neighbours import Neighbours
 from hashwerk.errors import DeviceError
 from hashwerk.fleet.machine import WorkState
 from hashwerk.fleet.ports import Address
+from support import avalon_replies
+from support.cgminer_machine import Answer, serving
 
 
 async def test_a_q_is_asked_once_and_then_for_the_shorter_reply() -> None:

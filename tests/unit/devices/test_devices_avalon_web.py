@@ -6,14 +6,14 @@ import hashlib
 from urllib.parse import parse_qs
 
 import pytest
-from support import avalon_replies, cgminer_machine, http_machine
-from support.http_machine import HttpMachine, Page
 
 from hashwerk.devices.avalon import AvalonDriver
 from hashwerk.errors import DeviceError
 from hashwerk.fleet.commands import PoolTarget, SetPools
 from hashwerk.fleet.machine import Outcome, OutcomeKind
 from hashwerk.fleet.ports import Address, Credentials
+from support import avalon_replies, cgminer_machine, http_machine
+from support.http_machine import HttpMachine, Page
 
 POOLS = SetPools(
     pools=(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from support import avalon_replies
 
 from hashwerk.devices.cgminer_reply import decode_reply, integer_of, number_of, text_of
 from hashwerk.errors import DecodeError
+from support import avalon_replies
 
 WHOLE = b'{"STATUS":[{"STATUS":"S","When":1753432244,"Code":22,"Msg":"CGMiner versions"}],"VERSION":[{"API":"3.7"}],"id":1}'
 
