@@ -1,8 +1,8 @@
 """Power, heat and work of one machine as functions of time. Pure: no clock, no sockets, no randomness.
 
-A machine's future is a `Course`: power and hash rate at a few moments, straight lines between them, constant before the first and after the
-last. `Plant` is what has come of it up to a moment: energy, hashes, temperature and moving averages. All integrals are
-exact, so asking more often changes nothing, and a machine that nobody asks costs nothing.
+A machine's future is a `Course`: power and hash rate at a few moments, straight lines between them, constant before the
+first and after the last. `Plant` is what has come of it up to a moment: energy, hashes, temperature and moving averages.
+All integrals are exact, so asking more often changes nothing, and a machine that nobody asks costs nothing.
 
 Heat is one capacity: dT/dt = (T_steady - T) / tau, with T_steady = T_inlet + R(fan)·P. The fans hold the chips at their
 target where they can: R falls with fan speed to the power 0.8 (turbulent flow along a plate), and the controller is taken
