@@ -187,7 +187,7 @@ def q_running() -> CgminerMachine:
         "ATA0[1600-65-2422-258-20] WORKMODE[2] WORKLEVEL[0] MPO[1600] CALIALL[7] ADJ[1] Nonce Mask[25]"
     )
     return _machine(
-        _Q_VERSION, "MM ID0:Summary", text, UNIX_CLOCK, _home_options(UNIX_CLOCK), has_litestats=True
+        _q_version(), "MM ID0:Summary", text, UNIX_CLOCK, _home_options(UNIX_CLOCK), has_litestats=True
     )
 
 
@@ -203,11 +203,12 @@ def q_standby() -> CgminerMachine:
         "Nonce Mask[25]"
     )
     return _machine(
-        _Q_VERSION, "MM ID0:Summary", text, UNIX_CLOCK, _home_options(UNIX_CLOCK), has_litestats=True
+        _q_version(), "MM ID0:Summary", text, UNIX_CLOCK, _home_options(UNIX_CLOCK), has_litestats=True
     )
 
 
-_Q_VERSION = version("Avalon Q", "Q", "25052801_14a19a2", "AA:BB:CC:DD:EE:01", "0201000099887766")
+def _q_version() -> Answer:
+    return version("Avalon Q", "Q", "25052801_14a19a2", "AA:BB:CC:DD:EE:01", "0201000099887766")
 
 
 def nano_3s() -> CgminerMachine:

@@ -104,9 +104,10 @@ def test_whether_power_is_measured_is_said() -> None:
 
 
 def test_placeholders_are_none() -> None:
-    pools = [{"name": "", "quota": 1, "pools": [
-        {"position": 0, "url": {"scheme": "stratum+tcp", "host": "", "port": 0, "pubkey": None}, "accepted_shares": None, "rejected_shares": None,
-         "last_share_time": None, "active": True, "alive": None, "user": None}]}]  # fmt: skip
+    unknown = ("accepted_shares", "rejected_shares", "last_share_time", "alive", "user")
+    url = {"scheme": "stratum+tcp", "host": "", "port": 0, "pubkey": None}
+    pool = {"position": 0, "url": url, "active": True, **dict.fromkeys(unknown)}
+    pools = [{"name": "", "quota": 1, "pools": [pool]}]
     reading = read("Bitaxe Stock", expected_hashrate=rate(0), pools=pools)
     assert reading.pools == ()
     assert reading.nominal_hashrate_hs is None
