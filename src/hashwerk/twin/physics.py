@@ -272,6 +272,7 @@ def _pieces(course: Course, start: float, end: float) -> Iterator[tuple[float, f
     What a slope heats is taken as steps fixed to its knots, not to when somebody asks; so the answer does not depend on
     how often one asks.
     """
+    yield from _before(course, start, end)
     for knot, following in zip(course, (*course[1:], None), strict=True):
         if following is None:
             if end > max(start, knot.at):
