@@ -6,6 +6,7 @@ It keeps what it was told about each share, so that a test can compare this with
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import json
 import math
@@ -15,12 +16,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 from hashwerk.stratum.v1.notify import NotifyParams
+from hashwerk.work.kernel import Scanner
 
 #: Every sixteenth hash is a share: quick to find, and a hash that is none is quick to find too.
 DIFFICULTY = 2.0**-28
 #: The Stratum part of a site file for such machines; on the usual private chain none of their shares is a block.
 STRATUM = f"[stratum]\nstart_difficulty = {DIFFICULTY}\nmin_difficulty = {DIFFICULTY}\nvardiff = false\n"
 DEADLINE_S = 20.0
+#: A share target below this is found by the kernel, one above by hashlib.
+_WORTH_A_KERNEL = 1 << 250
 
 
 class Share(NamedTuple):
@@ -255,20 +259,32 @@ class Machine(asyncio.Protocol):
         assert self.job is not None
         if not self._header:
             self._begin_header(self.job)
+        if is_share and self._limit < _WORTH_A_KERNEL:
+            return self._share(self._scan_hard())
         while True:
             nonce = self._nonce
             self._nonce += 1
             digest = _sha256d(self._header + struct.pack("<I", nonce))
             if (int.from_bytes(digest, "little") < self._limit) == is_share:
-                extranonce1 = int(self.extranonce1, 16)
-                return Share(
-                    int(self.job.job_id, 16),
-                    extranonce1,
-                    self._extranonce2,
-                    self.job.ntime,
-                    nonce,
-                    self._bits,
-                )
+                return self._share(nonce)
+
+    def _scan_hard(self) -> int:
+        while True:
+            found = _scanner().scan(self._header, self._nonce, 1 << 16, self._limit - 1, 1)
+            self._nonce = found[0] + 1 if found else self._nonce + (1 << 16)
+            if found:
+                return found[0]
+
+    def _share(self, nonce: int) -> Share:
+        assert self.job is not None
+        return Share(
+            int(self.job.job_id, 16),
+            int(self.extranonce1, 16),
+            self._extranonce2,
+            self.job.ntime,
+            nonce,
+            self._bits,
+        )
 
     def _begin_header(self, job: NotifyParams) -> None:
         """Start on an extranonce2 and nonces that this session never used before, whoever resumed it."""
@@ -284,6 +300,11 @@ class Machine(asyncio.Protocol):
         self._bits = _deposit(self.jobs, self.mask or 0)
         version = job.version | self._bits  # a job's own bits inside the mask are zero
         self._header = struct.pack("<I32s32sII", version, job.prev_hash, root, job.ntime, job.nbits)
+
+
+@functools.cache
+def _scanner() -> Scanner:
+    return Scanner()
 
 
 def _deposit(number: int, mask: int) -> int:

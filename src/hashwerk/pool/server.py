@@ -278,8 +278,6 @@ class StratumServer:
     def on_lost(self, connection: Connection) -> None:
         """Forget a connection."""
         self._connections.pop(connection, None)
-        if self.crew is not None:
-            self.crew.left(connection.seat)
         self.admission.leave(connection)
         if not self._connections:
             self._deserted.set()

@@ -33,17 +33,8 @@ log = logging.getLogger(__name__)
 NOWHERE: Final = -1
 BALANCE_S: Final = 5.0
 _MOVED_AT_ONCE: Final = 100
-_MOST_LEARNED_S: Final = 120.0
 
 Tier = tuple[int, ...]  # ids of pools of one priority that can be used
-
-
-@dataclass(slots=True)
-class _Pace:
-    """What one machine was seen to do, where vardiff does not tell."""
-
-    work: float = 0.0
-    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -92,7 +83,6 @@ class Crew:
         self._upstreams: Upstreams | None = None
         self._splits: dict[Tier, Split] = {}
         self._tier_of: dict[int, Tier] = {}  # by account id, as last used
-        self._paces: dict[int, _Pace] = {}  # by seat
         self._wake = asyncio.Event()
         self._all_gone = False
 
@@ -136,14 +126,6 @@ class Crew:
         tier = self._tier_of.get(account_id)
         if tier is not None and len(tier) > 1 and pool.id in tier:
             self._split(tier).add(pool.id, float(work))
-
-    def pace(self, seat: int, work: float) -> None:
-        """Count what a machine did, where targets are fixed."""
-        self._paces.setdefault(seat, _Pace()).work += work
-
-    def left(self, seat: int) -> None:
-        """A machine is gone."""
-        self._paces.pop(seat, None)
 
     def sessions(self) -> dict[int, int]:
         """Return how many machines work for each pool, by its id."""
@@ -215,7 +197,7 @@ class Crew:
             tier = self._tier_of.get(account.id, ())
             if len(tier) > 1 and pool.id in tier:
                 by_number[connection.seat] = connection
-                rate_hs = self._rate_hs(connection, seconds)
+                rate_hs = self._rate_hs(connection)
                 crews.setdefault(tier, []).append(Seated(connection.seat, pool.id, rate_hs))
         for tier, machines in crews.items():
             for count, move in enumerate(self._split(tier).moves(tier, machines), start=1):
@@ -264,8 +246,8 @@ class Crew:
             for other in self._seats:
                 pool = of_link.get(other.source)
                 if other is not connection and pool is not None and pool.id in tier:
-                    rates[pool.id] = rates.get(pool.id, 0.0) + self._rate_hs(other, 0.0)
-            chosen = self._pool(self._split(tier).next_pool(tier, rates, self._rate_hs(connection, 0.0)))
+                    rates[pool.id] = rates.get(pool.id, 0.0) + self._rate_hs(other)
+            chosen = self._pool(self._split(tier).next_pool(tier, rates, self._rate_hs(connection)))
         link = self._link(chosen, connection)
         return connection.source if link is None else link
 
@@ -318,19 +300,9 @@ class Crew:
         self._ledger.put_session(connection.record or record)
         return True
 
-    def _rate_hs(self, connection: Connection, seconds: float) -> float:
-        """Return a machine's hash rate: what vardiff holds it for, else what it was seen to do."""
-        aimed = 2.0**connection.work_log2 * self._settings.shares_per_minute / 60.0
-        if connection.vardiff is not None:
-            return aimed
-        pace = self._paces.get(connection.seat)
-        if pace is None:
-            return aimed
-        pace.seconds += seconds
-        if pace.seconds > _MOST_LEARNED_S:
-            pace.work *= _MOST_LEARNED_S / pace.seconds
-            pace.seconds = _MOST_LEARNED_S
-        return pace.work / pace.seconds if pace.seconds else aimed
+    def _rate_hs(self, connection: Connection) -> float:
+        """Return a machine's hash rate as its share target has it; what it really does the split sees in its work."""
+        return 2.0**connection.work_log2 * self._settings.shares_per_minute / 60.0
 
     def _link(self, pool: Pool, connection: Connection) -> int | None:
         """Return the connection to a pool that a machine's work goes over."""
