@@ -1,0 +1,1 @@
+"""Which machines run in which mode, now and for the next two days: pure, without sockets and without a clock."""

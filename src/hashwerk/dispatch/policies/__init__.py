@@ -1,0 +1,1 @@
+"""Policies: alternatives behind one port, all of which keep the hard limits."""
