@@ -17,6 +17,7 @@ from hashwerk.cli.output import json_option, print_json
 from hashwerk.errors import ConfigError
 
 if TYPE_CHECKING:
+    from hashwerk.economics.network_days import NetworkDay
     from hashwerk.economics.ports import PoolAccount
     from hashwerk.economics.reconcile import Reconciliation
     from hashwerk.economics.schemes import Terms
@@ -229,3 +230,56 @@ def _key(path: Path | None) -> str:
             f"the API needs a key: --key-file or the variable {KEY_VARIABLE}; or give --csv"
         )
     return key
+
+
+@pools.command()
+@click.option("--from", "first", required=True, type=day, metavar="DAY", help="The first day.")
+@click.option("--to", "last", required=True, type=day, metavar="DAY", help="The last day, included.")
+@click.option(
+    "--node",
+    default="http://127.0.0.1:8332",
+    show_default=True,
+    help="Bitcoin Core's RPC, not pruned for these days.",
+)
+@click.option(
+    "--cookie-file",
+    type=click.Path(path_type=Path),
+    default="~/.bitcoin/.cookie",
+    show_default=True,
+    help="Bitcoin Core's .cookie file.",
+)
+@json_option
+def chain(first: dt.date, last: dt.date, node: str, cookie_file: Path, as_json: bool) -> None:
+    """Write the network's days, difficulty, subsidy and fees, as `reconcile --chain` reads them, from a node's own blocks.
+
+    \b
+    Example:
+        hashwerk pools chain --from 2026-03-01 --to 2026-03-31 > chain.csv
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from hashwerk.cli.pools_chain import as_csv, read_days
+    from hashwerk.node.core_rpc import Credentials, RpcClient
+
+    if first > last:
+        raise click.UsageError("--from lies after --to")
+    progress = Progress(console=Console(stderr=True), transient=True, disable=as_json)
+
+    async def read() -> list[NetworkDay]:
+        credentials = Credentials(cookie_file=cookie_file.expanduser())
+        client = RpcClient(node, credentials, default_port=8332, timeout_s=60.0)
+        task = progress.add_task("blocks", total=None)
+        try:
+            return await read_days(
+                client, first, last, lambda done, of: progress.update(task, completed=done, total=of)
+            )
+        finally:
+            await client.close()
+
+    with progress:
+        days = asyncio.run(read())
+    if as_json:
+        print_json(days)
+    else:
+        click.echo(as_csv(days), nl=False)
