@@ -14,6 +14,7 @@ import asyncio
 import errno
 import resource
 import socket
+import struct
 import sys
 from collections.abc import Callable
 from typing import Final, cast
@@ -30,6 +31,7 @@ from hashwerk.twin.physics import Phase
 _REQUEST_TIMEOUT_S: Final = 10.0
 _HUNG_TIMEOUT_S: Final = 600.0
 _BACKLOG: Final = 16
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 _SILENT: Final = (Phase.OFF, Phase.BOOTING)
 #: Sockets beside the machines' own: the interpreter's, the control port's, connections of clients.
 _SPARE_FILES: Final = 512
@@ -51,7 +53,7 @@ class _ApiConnection(asyncio.Protocol):
         transport = self._transport
         listener = self._listener
         if listener.machine.phase(listener.clock.time()) in _SILENT:
-            transport.abort()
+            _reset(transport)
             return
         listener.connections.add(transport)
         limit_s = _HUNG_TIMEOUT_S if FaultKind.HANG in listener.machine.faults else _REQUEST_TIMEOUT_S
@@ -142,7 +144,7 @@ class Listener:
     def drop(self) -> None:
         """End every connection, as a machine that lost power does."""
         for transport in list(self.connections):
-            transport.abort()
+            _reset(transport)
         self.connections.clear()
 
     async def _serve(self, host: str, port: int, factory: Callable[[], asyncio.Protocol]) -> int:
@@ -193,7 +195,7 @@ class _WebConnection(HttpProtocol):
         listener = self._listener
         assert self.transport is not None
         if listener.machine.phase(listener.clock.time()) in _SILENT:
-            self.transport.abort()
+            _reset(self.transport)
         else:
             listener.connections.add(self.transport)
 
@@ -201,6 +203,14 @@ class _WebConnection(HttpProtocol):
         if self.transport is not None:
             self._listener.connections.discard(self.transport)
         super().connection_lost(exc)
+
+
+def _reset(transport: asyncio.BaseTransport) -> None:
+    """End a connection the hard way: a machine that is not there cannot say goodbye."""
+    peer = transport.get_extra_info("socket")
+    if peer is not None:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    cast("asyncio.Transport", transport).abort()
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
