@@ -15,6 +15,7 @@ from msgspec import Meta
 from hashwerk.config.decode import decode_struct, line_numbers, parse_toml
 from hashwerk.config.problems import InvalidConfigError, Problem
 from hashwerk.config.web_settings import WebSettings
+from hashwerk.fleet.settings import FleetSettings
 from hashwerk.node.settings import CoreSettings, KernelSettings
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.pool.upstream.settings import UpstreamSettings
@@ -102,6 +103,9 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ] = ()
     ledger: Annotated[StoreSettings, Meta(description="The durable record.")] = StoreSettings()
     web: Annotated[WebSettings, Meta(description="Pages and API.")] = WebSettings()
+    fleet: Annotated[
+        FleetSettings, Meta(description="The machines that are watched and commanded; none without ranges.")
+    ] = FleetSettings()
     miner: Annotated[MinerSettings, Meta(description="The miner on this computer's CPU.")] = MinerSettings()
     log: Annotated[LogSettings, Meta(description="What is written to the log.")] = LogSettings()
 

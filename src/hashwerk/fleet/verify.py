@@ -1,0 +1,161 @@
+"""Whether a command was carried out: what the machine, its shares and its meter say, each for itself."""
+
+from __future__ import annotations
+
+from typing import Final, assert_never
+
+import msgspec
+
+from hashwerk.fleet.commands import (
+    Command,
+    Locate,
+    Reboot,
+    SetFan,
+    SetMode,
+    SetPools,
+    SetPowerLimit,
+    Sleep,
+    Wake,
+)
+from hashwerk.fleet.identity import MachineKey
+from hashwerk.fleet.limits import words
+from hashwerk.fleet.machine import Reading, WorkState
+from hashwerk.fleet.measure import Believed, Effect, Measured, Vote, drop_by_meter, sleep_by_shares
+from hashwerk.fleet.states import State
+from hashwerk.fleet.timing import Change
+from hashwerk.work.poisson import Rate
+
+#: A machine's own meter is not surer than this.
+METER_NOISE_W: Final = 25.0
+#: Shares that prove that a machine hashes again.
+ENOUGH_SHARES: Final = 2
+
+CHANGES: Final[dict[type, Change]] = {
+    Sleep: Change.SLEEP,
+    Wake: Change.WAKE,
+    SetMode: Change.MODE,
+    SetPowerLimit: Change.MODE,
+    Reboot: Change.REBOOT,
+}
+"""What takes a machine its time. Everything else is done at once."""
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine as it is known now."""
+
+    key: MachineKey
+    state: State
+    since: float
+    reading: Reading | None
+    measured: Measured | None
+    power: Believed
+
+
+def machine_says(command: Command, reading: Reading | None, sent_at: float | None) -> Vote:
+    """Return what the machine's own reading says; one from before the command says nothing."""
+    if reading is None or (sent_at is not None and reading.at <= sent_at):
+        return Vote.CANNOT_SAY
+    match command:
+        case Sleep():
+            return _by_state(reading, WorkState.ASLEEP, WorkState.HASHING)
+        case Wake(mode):
+            awake = _by_state(reading, WorkState.HASHING, WorkState.ASLEEP)
+            return Vote.NO if awake is Vote.YES and not _has_mode(reading, mode) else awake
+        case SetMode(mode):
+            if reading.state is not WorkState.HASHING or reading.mode is None:
+                return Vote.CANNOT_SAY
+            return Vote.YES if _has_mode(reading, mode) else Vote.NO
+        case SetPowerLimit(power_limit_w):
+            limit = reading.power_limit_w
+            return Vote.CANNOT_SAY if limit is None else _vote(abs(limit - power_limit_w) <= 0.02 * limit)
+        case Reboot():
+            if reading.uptime_s is None or sent_at is None:
+                return Vote.CANNOT_SAY
+            return _vote(reading.at - reading.uptime_s >= sent_at - 2.0)
+        case Locate(on):
+            return Vote.CANNOT_SAY if reading.is_locating is None else _vote(reading.is_locating is on)
+        case SetPools(pools):
+            if not reading.pools:
+                return Vote.CANNOT_SAY
+            has = [(_host(slot.url), slot.user) for slot in reading.pools[: len(pools)]]
+            return _vote(has == [(_host(pool.url), pool.user) for pool in pools])
+        case SetFan():
+            return Vote.CANNOT_SAY
+        case _:
+            assert_never(command)
+
+
+def effect_of(
+    command: Command,
+    look: Look,
+    *,
+    sent_at: float,
+    before_w: float | None,
+    expected_w: float | None,
+    before: Rate | None,
+    since: Rate | None,
+) -> Effect:
+    """Return what everybody says on whether a command was carried out.
+
+    Args:
+        command: What the machine was told.
+        look: The machine as it is known now.
+        sent_at: When it was told.
+        before_w: What it drew before.
+        expected_w: What it was to save; None if that is not known.
+        before: Its hash rate by shares before it was told.
+        since: Its hash rate by shares from when it should have been done until now.
+    """
+    machine = machine_says(command, look.reading, sent_at)
+    own_w = look.measured.power_w if look.measured is not None else None
+    shares = meter = Vote.CANNOT_SAY
+    if isinstance(command, Sleep):
+        shares = sleep_by_shares(since, None if before is None else before.hs)
+        if expected_w is not None:
+            meter = drop_by_meter(before_w, own_w, expected_w, METER_NOISE_W)
+    elif isinstance(command, Wake) and since is not None:
+        claimed = look.reading.hashrate_hs if look.reading is not None else None
+        if since.shares >= ENOUGH_SHARES:
+            shares = Vote.YES
+        elif claimed and since.high_hs < 0.5 * claimed:
+            shares = Vote.NO
+    elif isinstance(command, SetMode) and expected_w is not None:
+        meter = drop_by_meter(before_w, own_w, expected_w, METER_NOISE_W)
+    effect = Effect(
+        machine=machine,
+        shares=shares,
+        meter=meter,
+        before_w=before_w,
+        after_w=own_w if own_w is not None else look.power.power_w,
+    )
+    return msgspec.structs.replace(effect, text=_text(command, effect))
+
+
+def _text(command: Command, effect: Effect) -> str:
+    who = (("the machine", effect.machine), ("its shares", effect.shares), ("its meter", effect.meter))
+    yes = [name for name, vote in who if vote is Vote.YES]
+    no = [name for name, vote in who if vote is Vote.NO]
+    parts = [f"{_and(names)} {verb}" for names, verb in ((yes, "say so"), (no, "say no")) if names]
+    return f"{words(command)}: " + ("; ".join(parts) if parts else "nobody can say")
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join(names)
+
+
+def _by_state(reading: Reading, yes: WorkState, no: WorkState) -> Vote:
+    if reading.state is yes:
+        return Vote.YES
+    return Vote.NO if reading.state is no else Vote.CANNOT_SAY
+
+
+def _has_mode(reading: Reading, mode: str | None) -> bool:
+    return mode is None or reading.mode is None or reading.mode.casefold() == mode.casefold()
+
+
+def _vote(is_so: bool) -> Vote:
+    return Vote.YES if is_so else Vote.NO
+
+
+def _host(url: str) -> str:
+    return url.rpartition("://")[2].rpartition("@")[2].rstrip("/").lower()
