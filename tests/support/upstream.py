@@ -316,7 +316,7 @@ class ScriptedPool:
         """Send half a job to every connection, and nothing more before `send_the_rest`."""
         for session in self.sessions:
             if session.gets_jobs:
-                line = self._line("mining.notify", self._make_job(session, clean=False))
+                line = self._line("mining.notify", self.make_job(session, clean=False))
                 session.writer.write(line[: len(line) // 2])
                 session.held = line[len(line) // 2 :]
 
@@ -330,7 +330,7 @@ class ScriptedPool:
         """Give everybody a new job, unless told to send none."""
         for session in self.sessions:
             if session.gets_jobs and not self.jobless:
-                self.notify(session, "mining.notify", *self._make_job(session, clean=clean))
+                self.notify(session, "mining.notify", *self.make_job(session, clean=clean))
 
     # --- inside: connections ---------------------------------------------------------------------------------------
 
@@ -430,7 +430,7 @@ class ScriptedPool:
         if begins:
             self.notify(session, "mining.set_difficulty", session.difficulty)
             if not self.jobless:
-                self.notify(session, "mining.notify", *self._make_job(session, clean=True))
+                self.notify(session, "mining.notify", *self.make_job(session, clean=True))
 
     def _give_extranonce(self, session: Session) -> None:
         self._extranonces += 1
@@ -439,7 +439,7 @@ class ScriptedPool:
 
     # --- inside: jobs ----------------------------------------------------------------------------------------------
 
-    def _make_job(self, session: Session, *, clean: bool) -> list[Any]:
+    def make_job(self, session: Session, *, clean: bool) -> list[Any]:
         """Return the parameters of a new job for one connection, and remember what it was given."""
         self._jobs += 1
         template = make_template(
