@@ -266,8 +266,9 @@ def chain(first: dt.date, last: dt.date, node: str, cookie_file: Path, as_json: 
         raise click.UsageError("--from lies after --to")
     progress = Progress(console=Console(stderr=True), transient=True, disable=as_json)
 
+    credentials = Credentials(cookie_file=cookie_file.expanduser())
+
     async def read() -> list[NetworkDay]:
-        credentials = Credentials(cookie_file=cookie_file.expanduser())
         client = RpcClient(node, credentials, default_port=8332, timeout_s=60.0)
         task = progress.add_task("blocks", total=None)
         try:

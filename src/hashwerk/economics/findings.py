@@ -23,6 +23,7 @@ class Reason(enum.Enum):
     CREDITED_MORE = "more work credited than accepted"
     PAID_LESS = "less credited in satoshi than the scheme owes"
     PAID_MORE = "more credited in satoshi than the scheme owes"
+    BLOCK_LESS = "a block paid less than the shares in its window earn without any fees"
     UNKNOWN_HERE = "a name that the ledger does not have"
     UNKNOWN_THERE = "a name that the pool does not have"
 
@@ -56,6 +57,7 @@ GRADES: dict[Reason, Grade] = {
     Reason.CREDITED_MORE: Grade.OVER,
     Reason.PAID_LESS: Grade.SHORT,
     Reason.PAID_MORE: Grade.OVER,
+    Reason.BLOCK_LESS: Grade.SHORT,
     Reason.UNKNOWN_HERE: Grade.NOTE,
     Reason.UNKNOWN_THERE: Grade.SHORT,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
@@ -10,7 +11,15 @@ import msgspec
 
 from hashwerk.economics.books import DayBooks
 from hashwerk.economics.findings import Finding, Reason, Unit
-from hashwerk.economics.schemes import Scheme, Terms, expected_pay_sat, luck, net_reward_sat
+from hashwerk.economics.schemes import (
+    Scheme,
+    Terms,
+    expected_pay_sat,
+    luck,
+    net_reward_sat,
+    window_of,
+    window_pay_sat,
+)
 
 #: Difficulty 1 is 2**32 hashes to most pools and 2**48/65535 to others.
 SHARE_ROUNDING: Final = Decimal(1) / 65_535
@@ -89,6 +98,40 @@ def pay_findings(
         return []
     high = None if high_sat is None else high_sat + step
     return [Finding(reason=reason, unit=Unit.SAT, size=size, low=low_sat - step, high=high)]
+
+
+def block_findings(terms: Terms, books: DayBooks) -> list[Finding]:
+    """Compare each block's payment with what the shares in its window earn of the subsidy alone. Nothing of this is luck.
+
+    The fees of the block itself are not known here, so this is the least that it owes. On the day of a retarget the harder
+    difficulty counts, under which the same shares are less of the window.
+    """
+    window = window_of(terms)
+    if books.credited is None or not books.networks or window is None:
+        return []
+    findings = []
+    for block in books.credited.block_credits:
+        least = min(
+            window_pay_sat(
+                terms,
+                min(block.window_shares, window * network.difficulty),
+                network.difficulty,
+                network.subsidy_sat,
+            )
+            for network in books.networks
+        )
+        if block.net_sat < least - books.credited.sat_step:
+            at = dt.datetime.fromtimestamp(block.at, dt.UTC)
+            findings.append(
+                Finding(
+                    reason=Reason.BLOCK_LESS,
+                    detail=f"at {at:%H:%M:%S}",
+                    unit=Unit.SAT,
+                    size=block.net_sat - least,
+                    low=least - books.credited.sat_step,
+                )
+            )
+    return findings
 
 
 def luck_findings(

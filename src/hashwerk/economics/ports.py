@@ -64,6 +64,14 @@ class ProvedDays(Protocol):
         ...
 
 
+class BlockCredit(msgspec.Struct, frozen=True, kw_only=True):
+    """What one block paid to this account for the shares that stood in the scheme's window."""
+
+    at: float  # Unix seconds
+    window_shares: Decimal  # difficulty
+    net_sat: Decimal  # after the pool's fee
+
+
 class CreditedDay(msgspec.Struct, frozen=True, kw_only=True):
     """What a pool's books say of one day of one account."""
 
@@ -74,6 +82,9 @@ class CreditedDay(msgspec.Struct, frozen=True, kw_only=True):
     sat_step: Decimal = Decimal(1)  # how far rounding may have moved it, either way
     other_sat: Decimal | None = None  # referrals, refunds, bonuses: no part of the scheme
     blocks: int | None = None  # blocks that paid this day, where the pool lists them
+    block_credits: tuple[
+        BlockCredit, ...
+    ] = ()  # the same one by one, where it tells the shares in their windows
     is_final: bool = True  # False: the pool may still change it
 
 

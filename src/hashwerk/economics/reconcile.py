@@ -21,7 +21,14 @@ import msgspec
 
 from hashwerk.economics.books import DayBooks, WorkerBooks
 from hashwerk.economics.findings import Finding, Grade, Reason, Unit
-from hashwerk.economics.judge import Allowance, credit_findings, luck_findings, owed, pay_findings
+from hashwerk.economics.judge import (
+    Allowance,
+    block_findings,
+    credit_findings,
+    luck_findings,
+    owed,
+    pay_findings,
+)
 from hashwerk.economics.ports import ProvedWork, ShareSum, total
 from hashwerk.economics.schemes import Terms
 
@@ -127,7 +134,9 @@ def _day_line(terms: Terms, books: DayBooks, allowance: Allowance) -> Line:
         )
     low_sat, high_sat, missing = owed(terms, books, accepted, edge)
     findings += missing
-    if not terms.scheme.has_luck:
+    if terms.scheme.has_luck:
+        findings += block_findings(terms, books)
+    else:
         findings += pay_findings(credited.mining_sat, credited.sat_step, low_sat, high_sat)
     return msgspec.structs.replace(
         line,
@@ -207,6 +216,7 @@ def _whole(
     blocks = _sum_counts([row.blocks for row in credited])
     sat_step = sum((row.sat_step for row in credited), _ZERO)
     if terms.scheme.has_luck:
+        findings += [finding for day in chosen for finding in block_findings(terms, day)]
         findings += luck_findings(
             terms,
             chosen,

@@ -152,6 +152,13 @@ def luck(expected_sat: Decimal, per_block_sat: Decimal, confidence: float = 0.95
         )
 
 
+def window_of(terms: Terms) -> Decimal | None:
+    """Return the length of a scheme's window in multiples of the network's difficulty; None: it has none, or none is agreed."""
+    if terms.scheme is Scheme.TIDES:
+        return terms.window or TIDES_WINDOW
+    return terms.window if terms.scheme is Scheme.PPLNS else None
+
+
 def window_pay_sat(
     terms: Terms, shares_in_window: Number, network_difficulty: Number, reward_sat: int
 ) -> Decimal:
@@ -162,8 +169,8 @@ def window_pay_sat(
     Raises:
         ValueError: If the scheme has no window, or the shares are more than the window holds.
     """
-    window = terms.window or (TIDES_WINDOW if terms.scheme is Scheme.TIDES else None)
-    if window is None or terms.scheme not in {Scheme.PPLNS, Scheme.TIDES}:
+    window = window_of(terms)
+    if window is None:
         raise ValueError(f"{terms.scheme.value} without a window")
     with localcontext(_PRECISION):
         whole = window * network_difficulty

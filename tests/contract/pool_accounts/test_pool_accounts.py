@@ -183,6 +183,10 @@ async def test_ocean_days_without_a_block_are_zero_and_known(pool: Any) -> None:
         (3, 79_696_606, 2),
     ]
     assert all(day.difficulty is None for day in days), "this API does not tell work by day"
+    assert [block.window_shares for block in days[2].block_credits] == [
+        128_515_457_417_216,
+        128_625_872_994_304,
+    ]
 
 
 async def test_ocean_workers_and_payouts(pool: Any) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hashwerk.economics.books import DayBooks, day_books, worker_books
 from hashwerk.economics.findings import Finding, Reason
 from hashwerk.economics.ports import (
+    BlockCredit,
     CreditedDay,
     CreditedWorker,
     Payout,
@@ -293,6 +294,24 @@ def test_luck_explains_what_it_can_and_no_more(paid_blocks: int, of_each: str, v
         assert judged
         assert judged[0].low is not None
         assert judged[0].high is not None
+
+
+@pytest.mark.parametrize(("net_sat", "is_short"), [(1_242_000, False), (1_237_500, False), (1_237_498, True)])
+def test_a_single_block_that_pays_less_than_its_window_is_found_without_any_luck(
+    net_sat: int, is_short: bool
+) -> None:
+    """Shares of 3.2e6 in a window of 8·10⁸ are 0.4 % of it: of 312.5e6 sat 1,250,000, less one per cent."""
+    tides = Terms(scheme=Scheme.TIDES, pool_fee=Decimal("0.01"))
+    block = BlockCredit(
+        at=day_window(FIRST, 0)[0] + 60, window_shares=Decimal(3_200_000), net_sat=Decimal(net_sat)
+    )
+    credited = [CreditedDay(day=FIRST, mining_sat=block.net_sat, blocks=1, block_credits=(block,))]
+    result = compare(ledger(), credited, tides)
+    assert (Reason.BLOCK_LESS in reasons(result.days[0].findings)) is is_short
+    if is_short:
+        assert result.verdict is Verdict.SHORT
+    solo = compare(ledger(), credited, Terms(scheme=Scheme.SOLO))
+    assert Reason.BLOCK_LESS not in reasons(solo.days[0].findings), "no window, nothing to hold against it"
 
 
 def test_no_block_at_all_needs_the_share_of_the_pool_to_be_judged() -> None:

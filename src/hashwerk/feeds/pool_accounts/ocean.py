@@ -27,6 +27,7 @@ import msgspec
 
 from hashwerk.economics.ports import (
     SECONDS_PER_DAY,
+    BlockCredit,
     CreditedDay,
     CreditedWorker,
     Payout,
@@ -60,6 +61,7 @@ class Earning(msgspec.Struct):
 
     ts: str
     satoshis_net_earned: Decimal
+    shares_in_window: Decimal
 
 
 class PayoutRow(msgspec.Struct):
@@ -127,21 +129,26 @@ class OceanAccount:
             FeedError: If the pool is silent, refuses, or says what cannot be read.
         """
         result = await self._earnpay(first, last)
-        earned: dict[dt.date, list[Decimal]] = {}
+        earned: dict[dt.date, list[BlockCredit]] = {}
         for row in result.earnings:
-            day = day_of(moment_from_text("ocean", row.ts), self.day_start_s)
-            earned.setdefault(day, []).append(row.satoshis_net_earned)
+            at = moment_from_text("ocean", row.ts)
+            block = BlockCredit(at=at, window_shares=row.shares_in_window, net_sat=row.satoshis_net_earned)
+            earned.setdefault(day_of(at, self.day_start_s), []).append(block)
         today = day_of(self._api.clock.time(), self.day_start_s)
         return [
-            CreditedDay(
-                day=day,
-                mining_sat=sum(earned.get(day, []), Decimal(0)),
-                sat_step=Decimal(len(earned.get(day, []))),
-                blocks=len(earned.get(day, [])),
-                is_final=day < today,
-            )
+            self._credited(day, earned.get(day, []), is_final=day < today)
             for day in days_between(first, min(last, today))
         ]
+
+    def _credited(self, day: dt.date, blocks: list[BlockCredit], *, is_final: bool) -> CreditedDay:
+        return CreditedDay(
+            day=day,
+            mining_sat=sum((block.net_sat for block in blocks), Decimal(0)),
+            sat_step=Decimal(1),
+            blocks=len(blocks),
+            block_credits=tuple(blocks),
+            is_final=is_final,
+        )
 
     async def workers(self, first: dt.date, last: dt.date) -> list[CreditedWorker] | None:
         """Return each worker's last 24 hours: the list has no history, so the period asked for has no effect.
