@@ -14,6 +14,7 @@ from hashwerk.twin.cgminer import (
     Answer,
     Bare,
     Code,
+    Request,
     Row,
     Silence,
     encode_reply,
@@ -46,6 +47,8 @@ class AntminerDialect:
         request = parse_request(data)
         if request is None:
             return None
+        if isinstance(request, Request):
+            request = Request(("+".join(request.commands),), request.parameter, request.is_json)
         return encode_reply(
             request, partial(_answer, machine, now), when=machine.clock(now), description="cgminer 1.0.0"
         )
