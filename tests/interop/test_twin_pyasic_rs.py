@@ -9,84 +9,102 @@ from typing import Any
 
 import pytest
 
-from hashwerk.twin import MODELS, Hall, HallSettings
+from hashwerk.twin import Hall, Machine
+from support.twin_tools import API_MODELS, DEADLINE_S, WEB_MODELS, hall_at_real_ports, machine_of, until
 
 pyasic_rs = pytest.importorskip(
     "pyasic_rs", reason="pyasic_rs is not installed: interoperation is not tested"
 )
 
-_DEADLINE_S = 10.0
-#: It knows only the real ports; so the hall needs addresses of its own.
-_BASE = "127.77.1.1"
+_MAKES = {
+    "avalon": "Avalonminer",
+    "antminer": "Antminer",
+    "whatsminer": "Whatsminer",
+    "bitaxe": "Bitaxe",
+    "nerdaxe": "Nerdaxe",
+}
 
 
 @pytest.fixture
 async def hall() -> AsyncIterator[Hall]:
-    """A hall with one machine of every model that is a twin's."""
-    settings = HallSettings(
-        machines=len(MODELS), models=tuple(MODELS), base=_BASE, haste=100, pool="stratum+tcp://127.0.0.1:9"
-    )
-    hall = Hall(settings)
-    await hall.start()
-    try:
+    """One machine of every model that speaks the miner API."""
+    async with hall_at_real_ports("127.77.1.1", API_MODELS) as hall:
         yield hall
-    finally:
-        await hall.stop()
 
 
-async def _miner(hall: Hall, key: str) -> Any:
-    machine = next(machine for machine in hall.machines if machine.model.key == key)
-    async with asyncio.timeout(_DEADLINE_S):
+@pytest.fixture
+async def web_hall() -> AsyncIterator[Hall]:
+    """One machine of every model that needs its web server."""
+    async with hall_at_real_ports("127.77.2.1", WEB_MODELS) as hall:
+        yield hall
+
+
+async def _miner(hall: Hall, key: str) -> tuple[Machine, Any]:
+    machine = machine_of(hall, key)
+    async with asyncio.timeout(DEADLINE_S):
         return machine, await pyasic_rs.MinerFactory().get_miner(machine.host)
 
 
-async def _until(condition: Any) -> None:
-    async with asyncio.timeout(_DEADLINE_S):
-        while not condition():  # noqa: ASYNC110 - physics has no event to wait for
-            await asyncio.sleep(0.05)
-
-
-async def test_a_running_avalon_q_is_read_rightly(hall: Hall) -> None:
-    machine, miner = await _miner(hall, "avalon-q")
+async def _is_read_rightly(hall: Hall, key: str) -> None:
+    machine, miner = await _miner(hall, key)
+    assert miner is not None
     data = await miner.get_data()
-    assert data.device_info.model == "AvalonHomeQ"
-    assert data.mac == "02:00:01:00:00:00"
-    assert data.hashrate.value == pytest.approx(machine.hashrate_hs(hall.clock.time()) / 1e12, rel=0.05)
-    # PS[4], the DC side: 4 to 9 % below the wall.
-    assert 0.90 < data.wattage / machine.power_w(hall.clock.time()) < 0.99
+    now = hall.clock.time()
+    assert data.device_info.make == _MAKES[machine.model.make]
+    assert data.mac.replace(":", "").lower() == machine.identity.mac
+    assert data.hashrate.value == pytest.approx(machine.hashrate_hs(now) / 1e12, rel=0.06)
     assert data.is_mining is True
-    assert len(data.fans) == 4
-    assert data.hashboards[0].working_chips == 160
+    assert data.pools[0].pools[0].user == f"twin.{machine.identity.name}"
+
+
+@pytest.mark.parametrize("key", API_MODELS)
+async def test_it_recognises_and_reads_every_model(hall: Hall, key: str) -> None:
+    await _is_read_rightly(hall, key)
+
+
+@pytest.mark.parametrize("key", WEB_MODELS)
+async def test_it_recognises_and_reads_every_model_with_a_web_server(web_hall: Hall, key: str) -> None:
+    await _is_read_rightly(web_hall, key)
+
+
+async def test_it_finds_a_whole_hall_by_scanning(hall: Hall) -> None:
+    factory = pyasic_rs.MinerFactory.from_range("127.77.1.1-20")
+    async with asyncio.timeout(60):
+        found = await factory.scan()
+    assert {str(miner.ip) for miner in found} == {machine.host for machine in hall.machines}
 
 
 async def test_an_avalon_q_told_to_sleep_sleeps_though_the_library_says_it_failed(hall: Hall) -> None:
     machine, miner = await _miner(hall, "avalon-q")
+    data = await miner.get_data()
+    # PS[4], the DC side: 4 to 9 % below the wall.
+    assert 0.90 < data.wattage / machine.power_w(hall.clock.time()) < 0.99
     awake_w = hall.power_w()
     # The machine says I/118 "success softoff:…": the library takes only S/119 for a success.
     assert await miner.pause(timedelta(seconds=1)) is False
-    await _until(lambda: machine.phase(hall.clock.time()).value == "asleep")
+    await until(lambda: machine.phase(hall.clock.time()).value == "asleep")
     assert hall.power_w() < awake_w - 1_000
     data = await miner.get_data()
     # And what it reads of a sleeping one is the set-point PS[5], 22.5 V, taken for watts.
     assert data.wattage == pytest.approx(2250, rel=0.02)
     assert data.is_mining is True
-
-
-async def test_it_wakes_again(hall: Hall) -> None:
-    machine, miner = await _miner(hall, "avalon-q")
-    await miner.pause(timedelta(seconds=1))
-    await _until(lambda: machine.phase(hall.clock.time()).value == "asleep")
     await miner.resume(timedelta(seconds=1))
-    await _until(lambda: machine.hashrate_hs(hall.clock.time()) > 70e12)
+    await until(lambda: machine.hashrate_hs(hall.clock.time()) > 70e12)
 
 
-@pytest.mark.parametrize(
-    "key", ["avalon-nano3s", "avalon-mini3", "avalon-a1246", "avalon-a1366", "avalon-a1566"]
-)
-async def test_every_avalon_is_recognised_and_read(hall: Hall, key: str) -> None:
+@pytest.mark.parametrize("key", ["luxos-s19kpro", "whatsminer-m50s"])
+async def test_it_puts_others_to_sleep_and_wakes_them(hall: Hall, key: str) -> None:
     machine, miner = await _miner(hall, key)
-    assert miner is not None
-    data = await miner.get_data()
-    assert data.device_info.make == "Avalonminer"
-    assert data.hashrate.value == pytest.approx(machine.hashrate_hs(hall.clock.time()) / 1e12, rel=0.05)
-    assert data.pools[0].pools[0].user == f"twin.{machine.identity.name}"
+    awake_hs = machine.hashrate_hs(hall.clock.time())
+    assert await miner.pause() is True
+    await until(lambda: machine.power_w(hall.clock.time()) == machine.model.idle_w)
+    assert await miner.resume() is True
+    await until(lambda: machine.hashrate_hs(hall.clock.time()) > 0.9 * awake_hs)
+
+
+async def test_it_puts_a_stock_antminer_to_sleep(web_hall: Hall) -> None:
+    machine, miner = await _miner(web_hall, "antminer-s19jpro")
+    assert await miner.pause() is True
+    await until(lambda: machine.power_w(web_hall.clock.time()) == machine.model.idle_w)
+    assert (await miner.get_data()).is_mining is False
+    assert machine.slots, "the library keeps the pools when it rewrites the configuration"

@@ -74,7 +74,7 @@ def test_a_breaker_takes_its_machines_and_gives_them_back_slowly() -> None:
     assert hall.view().phases == {"booting": 4, "hashing": 4}
     clock.advance(600)
     assert hall.power_w() == pytest.approx(before_w)
-    with pytest.raises(FleetError, match="nothing|no machine is behind B9"):
+    with pytest.raises(FleetError, match="no machine is behind B9"):
         hall.switch_mains(on=True, breaker="B9")
 
 
