@@ -18,14 +18,14 @@ _READ_BY_WEB = ("antminer-s19jpro", "bitaxe-gamma")
 @pytest.fixture
 async def hall() -> AsyncIterator[Hall]:
     """One machine of every model that speaks the miner API."""
-    async with hall_at_real_ports("127.78.1.1", API_MODELS) as hall:
+    async with hall_at_real_ports(API_MODELS, first=1) as hall:
         yield hall
 
 
 @pytest.fixture
 async def web_hall() -> AsyncIterator[Hall]:
     """One machine of every model that needs its web server."""
-    async with hall_at_real_ports("127.78.2.1", WEB_MODELS) as hall:
+    async with hall_at_real_ports(WEB_MODELS, first=101) as hall:
         yield hall
 
 

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from hashwerk.twin import Hall, Machine
-from support.twin_tools import API_MODELS, DEADLINE_S, WEB_MODELS, hall_at_real_ports, machine_of, until
+from support.twin_tools import (
+    API_MODELS,
+    DEADLINE_S,
+    NETWORK,
+    WEB_MODELS,
+    hall_at_real_ports,
+    machine_of,
+    until,
+)
 
 pyasic_rs = pytest.importorskip(
     "pyasic_rs", reason="pyasic_rs is not installed: interoperation is not tested"
@@ -28,14 +36,14 @@ _MAKES = {
 @pytest.fixture
 async def hall() -> AsyncIterator[Hall]:
     """One machine of every model that speaks the miner API."""
-    async with hall_at_real_ports("127.77.1.1", API_MODELS) as hall:
+    async with hall_at_real_ports(API_MODELS, first=1) as hall:
         yield hall
 
 
 @pytest.fixture
 async def web_hall() -> AsyncIterator[Hall]:
     """One machine of every model that needs its web server."""
-    async with hall_at_real_ports("127.77.2.1", WEB_MODELS) as hall:
+    async with hall_at_real_ports(WEB_MODELS, first=101) as hall:
         yield hall
 
 
@@ -68,7 +76,7 @@ async def test_it_recognises_and_reads_every_model_with_a_web_server(web_hall: H
 
 
 async def test_it_finds_a_whole_hall_by_scanning(hall: Hall) -> None:
-    factory = pyasic_rs.MinerFactory.from_range("127.77.1.1-20")
+    factory = pyasic_rs.MinerFactory.from_range(f"{NETWORK}.1-20")
     async with asyncio.timeout(60):
         found = await factory.scan()
     assert {str(miner.ip) for miner in found} == {machine.host for machine in hall.machines}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -17,12 +18,17 @@ WEB_MODELS = tuple(key for key, model in MODELS.items() if model.speaks_http)
 
 DEADLINE_S = 10.0
 
+#: The first three numbers of this process's own addresses: two runs at the same time do not meet.
+NETWORK = f"127.{200 + os.getpid() // 250 % 50}.{1 + os.getpid() % 250}"
+
 
 @asynccontextmanager
-async def hall_at_real_ports(base: str, models: tuple[str, ...]) -> AsyncIterator[Hall]:
+async def hall_at_real_ports(models: tuple[str, ...], *, first: int) -> AsyncIterator[Hall]:
     """Run a hall with one machine of each model, a thousand times as quick as real ones; skip where it cannot listen."""
     pool = "stratum+tcp://127.0.0.1:9"  # nobody is there: this is about the other side
-    hall = Hall(HallSettings(machines=len(models), models=models, base=base, haste=1000, pool=pool))
+    hall = Hall(
+        HallSettings(machines=len(models), models=models, base=f"{NETWORK}.{first}", haste=1000, pool=pool)
+    )
     try:
         await hall.start()
     except ConfigError as error:
