@@ -153,9 +153,17 @@ def test_a_share_and_its_answers() -> None:
 
 def test_without_version_rolling_there_is_no_sixth_parameter() -> None:
     session, job = ready()
+    session.is_rolling_agreed = False
     job = msgspec.structs.replace(job, version_mask=0)
     submit(session, job, version_bits=0)
     assert len(lines(session.data_to_send())[0]["params"]) == 5
+
+
+def test_once_agreed_there_is_a_sixth_parameter_even_if_no_bit_is_left() -> None:
+    session, _ = ready()
+    (event,) = say(session, notification("mining.set_version_mask", "00000000"))
+    submit(session, event.job, version_bits=0)
+    assert lines(session.data_to_send())[0]["params"][5] == "00000000"
 
 
 def test_our_own_misuse_raises() -> None:

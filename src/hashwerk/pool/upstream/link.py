@@ -190,14 +190,12 @@ class Link(asyncio.Protocol):
             version: The header's whole version.
         """
         extranonce2 = part.padding + extranonce
-        job = cast("ClientJob", self.job)
-        mask = part.version_mask
         request = self._session.submit_raw(
             job_id=part.job_id,
             extranonce2=extranonce2,
             ntime=ntime,
             nonce=nonce,
-            version_bits=version & mask if job.version_mask else None,
+            version_bits=version & part.version_mask if self._session.is_rolling_agreed else None,
             user=share.user,
         )
         if not self._waiting:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashwerk.clock import Clock
+from hashwerk.errors import DecodeError
 from hashwerk.pool.dispatch import Dispatcher
 from hashwerk.pool.jobs import JobBook
 from hashwerk.pool.room import Room
@@ -44,6 +45,7 @@ LOOK_S: Final = 0.1  # how often connections' health is looked at
 _SERVED_S: Final = 30.0  # a connection that served so long begins its rests anew
 _FAREWELL_S: Final = 1.0
 _SWITCHES_KEPT: Final = 50
+_MESSAGE_EVERY_S: Final = 10.0
 _GONE: Final = "the connection was gone"
 
 
@@ -57,6 +59,7 @@ class Pool:
     record: PoolRecord
     links: list[Link | None]
     failed_because: str | None = None
+    quiet_until: float = 0.0  # its messages are not shown before, monotonic
 
     @property
     def open_links(self) -> list[Link]:
@@ -102,7 +105,8 @@ class Upstreams:
         self._crew = crew
         self._rng = rng or random.Random()  # noqa: S311 - jitter
         self._fates = FateBook(ledger, clock)
-        self._number = 0
+        # Never a number of an earlier process: its jobs are still in the book, and their shares must not go over ours.
+        self._number = int(now * 1000)
         self._closing = False
         self._all_answered = asyncio.Event()
         self._broadcasts: set[asyncio.Task[None]] = set()
@@ -245,15 +249,19 @@ class Upstreams:
             )
             return
         before = self._work(link.number)
-        work = UpstreamWork(
-            job,
-            upstream_id=pool.id,
-            link=link.number,
-            source=pool.settings.name,
-            network=self._network,
-            version_mask=self._settings.version_mask,
-            now=self._clock.time(),
-        )
+        try:
+            work = UpstreamWork(
+                job,
+                upstream_id=pool.id,
+                link=link.number,
+                source=pool.settings.name,
+                network=self._network,
+                version_mask=self._settings.version_mask,
+                now=self._clock.time(),
+            )
+        except DecodeError as error:
+            link.end(f"sent a job that cannot be worked on: {error}")
+            return
         link.last_job_at = self._clock.time()
         clean = self._book.use_work(link.number, work, clean=job.clean)
         if clean:
@@ -284,7 +292,7 @@ class Upstreams:
                 record.credited.add((1 << 256) // (job.upstream.target + 1), now)
                 record.accepted_difficulty += Fraction(job.upstream.difficulty)
         else:
-            record.rejected[refused.reason] = record.rejected.get(refused.reason, 0) + 1
+            record.refuse(refused.reason)
         self._fates.put(
             Fate.ACCEPTED if refused is None else Fate.REJECTED,
             hash_key=share.hash_key,
@@ -299,10 +307,12 @@ class Upstreams:
 
     def on_message(self, link: Link, text: str) -> None:
         """Show people what a pool says."""
-        pool = self._pool_of.get(link.number)
-        if pool is not None:
-            log.info("%s says: %s", pool.settings.name, text)
-            self._ledger.event("upstream", f"{pool.settings.name} says: {text}")
+        pool, now = self._pool_of.get(link.number), asyncio.get_running_loop().time()
+        if pool is None or now < pool.quiet_until:
+            return
+        pool.quiet_until = now + _MESSAGE_EVERY_S
+        log.info("%s says: %s", pool.settings.name, text)
+        self._ledger.event("upstream", f"{pool.settings.name} says: {text}")
 
     def on_ended(self, link: Link, reason: str, unanswered: list[Waiting]) -> None:
         """A connection is over: its shares without an answer are lost, its machines go elsewhere at once."""
@@ -338,8 +348,6 @@ class Upstreams:
                 continue
             part = job.upstream
             pool = self._by_id.get(part.upstream_id)
-            if pool is None:
-                continue
             share = Waiting(
                 hash_key=row["hash_key"].tobytes(),
                 job_id=job.id,
@@ -348,6 +356,17 @@ class Upstreams:
                 sent_monotonic=monotonic,
                 user=None,
             )
+            if pool is None:
+                self._fates.put(
+                    Fate.LOST,
+                    hash_key=share.hash_key,
+                    job_id=job.id,
+                    worker_id=share.worker_id,
+                    upstream_id=part.upstream_id,
+                    reason="the pool is not configured any more",
+                    sent_at=None,
+                )
+                continue
             link = next((each for each in pool.links if each is not None and each.number == part.link), None)
             if link is None or not link.is_open or link.waiting >= MAX_WAITING:
                 self._lose(pool, share, _GONE, handed_in=False)

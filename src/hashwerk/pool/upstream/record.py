@@ -18,6 +18,7 @@ from hashwerk.work.fate import FATE_DTYPE, Fate
 _BUCKET_S: Final = 10
 _BUCKETS: Final = 360
 _FLUSH_S: Final = 0.2
+_MOST_REASONS: Final = 50
 WINDOWS_S: Final = {"1m": 60, "10m": 600, "1h": 3_600}
 
 
@@ -59,6 +60,12 @@ class PoolRecord:
     lost: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     accepted_difficulty: Fraction = Fraction(0)
+
+    def refuse(self, reason: str) -> None:
+        """Count a refusal; a pool that has other words for each is cut short."""
+        if reason not in self.rejected and len(self.rejected) >= _MOST_REASONS:
+            reason = "other reasons"
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
 
 
 class FateBook:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Final
 
+from hashwerk.chain.target import target_from_compact
 from hashwerk.chain.template import Template
 from hashwerk.pool.room import Room
 from hashwerk.stratum.ports import Account
@@ -69,7 +70,11 @@ class UpstreamWork:
             network: The chain we believe it is of.
             version_mask: The bits our machines may roll at most.
             now: Unix seconds.
+
+        Raises:
+            DecodeError: If no block can be built on it; the message says why.
         """
+        target_from_compact(job.nbits)
         self.job = job
         self.upstream_id = upstream_id
         self.link = link

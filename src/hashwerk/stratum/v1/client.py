@@ -72,6 +72,7 @@ class ClientSession:
         "_user",
         "_user_agent",
         "_version_mask",
+        "is_rolling_agreed",
     )
 
     def __init__(
@@ -111,6 +112,7 @@ class ClientSession:
         self._next_id = 1
         self._answers: dict[int, Answered] = {}
         self._version_mask = 0
+        self.is_rolling_agreed = False  # then every submit carries version bits, however few may be rolled
         self._extranonce1: bytes | None = None
         self._extranonce2_size = 0
         self._difficulty: float = 1  # what the protocol means until a server says otherwise
@@ -182,7 +184,7 @@ class ClientSession:
             extranonce2=extranonce2,
             ntime=ntime,
             nonce=nonce,
-            version_bits=version_bits if job.version_mask else None,
+            version_bits=version_bits if job.version_mask or self.is_rolling_agreed else None,
             user=user,
         )
 
@@ -241,7 +243,7 @@ class ClientSession:
 
     def _on_configured(self, reply: Reply) -> list[ClientEvent]:
         result = reply.result if isinstance(reply.result, dict) else {}
-        agreed = result.get("version-rolling") is True
+        self.is_rolling_agreed = agreed = result.get("version-rolling") is True
         mask = parse_mask(result.get("version-rolling.mask")) if agreed else 0
         return self._change_mask(mask or 0)
 
