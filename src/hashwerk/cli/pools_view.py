@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hashwerk.economics.findings import Finding, Grade, Unit
+from hashwerk.economics.findings import Finding, Grade, Reason, Unit
 from hashwerk.economics.reconcile import Line, Reconciliation, Verdict
 from hashwerk.units import format_si
 
 _STYLES = {Grade.NOTE: "dim", Grade.MISSING: "yellow", Grade.SHORT: "bold red", Grade.OVER: "cyan"}
+_FEW = 3
 _MARKS = {Grade.NOTE: "·", Grade.MISSING: "?", Grade.SHORT: "−", Grade.OVER: "+"}
 _SENTENCES = {
     Verdict.AGREES: "The books agree, within what is tolerated.",
@@ -30,9 +31,8 @@ def show(result: Reconciliation, console: Console) -> None:
     console.print(table)
     if result.workers:
         console.print(_table("worker", result.workers))
-    for line in (*result.days, *result.workers, result.whole):
-        for finding in line.findings:
-            console.print(_sentence(line.name, finding), highlight=False)
+    for sentence in _sentences(result):
+        console.print(sentence, highlight=False)
     if result.unpaid_sat is not None:
         console.print(f"Credited less paid in this period: {result.unpaid_sat:,.0f} sat.", highlight=False)
     console.print(
@@ -119,6 +119,25 @@ def _percent(line: Line) -> str:
 def _marks(line: Line) -> Text:
     grades = sorted({finding.grade for finding in line.findings}, key=list(Grade).index)
     return Text.assemble(*((_MARKS[grade], _STYLES[grade]) for grade in grades))
+
+
+def _sentences(result: Reconciliation) -> list[Text]:
+    """Return what was found; what is missing on many days alike is one sentence."""
+    lines = (*result.days, *result.workers, result.whole)
+    missing: dict[tuple[Reason, str], list[str]] = {}
+    for line in lines:
+        for finding in line.findings:
+            if finding.grade is Grade.MISSING:
+                missing.setdefault((finding.reason, finding.detail), []).append(line.name)
+    sentences = []
+    for line in lines:
+        for finding in line.findings:
+            names = missing.get((finding.reason, finding.detail), [])
+            if len(names) <= _FEW:
+                sentences.append(_sentence(line.name, finding))
+            elif line.name == names[0]:
+                sentences.append(_sentence(f"{names[0]} and {len(names) - 1} more", finding))
+    return sentences
 
 
 def _sentence(name: str, finding: Finding) -> Text:

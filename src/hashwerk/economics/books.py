@@ -32,7 +32,7 @@ class DayBooks(msgspec.Struct, frozen=True, kw_only=True):
     proved: tuple[ProvedWork, ...] | None
     edge_start: Decimal = Decimal(
         0
-    )  # difficulty accepted so near to the day's begin that the pool may count it otherwise
+    )  # difficulty so near to the day's begin that the pool may count it otherwise
     edge_end: Decimal = Decimal(0)
     credited: CreditedDay | None = None
     networks: tuple[Network, ...] = ()
@@ -65,8 +65,8 @@ def day_books(
 ) -> list[DayBooks]:
     """Return both sides of every day from ``first`` to ``last``, both included.
 
-    ``boundary_s`` is how far the pool's clock and ours, and handing in and crediting, may lie apart: what was accepted within
-    it of a day's begin or end is kept as that day's edges.
+    ``boundary_s`` is how far the pool's clock and ours, and handing in and crediting, may lie apart: what was accepted or
+    never answered within it of a day's begin or end is kept as that day's edges.
 
     Raises:
         ValueError: If the pool has a day twice.
@@ -79,7 +79,7 @@ def day_books(
     def edge(at: int) -> Decimal:
         if at not in edges:
             near = ledger.proved(upstream, at - boundary_s, at + boundary_s) if boundary_s else ()
-            edges[at] = total(work.accepted for work in near or ()).difficulty
+            edges[at] = total(work.accepted + work.lost for work in near or ()).difficulty
         return edges[at]
 
     books = []
@@ -113,7 +113,8 @@ def worker_books(
         edges: dict[str, Decimal] = {}
         for at in (start, end):
             for work in ledger.proved(upstream, at - boundary_s, at + boundary_s) or () if boundary_s else ():
-                edges[work.worker] = edges.get(work.worker, Decimal(0)) + work.accepted.difficulty
+                near = work.accepted + work.lost
+                edges[work.worker] = edges.get(work.worker, Decimal(0)) + near.difficulty
         books += [
             WorkerBooks(
                 worker=worker,

@@ -46,7 +46,7 @@ def credit_findings(
     """Compare work accepted with work credited. A lost share may be in the pool's books or not: it widens upwards."""
     if credited is None:
         return []
-    tolerance = accepted * allowance.share_rounding + edge + step
+    tolerance = (accepted + edge + lost) * allowance.share_rounding + edge + step
     low, high = max(_ZERO, accepted - tolerance), accepted + tolerance + lost
     if low <= credited <= high:
         return []
