@@ -24,6 +24,9 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
         "Check a site file and report every problem.",
     ),
     "pools": ("hashwerk.cli.pools", "pools", "Compare what was proved here with what pools credit and pay."),
+    "prove": ("hashwerk.cli.prove", "prove", "Write the evidence of a period into one file."),
+    "verify": ("hashwerk.cli.verify", "verify", "Check evidence offline and say what each check is worth."),
+    "payout": ("hashwerk.cli.payout", "payout", "Recompute every account's payout from a bundle."),
     "passwd": ("hashwerk.cli.passwd", "passwd", "Make a password hash or an access token for the page."),
     "upgrade": ("hashwerk.cli.upgrade", "upgrade", "Replace the running server without losing a connection."),
 }

@@ -36,8 +36,8 @@ class Coinbase(msgspec.Struct, frozen=True):
 def parse_coinbase(job: records.Job) -> Coinbase:
     """Return what a job's coinbase says.
 
-    The whole must be one transaction without witness, and the extranonces must lie inside the input's script: else the same
-    bytes could be read in two ways.
+    The whole must be one transaction without witness, and the extranonces must lie inside the input's script: else the
+    same bytes could be read in two ways.
 
     Raises:
         DecodeError: If it is not so.
@@ -69,6 +69,18 @@ def parse_coinbase(job: records.Job) -> Coinbase:
         script_[2:] for _, script_ in outputs if len(script_) == 34 and script_.startswith(_TAG_SCRIPT)
     )
     return Coinbase(_height(script), outputs, commitments, ends)
+
+
+def assemble(job: records.Job, extranonce1: int, extranonce2: int) -> bytes:
+    """Return the coinbase without witness that was hashed.
+
+    Raises:
+        OverflowError: If an extranonce does not fit its size.
+    """
+    middle = extranonce1.to_bytes(job.extranonce1_size, "big") + extranonce2.to_bytes(
+        job.extranonce2_size, "big"
+    )
+    return job.coinbase1 + middle + job.coinbase2
 
 
 def expected_tag(job: records.Job) -> bytes:

@@ -1,18 +1,19 @@
 """Receipts: for every share the site signs, at once, at which place of which epoch it will stand.
 
-A batch of shares is signed once: each receipt carries its path to the batch's root. A signed root of the epoch with another leaf
-at that place, or no epoch by the deadline, is proof of fraud that fits in a kilobyte.
+A batch of shares is signed once: each receipt carries its path to the batch's root. A signed root of the epoch
+with another leaf at that place, or no epoch by the deadline, is proof of fraud that fits in a kilobyte.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from hashwerk.errors import EvidenceError
-from hashwerk.evidence.canonical import U8, U32, U64, Hash32, Layout, Signature64
+from hashwerk.errors import DecodeError, EvidenceError
+from hashwerk.evidence.canonical import U8, U32, U64, Hash32, Layout, Reader, Signature64
 from hashwerk.evidence.domains import RECEIPT, RECEIPT_NODE, SIGN_RECEIPT, tagged
 from hashwerk.evidence.keys import is_signed, public_bytes, sign
 from hashwerk.evidence.share_leaf import Leaves, leaf_hashes
@@ -45,8 +46,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     signature: Signature64
 
 
-BODY = Layout(ReceiptBody)
-RECEIPT_LAYOUT = Layout(Receipt)
+BODY: Final = Layout(ReceiptBody)
+RECEIPT_LAYOUT: Final = Layout(Receipt)
+_MAGIC: Final = b"HASHWERK-RECEIPTS\x00\x00\x01"
 
 
 def give_receipts(
@@ -109,6 +111,27 @@ def is_genuine(receipt: Receipt) -> bool:
         pair = (step.sibling, node) if step.left else (node, step.sibling)
         node = tagged(RECEIPT_NODE, *pair)
     return is_signed(receipt.key, SIGN_RECEIPT, node, receipt.signature)
+
+
+def write_receipts(receipts: Sequence[Receipt]) -> bytes:
+    """Return receipts as a file."""
+    encoded = [RECEIPT_LAYOUT.encode(receipt) for receipt in receipts]
+    return _MAGIC + b"".join(len(data).to_bytes(4, "big") + data for data in encoded)
+
+
+def read_receipts(data: bytes) -> tuple[Receipt, ...]:
+    """Return the receipts of a file.
+
+    Raises:
+        DecodeError: If it is not one.
+    """
+    reader = Reader(data)
+    if reader.take(len(_MAGIC)) != _MAGIC:
+        raise DecodeError("not a file of receipts")
+    found = []
+    while reader.position < len(data):
+        found.append(RECEIPT_LAYOUT.decode(reader.take(reader.uint(4))))
+    return tuple(found)
 
 
 def _path(levels: Sequence[Sequence[bytes]], index: int) -> tuple[ReceiptStep, ...]:

@@ -277,7 +277,7 @@ class PrefixTable(Record, frozen=True, kw_only=True):
 
     NUMBER: ClassVar[int] = 16
     upstream: Text
-    work_log2: U8  # credited for each share, fixed beforehand
+    work_log2: U8  # credited for each share, fixed beforehand; 0: it varies, and is the operator's word
     prefixes: tuple[Prefix, ...]
 
 

@@ -29,7 +29,7 @@ from hashwerk.evidence.records import (
 )
 from hashwerk.evidence.standing import Standing
 from hashwerk.evidence.tag import ZERO_ROOT
-from hashwerk.evidence.verify.result import Checks
+from hashwerk.evidence.verify.result import Checks, Verdict
 
 #: Most bytes of coinbases in one epoch: the table of jobs is held in memory.
 MAX_EPOCH_COINBASES: Final = 256 << 20
@@ -166,9 +166,11 @@ class JobCheck:
         tables = [table for table in standing.all(PrefixTable) if table.upstream == job.source]
         if not tables:
             self._checks.failed(
-                "binding", f"{where}: job {job.id} is of pool {job.source!r}, which was not declared before"
+                "binding",
+                f"{where}: job {job.id} is of pool {job.source!r}, which was not declared before",
+                Verdict.INCOMPLETE,
             )
-        elif job.work_log2 != tables[0].work_log2:
+        elif tables[0].work_log2 not in (0, job.work_log2):
             self._checks.failed(
                 "binding",
                 f"{where}: job {job.id} credits another target than was declared for {job.source!r}",

@@ -114,6 +114,10 @@ class Checks:
         """Return whether something of a check failed."""
         return name in self._failed
 
+    def labels(self) -> dict[str, str]:
+        """Return what each check that passed is worth."""
+        return {name: label for name, (label, _) in self._passed.items()}
+
     @property
     def verdict(self) -> Verdict:
         """The verdict so far."""

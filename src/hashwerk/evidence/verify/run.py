@@ -17,6 +17,7 @@ from hashwerk.errors import DecodeError, EvidenceError
 from hashwerk.evidence.blockchain import Checkpoint, HeaderChain, trusted_chain
 from hashwerk.evidence.bundle import BundleReader, Claim, RecordsPart
 from hashwerk.evidence.epoch import Header, SignedHeader, credited_work
+from hashwerk.evidence.job_record import assemble
 from hashwerk.evidence.keys import KeyChain, fingerprint
 from hashwerk.evidence.payout import FoundBlock, ShareOrder
 from hashwerk.evidence.receipt import Receipt
@@ -30,7 +31,7 @@ from hashwerk.evidence.verify.payouts import OrderBuilder, check_payouts, found_
 from hashwerk.evidence.verify.result import Checks, Label, Report, Verdict
 from hashwerk.evidence.verify.seen import SeenHashes
 from hashwerk.evidence.verify.shares import EpochShares, ShareContext, Work
-from hashwerk.evidence.verify.statement import make_statement
+from hashwerk.evidence.verify.statement import Shown, make_statement
 
 #: An honest set of shares fails the test of uniformity by chance once in so many.
 UNIFORM_LIMIT: Final = 1e-9
@@ -57,6 +58,9 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     order: ShareOrder | None = None
     blocks: tuple[FoundBlock, ...] = ()
     value: dict[tuple[bytes, int, int], int] = {}
+    rule: PayoutRule | None = None  # declared in the last epoch
+    network: str = ""
+    coinbases: dict[bytes, bytes] = {}  # block hash → coinbase without witness
 
 
 def verify_bundle(source: Path | BinaryIO, options: Options | None = None) -> Report:
@@ -128,6 +132,7 @@ class _Run:
         self.order = OrderBuilder(keep=options.keep_order or bool(self.claims & Claim.PAYOUT))
         self.rules: dict[int, PayoutRule] = {}
         self.efficiency = 0
+        self.coinbases: dict[bytes, bytes] = {}
 
     def run(self) -> Verified:
         """Read it all, then conclude."""
@@ -186,6 +191,10 @@ class _Run:
         later = shares or self._begin_shares(signed, encoded)
         later.shares.finish()
         self.order.add(header.number, later.shares.order, later.jobs)
+        jobs = {job.id: job for job in later.jobs}
+        for block in self.work.blocks:
+            if block.epoch == header.number and block.job in jobs:
+                self.coinbases[block.hash] = assemble(jobs[block.job], block.extranonce1, block.extranonce2)
         self.standing.end(header, later.records, last=header.number == self.manifest.last_epoch)
 
     def _key_chain(self) -> KeyChain | None:
@@ -232,11 +241,30 @@ class _Run:
             verdict=checks.verdict,
             subject=subject,
             checks=checks.results(),
-            statement=make_statement(self, bounds),
+            statement=make_statement(
+                Shown(
+                    manifest=self.manifest,
+                    headers=headers,
+                    standing=self.standing,
+                    facts=self.facts,
+                    work=self.work,
+                    checks=checks,
+                    bounds=bounds,
+                    efficiency_mj_per_th=self.efficiency,
+                    pinned=self.options.key is not None,
+                )
+            ),
         )
         summary = Summary.of(self.manifest, self.walk, self.facts, self.seen)
         return Verified(
-            report=report, summary=summary, order=order, blocks=tuple(blocks), value=self.order.value
+            report=report,
+            summary=summary,
+            order=order,
+            blocks=tuple(blocks),
+            value=self.order.value,
+            rule=self.rules.get(last.number),
+            network="" if self.standing.site is None else self.standing.site.network,
+            coinbases=self.coinbases,
         )
 
     def _conclude_epochs(self, headers: Sequence[Header]) -> None:
@@ -314,11 +342,11 @@ class _Run:
             checks.failed(
                 "anchor", f"{facts.bound - facts.anchored} jobs carry no root of an epoch before them"
             )
-        checks.passed(
-            "anchor",
-            Label.PROVEN if facts.anchored else Label.ASSERTED,
-            f"{facts.anchored} of {facts.bound} jobs carry the root of the last closed epoch",
-        )
+        private = self.standing.site is None or bool(self.standing.site.private)
+        text = f"{facts.anchored} of {facts.bound} jobs carry the root of the last closed epoch"
+        if private:
+            text += "; on a private chain, whose work is cheap, that shows nothing to others"
+        checks.passed("anchor", Label.PROVEN if facts.anchored and not private else Label.ASSERTED, text)
         self._check_uniform(count)
 
     def _check_uniform(self, count: int) -> None:

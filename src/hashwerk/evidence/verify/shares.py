@@ -43,6 +43,8 @@ class FoundShare(NamedTuple):
     epoch: int
     position: int
     account: bytes
+    extranonce1: int
+    extranonce2: int
 
 
 class Work:
@@ -175,6 +177,8 @@ class EpochShares:
                     self._header.number,
                     int(leaf["position"]),
                     account,
+                    int(leaf["extranonce1"]),
+                    int(leaf["extranonce2"]),
                 )
             )
         self.order.append((account, leaves["position"].copy(), work, leaves["job"].copy()))

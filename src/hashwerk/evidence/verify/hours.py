@@ -1,0 +1,82 @@
+"""Load, clean energy and the grid, hour by hour: what matching and emissions are computed from.
+
+Surplus in one hour never serves another, so everything is brought to hours first. A meter interval longer than an
+hour is spread evenly over its hours; such hours are estimates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from hashwerk.evidence.records import CARBON_FREE
+from hashwerk.evidence.verify.energy import common_intervals
+from hashwerk.evidence.verify.facts import Facts
+
+HOUR_US: Final = 3_600_000_000
+MAX_HOURS: Final = 24 * 366 * 10
+
+
+@dataclass(slots=True)
+class Hour:
+    """One hour of the period."""
+
+    start_us: int
+    load_wh: int = 0
+    clean_wh: int = 0  # with a certificate or the plant's own meter
+    estimated: bool = False
+    carbon_free_ppm: int | None = None
+    location_mg: int | None = None
+    residual_mg: int | None = None
+    price_micro: int | None = None
+    factors: str = ""
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the hour for JSON."""
+        return {
+            "start": datetime.fromtimestamp(self.start_us / 1e6, UTC).isoformat().replace("+00:00", "Z"),
+            "load_wh": self.load_wh,
+            "clean_wh": self.clean_wh,
+            "estimated": self.estimated,
+        }
+
+
+def hours_of(facts: Facts, start_us: int, end_us: int) -> list[Hour]:
+    """Return the hours that a period touches; none where it is too long to be believed."""
+    first, last = start_us // HOUR_US, -(-end_us // HOUR_US)
+    if last - first > MAX_HOURS:
+        return []
+    hours = {number: Hour(number * HOUR_US) for number in range(first, last)}
+    for from_us, to_us, wh in common_intervals(facts.meters):
+        _spread(hours, from_us, to_us, wh)
+    for row in facts.sources:
+        hour = hours.get(row.start_us // HOUR_US)
+        if hour is None or row.source not in {int(source) for source in CARBON_FREE}:
+            continue
+        if (row.certificate or row.meter) and row.end_us <= hour.start_us + HOUR_US:
+            hour.clean_wh += row.wh
+    for grid in facts.grids:
+        hour = hours.get(grid.start_us // HOUR_US)
+        if hour is not None and grid.end_us <= hour.start_us + HOUR_US:
+            hour.carbon_free_ppm = grid.carbon_free_ppm
+            hour.location_mg, hour.residual_mg = grid.location_mg_per_kwh, grid.residual_mg_per_kwh
+            hour.price_micro = grid.price_micro_per_mwh
+            hour.factors = f"{grid.factors} {grid.vintage}"
+    return [hours[number] for number in sorted(hours)]
+
+
+def _spread(hours: dict[int, Hour], start_us: int, end_us: int, wh: int) -> None:
+    """Put the energy of an interval into its hours, in proportion to time, exactly in sum."""
+    first, last = start_us // HOUR_US, (end_us - 1) // HOUR_US
+    if last - first > MAX_HOURS:
+        return
+    done = 0
+    for number in range(first, last + 1):
+        until = min(end_us, (number + 1) * HOUR_US)
+        up_to = wh * (until - start_us) // (end_us - start_us)
+        hour = hours.get(number)
+        if hour is not None:
+            hour.load_wh += up_to - done
+            hour.estimated = hour.estimated or first != last
+        done = up_to

@@ -1,0 +1,63 @@
+"""From a mine that really runs to a file that a stranger verifies: `hashwerk prove`, `verify` and `payout`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from support.mine import running_mine
+from support.stratum import Peer
+
+#: Every hash is a share; blocks of the private chain are out of reach.
+SITE = "[stratum]\nstart_difficulty = 1e-10\nmin_difficulty = 1e-10\nvardiff = false\n"
+
+
+def hashwerk(*arguments: str | Path, code: int = 0) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-m", "hashwerk", *map(str, arguments), "--json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+async def test_the_evidence_of_a_mine_verifies_as_what_it_is(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(SITE)
+    # Two accounts hand in shares.
+    async with running_mine(tmp_path / "mine", str(site), "--no-miner") as mine:
+        for name, count in (("ada.rig", 30), ("bob.rig", 20)):
+            peer = await Peer.connect(mine.urls["stratum"])
+            await peer.begin(name, "peer/1")
+            for nonce in range(count):
+                assert await peer.submit(nonce) is True
+            await peer.close()
+    data = tmp_path / "mine" / "data"
+    bundle = tmp_path / "hour.hwe"
+    # The mine has ended, so the open epoch is closed and the last hour proven.
+    proven = hashwerk("prove", "--data-dir", data, "--from", "-1h", "--to", "now", "-o", bundle)
+    assert proven["bytes"] == bundle.stat().st_size
+    report = hashwerk("verify", bundle)
+    assert (report["verdict"], report["subject"]) == ("valid", "simulation")
+    assert report["statement"]["work"]["shares"]["value"] == 50
+    assert sorted(row["shares"] for row in report["statement"]["work"]["accounts"]) == [20, 30]
+    assert all(check["ok"] for check in report["checks"])
+    assert any("no external time" in line for line in report["statement"]["not_shown"])
+    # With the operator's hash pinned it is the same, with another it is not.
+    hashwerk("verify", bundle, "--key", proven["site"])
+    assert hashwerk("verify", bundle, "--key", "00" * 32, code=9)["verdict"] == "invalid"
+    # A second bundle of the same time agrees with the first.
+    again = tmp_path / "again.hwe"
+    hashwerk("prove", "--data-dir", data, "--from", "-2h", "--to", "now", "-o", again)
+    both = hashwerk("verify", bundle, again)
+    assert both["verdict"] == "valid"
+    # The payout recomputes; no block was found, so nothing is due by block, and by share it is.
+    assert hashwerk("payout", bundle, "--scheme", "proportional")["paid_sat"] == 0
+    assert len(hashwerk("payout", bundle, "--scheme", "fpps", "--fee", "2")["accounts"]) <= 2
+    # A file cut short is refused.
+    cut = tmp_path / "cut.hwe"
+    cut.write_bytes(bundle.read_bytes()[:-1])
+    assert hashwerk("verify", cut, code=9)["checks"][0]["name"] == "container"
