@@ -5,6 +5,6 @@ through the port `hashwerk.fleet.ports.Driver`, and none of their calls outlasts
 """
 
 from hashwerk.devices.discover import Found, addresses_of, identify, scan
-from hashwerk.devices.table import open_drivers
+from hashwerk.devices.table import Support, open_drivers, supported
 
-__all__ = ["Found", "addresses_of", "identify", "open_drivers", "scan"]
+__all__ = ["Found", "Support", "addresses_of", "identify", "open_drivers", "scan", "supported"]

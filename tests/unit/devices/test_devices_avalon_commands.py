@@ -85,6 +85,15 @@ async def test_the_newer_dialect_has_verbs_and_the_machines_own_time(
     assert told == wire
 
 
+async def test_a_mini_3_reboots_for_its_mode_and_only_for_another_one() -> None:
+    outcome, told = await tell(avalon_replies.mini_3(), SetMode(mode="Night"))
+    assert told == [_json("0,workmode,set,2"), _json("0,reboot,0")]
+    assert outcome.kind is OutcomeKind.UNANSWERED  # it reboots without a word
+    outcome, told = await tell(avalon_replies.mini_3(), Wake(mode="Heating"))
+    assert told == [_json(f"0,softon,1:{AT}")]
+    assert outcome.kind is OutcomeKind.ACCEPTED
+
+
 async def test_information_is_success_and_its_words_are_kept() -> None:
     outcome, _ = await tell(avalon_replies.q_running(), Sleep())
     assert outcome == Outcome(kind=OutcomeKind.ACCEPTED, message=f"ASC 0 set info: success softoff:{AT}")

@@ -30,6 +30,8 @@ _STATES: Final = {
     "Stopped": WorkState.ASLEEP,
     "Error": WorkState.FAULT,
 }
+#: What their rates call instant is an average over seconds, which takes a while to reach zero.
+_STILL: Final = 0.01
 _LOWEST_C, _HIGHEST_C = -40.0, 150.0
 
 
@@ -64,7 +66,9 @@ def reading_of(
         doubts.append(f"hash rate: {hashrate_hs / 1e12:.1f} TH/s is an average since start")
         hashrate_hs = None
     nominal_hs = _hashrate_hs(data.expected_hashrate)
-    state = _state(data, firmware, hashrate_hs, asleep, doubts)
+    state = _state(
+        data, firmware, hashrate_hs=hashrate_hs, nominal_hs=nominal_hs, asleep=asleep, doubts=doubts
+    )
     target = data.tuning_target
     return Reading(
         at=at,
@@ -104,27 +108,38 @@ def _identity(data: Any, firmware: Firmware, mac: str | None) -> Identity:
 
 
 def _state(
-    data: Any, firmware: Firmware, hashrate_hs: float | None, asleep: bool | None, doubts: list[str]
+    data: Any,
+    firmware: Firmware,
+    *,
+    hashrate_hs: float | None,
+    nominal_hs: float | None,
+    asleep: bool | None,
+    doubts: list[str],
 ) -> WorkState:
     """Return what it says that it does. The library's `is_mining` is True wherever it knows nothing, so a yes counts for
     nothing without a rate, and a no only from firmware that says so itself."""
     told = None if data.operating_state is None else _STATES.get(str(data.operating_state).partition("(")[0])
-    if told is WorkState.ASLEEP:
-        asleep = True
-    elif told in (WorkState.STARTING, WorkState.FAULT):
+    if told in (WorkState.STARTING, WorkState.FAULT):
         return told
-    if asleep is None and firmware.tells_mining and not data.is_mining:
-        asleep = True if hashrate_hs is not None or not firmware.defaults_to_idle else None
+    if asleep is None and (told is WorkState.ASLEEP or _says_idle(data, firmware, hashrate_hs)):
+        asleep = True
     if asleep:
-        if hashrate_hs:
-            doubts.append("state: says asleep, yet its hash rate is not zero")
-            return WorkState.UNKNOWN
-        return WorkState.ASLEEP
+        if hashrate_hs is None or hashrate_hs <= _STILL * (nominal_hs or 0.0):
+            return WorkState.ASLEEP
+        doubts.append("state: says asleep, yet its hash rate is not zero")
+        return WorkState.UNKNOWN
     if hashrate_hs:
         return WorkState.HASHING
     if hashrate_hs == 0:
         doubts.append("state: hashes nothing and does not tell whether it sleeps")
     return WorkState.UNKNOWN
+
+
+def _says_idle(data: Any, firmware: Firmware, hashrate_hs: float | None) -> bool:
+    """Whether the firmware itself says that it does not mine, and not the library for want of an answer."""
+    if data.is_mining or not firmware.tells_mining:
+        return False
+    return hashrate_hs is not None or not firmware.defaults_to_idle
 
 
 def _power_w(wattage: float | None, doubts: list[str]) -> float | None:

@@ -32,7 +32,7 @@ from hashwerk.fleet.machine import Outcome, OutcomeKind
 from hashwerk.fleet.ports import Address, Credentials
 
 #: The firmware wants a time in the future; the maker's own app adds as much.
-_LEAD_S: Final = 5
+LEAD_S: Final = 5
 #: An Avalon keeps three pools.
 _POOL_SLOTS: Final = 3
 _VERBAL_FAN_PERCENT: Final = range(15, 101)
@@ -51,6 +51,7 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     clock_s: float | None
     credentials: Credentials
     web_port: int
+    lead_s: int
     deadline: float  # of the running loop's clock
 
 
@@ -85,31 +86,28 @@ def _timed(to: Recipient, option: str) -> str:
     """Return ``option`` with the machine's own time; without one where it has none or counts from boot."""
     if not to.dialect.is_verbal or to.clock_s is None:
         return option
-    return f"{option},1:{int(to.clock_s) + _LEAD_S}"
+    return f"{option},1:{int(to.clock_s) + to.lead_s}"
 
 
 async def _wake(to: Recipient, mode: str | None) -> Outcome:
-    if to.dialect.is_verbal:
-        if mode is not None:
-            outcome = await _set_mode(to, mode)
-            if outcome.kind is not OutcomeKind.ACCEPTED:
-                return outcome
-        return await _ascset(to, _timed(to, "softon"))
-    if mode is None:
+    if not to.dialect.is_verbal:
         # The boards come back with a reboot, in the mode that stands in the configuration.
-        mode = _mode_name(to, to.fields.integer("WORKMODE")) or to.dialect.modes[0]
-    return await _set_mode(to, mode)
+        return await _set_mode(to, mode or _mode_now(to) or to.dialect.modes[0])
+    if mode is not None and _mode_number(to, mode) != _mode_number(to, _mode_now(to) or ""):
+        outcome = await _set_mode(to, mode)
+        # A machine that reboots for its mode comes back awake.
+        if outcome.kind is not OutcomeKind.ACCEPTED or to.dialect.mode_takes_reboot:
+            return outcome
+    return await _ascset(to, _timed(to, "softon"))
 
 
 async def _set_mode(to: Recipient, mode: str) -> Outcome:
     number = _mode_number(to, mode)
     if number is None:
         return _unsupported(f"no mode {mode!r}; there are {', '.join(to.dialect.modes)}")
-    option = to.dialect.mode_option
-    if to.dialect.is_verbal:
-        return await _ascset(to, f"{option},set,{number}")
-    outcome = await _ascset(to, f"{option},{number}")
-    if outcome.kind is not OutcomeKind.ACCEPTED:
+    verb = "set," if to.dialect.is_verbal else ""
+    outcome = await _ascset(to, f"{to.dialect.mode_option},{verb}{number}")
+    if outcome.kind is not OutcomeKind.ACCEPTED or not to.dialect.mode_takes_reboot:
         return outcome
     return await _ascset(to, "reboot,0")
 
@@ -119,7 +117,8 @@ def _mode_number(to: Recipient, mode: str) -> int | None:
     return names.index(mode.lower()) if mode.lower() in names else None
 
 
-def _mode_name(to: Recipient, number: int | None) -> str | None:
+def _mode_now(to: Recipient) -> str | None:
+    number = to.fields.integer(to.dialect.mode_option.upper())
     return to.dialect.modes[number] if number is not None and 0 <= number < len(to.dialect.modes) else None
 
 

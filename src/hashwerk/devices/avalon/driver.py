@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from hashwerk.clock import Clock, SystemClock
-from hashwerk.devices.avalon.commands import Recipient, execute
+from hashwerk.devices.avalon.commands import LEAD_S, Recipient, execute
 from hashwerk.devices.avalon.fields import Fields, fields_of
 from hashwerk.devices.avalon.models import Dialect, dialect_of, is_avalon
 from hashwerk.devices.avalon.reading import reading_of
@@ -62,11 +62,25 @@ class AvalonDriver:
     name = "avalon"
 
     def __init__(
-        self, clock: Clock | None = None, neighbours: Neighbours | None = None, *, web_port: int = 80
+        self,
+        clock: Clock | None = None,
+        neighbours: Neighbours | None = None,
+        *,
+        web_port: int = 80,
+        lead_s: int = LEAD_S,
     ) -> None:
+        """Prepare to speak; nothing is sent yet.
+
+        Args:
+            clock: For the time of each reading.
+            neighbours: Hardware addresses of machines that do not tell theirs.
+            web_port: Where their page is.
+            lead_s: How far ahead of the machine's own clock it is told to sleep and to wake.
+        """
         self._clock = clock or SystemClock()
         self._neighbours = neighbours or Neighbours()
         self._web_port = web_port
+        self._lead_s = lead_s
         self._ways: OrderedDict[Address, _Way] = OrderedDict()
 
     async def identify(self, address: Address, *, timeout_s: float) -> Reading | None:
@@ -113,6 +127,7 @@ class AvalonDriver:
             clock_s=poll.clock_s,
             credentials=credentials or Credentials(),
             web_port=self._web_port,
+            lead_s=self._lead_s,
             deadline=deadline,
         )
         return await execute(recipient, command)

@@ -20,9 +20,11 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     modes: tuple[str, ...] = ()  # by their numbers on the wire
     mode_option: str = "workmode"
     is_verbal: bool  # "workmode,set,1" and "softoff,1:<time>", against "workmode,1" and "softoff"
+    mode_takes_reboot: bool = False  # the maker says so of Mini 3; a Q was seen to change at once
     stats: str = "estats"  # the reading that leaves out each chip's values, where the firmware has one
     has_setpool: bool = False
     capabilities: Capability = Capability.NONE
+    lies: tuple[str, ...] = ()
 
 
 _A_SERIES: Final = (
@@ -35,22 +37,37 @@ _A_SERIES: Final = (
 )
 _HOME: Final = Capability.SLEEP | Capability.MODE | Capability.REBOOT | Capability.POOLS | Capability.FAN
 
+#: What all of them say and none of them means; `hashwerk.devices.avalon.reading` believes none of it.
+_AVERAGES: Final = "GHSavg and MGHS are averages since start and stay when it sleeps"
+_STANDBY_W: Final = "PS has a figure in standby that no meter has confirmed"
+_ACCEPTED: Final = "accepts a command, in words that vary, whatever becomes of it"
+
 DIALECTS: Final = (
     Dialect(
         family="A10–A13",
         model=re.compile(r"a?1[0-3]\d\d"),
         modes=("Normal", "High"),
         is_verbal=False,
+        mode_takes_reboot=True,
         has_setpool=True,
         capabilities=_A_SERIES,
+        lies=(
+            _AVERAGES,
+            _STANDBY_W,
+            "its clock counts from boot",
+            "wakes by a reboot only",
+            "PS may have DC watts only",
+        ),
     ),
     Dialect(
         family="A14–A16",
         model=re.compile(r"a?1[4-9]\d\d|a?1[4-9](?!\d)"),
         modes=("Normal", "High"),
         is_verbal=False,
+        mode_takes_reboot=True,
         has_setpool=True,
         capabilities=_A_SERIES,
+        lies=(_AVERAGES, _STANDBY_W, "its clock counts from boot", "wakes by a reboot only"),
     ),
     Dialect(
         family="Nano 3S",
@@ -58,6 +75,7 @@ DIALECTS: Final = (
         modes=("Low", "Normal", "High"),
         is_verbal=True,
         capabilities=_HOME,
+        lies=(_AVERAGES, _ACCEPTED, "an absent sensor says −273 °C", "MPO is a target"),
     ),
     Dialect(
         family="Nano 3",
@@ -66,14 +84,17 @@ DIALECTS: Final = (
         mode_option="worklevel",
         is_verbal=True,
         capabilities=_HOME,
+        lies=(_AVERAGES, _ACCEPTED, "an absent sensor says −273 °C", "MPO is a target"),
     ),
     Dialect(
         family="Mini 3",
         model=re.compile(r"mini ?3"),
         modes=("Heating", "Mining", "Night"),
         is_verbal=True,
+        mode_takes_reboot=True,
         stats="litestats",
         capabilities=_HOME,
+        lies=(_AVERAGES, _STANDBY_W, _ACCEPTED, "MPO is a target", "a mode takes a reboot to work"),
     ),
     Dialect(
         family="Q",
@@ -82,6 +103,7 @@ DIALECTS: Final = (
         is_verbal=True,
         stats="litestats",
         capabilities=_HOME,
+        lies=(_AVERAGES, _STANDBY_W, _ACCEPTED, "MPO is a target", "wakes by itself when mains returns"),
     ),
 )
 
