@@ -41,7 +41,7 @@ def show(result: Reconciliation, console: Console) -> None:
         highlight=False,
     )
     style = {Verdict.AGREES: "bold green", Verdict.SHORT: "bold red"}.get(result.verdict, "bold yellow")
-    console.print(Text(_SENTENCES[result.verdict], style=style))
+    console.print(Text(_SENTENCES[result.verdict] + _not_judged(result), style=style))
 
 
 def as_builtins(result: Reconciliation) -> dict[str, Any]:
@@ -55,6 +55,19 @@ def as_builtins(result: Reconciliation) -> dict[str, Any]:
         for finding, plain in zip(line.findings, shown["findings"], strict=True):
             plain["grade"] = finding.grade.value
     return data
+
+
+def _not_judged(result: Reconciliation) -> str:
+    """Return which of the two questions has no answer, so that half an agreement is not read as a whole one."""
+    if result.verdict is Verdict.UNTOLD:
+        return ""
+    if result.whole.owed_low_sat is None:
+        return " Only work is judged, not pay: see --chain and --fee."
+    return (
+        " Only pay is judged: the pool does not tell its work by day."
+        if result.whole.credited is None
+        else ""
+    )
 
 
 def _table(name: str, lines: tuple[Line, ...] | list[Line]) -> Table:

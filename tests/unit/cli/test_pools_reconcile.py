@@ -96,6 +96,7 @@ def test_books_that_agree(data_dir: Path, tmp_path: Path) -> None:
     assert "2 shares: stale" in result.output
     assert "handed in and never answered" in result.output
     assert "2 of 2 days can be compared" in result.output
+    assert "Only work is judged, not pay" in result.output
 
 
 def test_a_pool_that_credits_less_ends_with_1_and_its_size_in_json(data_dir: Path, tmp_path: Path) -> None:
