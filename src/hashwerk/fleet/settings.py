@@ -115,8 +115,8 @@ class AlarmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Where trouble begins and who is told."""
 
     webhook: Annotated[
-        str | None,
-        Meta(description="A URL that every notice is posted to as JSON.", pattern=r"^https?://"),
+        Annotated[str, Meta(pattern=r"^https?://")] | None,
+        Meta(description="A URL that every notice is posted to as JSON."),
     ] = None
     mqtt: Annotated[MqttSettings, Meta(description="Alerts and sums over MQTT.")] = MqttSettings()
     notices_per_minute: Annotated[
