@@ -335,10 +335,10 @@ def find_share(
     raise AssertionError("no share")
 
 
-def resign(epoch: Epoch, key: Ed25519PrivateKey, **changes: object) -> Epoch:
+def resign(epoch: Epoch, signer: Ed25519PrivateKey, **changes: object) -> Epoch:
     """Return the epoch with another header, signed again by whoever holds the key."""
     header = msgspec.structs.replace(epoch.header, **changes)
-    signature = keys.sign(key, epochs.SIGN_EPOCH, epochs.header_hash(header))
+    signature = keys.sign(signer, epochs.SIGN_EPOCH, epochs.header_hash(header))
     return Epoch(SignedHeader(header=header, signature=signature), epoch.records, epoch.groups)
 
 

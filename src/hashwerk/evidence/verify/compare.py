@@ -124,7 +124,7 @@ def _shared(mine: Summary, other: Summary, same_epochs: set[int]) -> int:
 
 def _pairs(entries: NDArray[np.void] | None, without: set[int]) -> NDArray[np.void]:
     assert entries is not None
-    kept = entries[~np.isin(entries["epoch"], np.array(sorted(without), np.uint32))]
+    kept = entries[~np.isin(entries["epoch"], np.array(sorted(without), np.uint64))]
     pairs = np.empty(len(kept), [("first", "<u8"), ("second", "<u8")])
     pairs["first"], pairs["second"] = kept["first"], kept["second"]
     return pairs

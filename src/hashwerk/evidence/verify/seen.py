@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from hashwerk.evidence.share_leaf import Bytes2D
 
 _PARTS: Final = 64
-_ENTRY: Final = np.dtype([("first", "<u8"), ("second", "<u8"), ("epoch", "<u4"), ("position", "<u4")])
-#: Entries held in memory, 24 bytes each; beyond that they go to files, by the first byte of the hash.
+_ENTRY: Final = np.dtype([("first", "<u8"), ("second", "<u8"), ("epoch", "<u8"), ("position", "<u4")])
+#: Entries held in memory, 28 bytes each; beyond that they go to files, by the first byte of the hash.
 MAX_HELD: Final = 2_000_000
 
 Place = tuple[int, int]  # epoch and position

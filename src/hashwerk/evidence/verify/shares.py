@@ -103,7 +103,7 @@ class EpochShares:
         self._pending: list[tuple[bytes, Future[ChunkFacts]]] = []
         self._roots: list[tuple[bytes, GrowingRoot]] = []
         self._last_position = -1
-        self._positions = np.zeros(min(header.shares, 1 << 30), np.bool_)
+        self._positions: list[NDArray[np.uint32]] = []
         self.order: list[tuple[bytes, NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint32]]] = []
 
     def add(self, account: bytes, leaves: Leaves) -> None:
@@ -117,9 +117,7 @@ class EpochShares:
         while self._pending:
             self._judge(*self._pending.pop(0))
         fail, header = self._checks.failed, self._header
-        if not self._positions.all():
-            missing = int(np.argmin(self._positions))
-            fail("sums", f"{self._where}: no share stands at position {missing} of {header.shares}")
+        self._check_positions()
         roots = [(account, growing.root()) for account, growing in self._roots]
         try:
             root = root_of_accounts(roots)
@@ -192,6 +190,18 @@ class EpochShares:
                 "time bounds", f"{self._where}: the share at position {position} lies outside it"
             )
 
+    def _check_positions(self) -> None:
+        """Check that the positions are 0, 1, 2… without gaps."""
+        found = np.sort(np.concatenate(self._positions)) if self._positions else np.empty(0, np.uint32)
+        wrong = np.flatnonzero(found != np.arange(len(found), dtype=np.uint32))
+        count = self._header.shares
+        if len(wrong):
+            self._checks.failed(
+                "sums", f"{self._where}: no share stands at position {int(wrong[0])} of {count}, or two do"
+            )
+        elif len(found) != count:
+            self._checks.failed("sums", f"{self._where}: no share stands at position {len(found)} of {count}")
+
     def _place(self, account: bytes, facts: ChunkFacts) -> None:
         """Put a chunk where it belongs in the tree, and its positions among the epoch's."""
         fail = self._checks.failed
@@ -204,15 +214,7 @@ class EpochShares:
         if positions[0] <= self._last_position or (np.diff(positions) <= 0).any():
             fail("sums", f"{self._where}: shares of an account are not in their order")
         self._last_position = int(positions[-1])
-        if positions[-1] >= len(self._positions) or positions.max() >= len(self._positions):
-            fail(
-                "sums",
-                f"{self._where}: position {int(positions.max())} is beyond the {self._header.shares} signed",
-            )
-        else:
-            if self._positions[positions].any():
-                fail("sums", f"{self._where}: a position is taken twice")
-            self._positions[positions] = True
+        self._positions.append(facts.leaves["position"].copy())
         try:
             self._roots[-1][1].add_root(facts.root_level.node(0), len(facts.leaves))
         except EvidenceError as error:

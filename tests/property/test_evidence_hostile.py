@@ -1,0 +1,135 @@
+"""Bundles come from strangers: whatever is in them, the verifier answers and does not fall over."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hashwerk.errors import DecodeError
+from hashwerk.evidence import keys
+from hashwerk.evidence.bundle import MAGIC, MAX_SECTION_BYTES, BundleReader
+from hashwerk.evidence.columns import decode_chunk, encode_chunk
+from hashwerk.evidence.domains import BUNDLE, SIGN_BUNDLE, tagged
+from hashwerk.evidence.leaf import decode_record, encode_record
+from hashwerk.evidence.share_leaf import LEAF_DTYPE
+from hashwerk.evidence.share_tree import all_levels, leaf_level, path_of, root_of
+from hashwerk.evidence.tree import SHARES, Node, climb, levels, root
+from hashwerk.evidence.verify import Verdict, verify_bundle
+from hashwerk.evidence.verify.run import Options
+from support.evidence import EvidenceSite
+
+OPTIONS = Options(threads=1)
+SEAL_SIZE = 9 + 128
+#: Bytes of the manifest after the numbers of epochs and the claims: whether the period was fixed, when the bundle
+#: was made, the names of program and note. They are the operator's words about his own file.
+FREE = range(len(MAGIC) + 9 + 68, len(MAGIC) + 9 + 77)
+
+
+def small_site() -> EvidenceSite:
+    site = EvidenceSite(name="small", shares=3, certificates=False)
+    site.epoch()
+    return site
+
+
+SITE = small_site()
+GOOD = SITE.bundle()
+
+
+def sealed(body: bytes) -> bytes:
+    """Return a bundle of this body with a seal that fits, as the owner of the key can make it."""
+    import hashlib
+
+    digest = hashlib.sha256(body).digest()
+    signature = keys.sign(SITE.key, SIGN_BUNDLE, tagged(BUNDLE, digest))
+    return body + b"\xff" + (128).to_bytes(8, "big") + digest + keys.public_bytes(SITE.key) + signature
+
+
+BODY = GOOD[:-SEAL_SIZE]
+
+
+def test_the_seal_is_made_here_as_there() -> None:
+    assert sealed(BODY) == GOOD
+    assert verify_bundle(io.BytesIO(GOOD), OPTIONS).ok
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, len(BODY) - 1), st.integers(1, 255))
+def test_a_changed_byte_under_a_seal_that_fits_is_caught_or_harmless(at: int, change: int) -> None:
+    body = bytearray(BODY)
+    body[at] ^= change
+    report = verify_bundle(io.BytesIO(sealed(bytes(body))), OPTIONS)
+    if report.verdict != Verdict.INVALID:
+        assert at in FREE, (at, report.failures())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_cut_and_pasted_bundles_get_an_answer(data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(BODY)))
+    end = data.draw(st.integers(start, min(len(BODY), start + 200)))
+    body = BODY[:start] + data.draw(st.binary(max_size=40)) + BODY[end:]
+    report = verify_bundle(io.BytesIO(sealed(body)), OPTIONS)
+    assert report.verdict == Verdict.INVALID or body == BODY
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=300))
+def test_noise_is_not_a_bundle(noise: bytes) -> None:
+    for data in (noise, MAGIC + noise):
+        with pytest.raises(DecodeError):
+            BundleReader(io.BytesIO(data))
+
+
+def test_a_section_that_announces_too_much_costs_nothing() -> None:
+    lie = MAGIC + b"\x01" + (MAX_SECTION_BYTES + 1).to_bytes(8, "big")
+    with pytest.raises(DecodeError, match="allowed"):
+        BundleReader(io.BytesIO(lie))
+    lie = MAGIC + b"\x01" + (1 << 62).to_bytes(8, "big")
+    with pytest.raises(DecodeError, match="allowed"):
+        BundleReader(io.BytesIO(lie))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=120))
+def test_a_record_that_can_be_read_is_spelled_the_same_again(data: bytes) -> None:
+    try:
+        record = decode_record(data)
+    except DecodeError:
+        return
+    assert encode_record(record) == data
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=400))
+def test_a_chunk_that_can_be_read_is_spelled_the_same_again(noise: bytes) -> None:
+    for data in (noise, (1).to_bytes(4, "big") + noise):
+        try:
+            leaves = decode_chunk(data)
+        except DecodeError:
+            continue
+        assert encode_chunk(leaves) == data
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 50), st.integers(0, 2**32 - 1))
+def test_chunks_come_back(count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    leaves = np.zeros(count, LEAF_DTYPE)
+    for name in LEAF_DTYPE.names or ():
+        bits = int(rng.integers(0, 8 * LEAF_DTYPE[name].itemsize + 1))
+        leaves[name] = rng.integers(0, 2**63, count, dtype=np.uint64) >> np.uint64(63 - min(bits, 63))
+    assert (decode_chunk(encode_chunk(leaves)) == leaves).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 100), min_size=1, max_size=40))
+def test_the_compiled_tree_is_the_written_one(works: list[int]) -> None:
+    hashes = np.random.default_rng(len(works)).integers(0, 256, (len(works), 32), dtype=np.uint8)
+    level = leaf_level(hashes, np.array(works, np.uint8))
+    nodes = [Node(bytes(hash_), (1 << work,), 1) for hash_, work in zip(hashes, works, strict=True)]
+    assert root_of(level) == root(SHARES, nodes)
+    index = works[0] % len(works)
+    path = path_of(all_levels(level), index)
+    assert climb(SHARES, nodes[index], path) == levels(SHARES, nodes)[-1][0]
