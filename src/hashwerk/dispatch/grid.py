@@ -72,7 +72,8 @@ class Grid:
 
 def uniform_grid(start_s: float, duration_s: float, count: int) -> Grid:
     """Return ``count`` intervals of equal length."""
-    return Grid(start_s + duration_s * np.arange(count), np.full(count, float(duration_s)))
+    starts_s = start_s + duration_s * np.arange(count, dtype=np.float64)
+    return Grid(starts_s.astype(np.float64), np.full(count, float(duration_s)))
 
 
 def rolling_grid(now_s: float, sections: tuple[tuple[float, float], ...] = ROLLING) -> Grid:
@@ -90,6 +91,6 @@ def rolling_grid(now_s: float, sections: tuple[tuple[float, float], ...] = ROLLI
         end_s = -(-(start_s + until_s) // coarser_s) * coarser_s
         starts.append(np.arange(at_s, end_s, length_s))
         at_s = end_s
-    edges: FloatArray = np.concatenate([*starts, np.array([at_s])])
+    edges = np.concatenate([*starts, np.array([at_s])]).astype(np.float64)
     lengths_s: FloatArray = np.diff(edges)
     return Grid(edges[:-1], lengths_s)
