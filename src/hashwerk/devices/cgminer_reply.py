@@ -6,6 +6,7 @@ with a NUL. A joined request ``version+estats`` is answered with ``{"version":[{
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -64,7 +65,9 @@ def decode_reply(data: bytes) -> Reply:
     Raises:
         DecodeError: If it is neither JSON nor text of the cgminer API, even after repair.
     """
-    data = data.strip(b"\x00 \t\r\n")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        data = data.decode("utf-16", "replace").encode("utf-8", "replace")
+    data = data.removeprefix(codecs.BOM_UTF8).strip(b"\x00 \t\r\n")
     if data[:1] in (b"{", b","):
         return _reply_from_object(load_object(data))
     return _reply_from_text(data.decode("utf-8", "replace"))

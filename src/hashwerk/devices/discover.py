@@ -67,7 +67,7 @@ async def scan(
     timeout_s: float = 3.0,
     concurrency: int = 256,
     on_progress: Progress | None = None,
-    knock_ports: Sequence[int] = KNOCK_PORTS,
+    port: int | None = None,
 ) -> AsyncIterator[Found]:
     """Yield machines as they are found.
 
@@ -80,7 +80,7 @@ async def scan(
         timeout_s: For each knock, and for each driver's question.
         concurrency: How many addresses are asked at the same time.
         on_progress: Called after each address.
-        knock_ports: Where to knock.
+        port: Where their first API is, and where to knock; None: the usual ports of all makes.
 
     *Cancellation*: closing the iterator ends every connection.
 
@@ -88,7 +88,7 @@ async def scan(
         FleetError: If a range cannot be read.
     """
     hosts = addresses_of(networks)
-    search = _Search(drivers, timeout_s, knock_ports, on_progress, total=len(hosts))
+    search = _Search(drivers, timeout_s, port, on_progress, total=len(hosts))
     runner = asyncio.create_task(search.run(hosts, concurrency))
     try:
         while (found := await search.found.get()) is not None:
@@ -107,7 +107,7 @@ class _Search:
         self,
         drivers: Sequence[Driver],
         timeout_s: float,
-        knock_ports: Sequence[int],
+        port: int | None,
         on_progress: Progress | None,
         *,
         total: int,
@@ -116,7 +116,8 @@ class _Search:
         self.found: asyncio.Queue[Found | None] = asyncio.Queue(maxsize=total + 1)
         self._drivers = drivers
         self._timeout_s = timeout_s
-        self._knock_ports = knock_ports
+        self._port = port
+        self._knock_ports = KNOCK_PORTS if port is None else (port,)
         self._on_progress = on_progress
         self._total = total
         self._done = 0
@@ -149,7 +150,7 @@ class _Search:
                 self._on_progress(self._done, self._total)
 
     async def _ask(self, host: str) -> None:
-        address = Address(host=host)
+        address = Address(host=host, port=self._port)
         identified = await identify(address, self._drivers, timeout_s=self._timeout_s)
         if identified is not None:
             driver, reading = identified

@@ -193,6 +193,26 @@ async def test_a_password_is_in_no_outcome_and_no_error(usual_ports: str) -> Non
     assert secret not in repr(outcome)
 
 
+async def test_an_antminer_with_another_password_is_shown_and_said_to_be_locked(usual_ports: str) -> None:
+    machine = asic_replies.antminer()
+    assert machine.web is not None
+    machine.web.pages = {}  # the page lets nobody in
+    address = Address(host=usual_ports)
+    async with asic_replies.serving(machine, usual_ports):
+        reading = await AsicRsDriver().identify(address, timeout_s=5)
+        assert reading is not None
+        assert (reading.identity.make, reading.identity.model) == ("antminer", "S19 Pro")
+        assert (reading.state, reading.capabilities) == (WorkState.UNKNOWN, Capability.NONE)
+        assert "password" in reading.doubts[0]
+        with pytest.raises(DeviceError):
+            await AsicRsDriver().execute(address, Sleep(), timeout_s=5)
+    machine = asic_replies.antminer()
+    machine.web = None  # it is starting: its page is not up yet, and nothing is said of passwords
+    async with asic_replies.serving(machine, usual_ports):
+        with pytest.raises(DeviceError):
+            await AsicRsDriver().read(address, timeout_s=5)
+
+
 async def test_other_ports_are_not_this_drivers() -> None:
     with pytest.raises(DeviceError, match="usual ports"):
         await AsicRsDriver().read(Address(host="127.0.0.1", port=5555), timeout_s=1)

@@ -79,6 +79,8 @@ DEFECTS = {
     "quoted inf": WHOLE.replace(b'"API":"3.7"', b'"x":"inf","API":"3.7"'),
     "a truncated tail": WHOLE[:-9],
     "a wrong encoding": WHOLE.replace(b'"API":"3.7"', b'"x":"\xb0C \xff","API":"3.7"'),
+    "UTF-16": WHOLE.decode().encode("utf-16"),
+    "a byte order mark": b"\xef\xbb\xbf" + WHOLE,
     "a leading comma": b"," + WHOLE[1:],
     "a second object behind": WHOLE + b'{"id":2}',
 }

@@ -21,12 +21,11 @@ RANGE = "127.9.20.0/27"
 
 
 class Recorder:
-    """A driver that keeps whom it was asked about, and speaks to Avalons on another port."""
+    """A driver that keeps whom it was asked about, and speaks to Avalons."""
 
     name = "recorder"
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self) -> None:
         self.asked: list[str] = []
         self.at_once = 0
         self.most_at_once = 0
@@ -37,7 +36,7 @@ class Recorder:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            return await self._inner.identify(Address(host=address.host, port=self.port), timeout_s=timeout_s)
+            return await self._inner.identify(address, timeout_s=timeout_s)
         finally:
             self.at_once -= 1
 
@@ -62,10 +61,10 @@ async def hall(hosts: list[str]) -> AsyncIterator[int]:
         yield port
 
 
-async def collect(driver: Recorder, networks: list[str], **options: object) -> list[Found]:
+async def collect(driver: Recorder, port: int, networks: list[str], **options: object) -> list[Found]:
     """Return all that a scan finds."""
     found: list[Found] = []
-    search = scan(networks, [driver], timeout_s=2.0, knock_ports=(driver.port,), **options)  # type: ignore[arg-type]
+    search = scan(networks, [driver], timeout_s=2.0, port=port, **options)  # type: ignore[arg-type]
     async with contextlib.aclosing(search) as machines:
         found.extend([machine async for machine in machines])
     return found
@@ -75,8 +74,10 @@ async def test_machines_are_found_and_every_address_is_counted() -> None:
     hosts = [f"127.9.20.{number}" for number in (3, 9, 27)]
     progress: list[tuple[int, int]] = []
     async with hall(hosts) as port:
-        driver = Recorder(port)
-        found = await collect(driver, [RANGE], on_progress=lambda done, total: progress.append((done, total)))
+        driver = Recorder()
+        found = await collect(
+            driver, port, [RANGE], on_progress=lambda done, total: progress.append((done, total))
+        )
     assert sorted(machine.address.host for machine in found) == sorted(hosts)
     assert all(
         machine.driver == "recorder" and machine.reading.identity.model == "Avalon Q" for machine in found
@@ -89,8 +90,8 @@ async def test_machines_are_found_and_every_address_is_counted() -> None:
 async def test_nothing_is_sent_outside_the_ranges() -> None:
     outside = "127.9.21.5"
     async with hall(["127.9.20.5", outside]) as port:
-        driver = Recorder(port)
-        found = await collect(driver, ["127.9.20.0/28"])
+        driver = Recorder()
+        found = await collect(driver, port, ["127.9.20.0/28"])
     assert [machine.address.host for machine in found] == ["127.9.20.5"]
     assert outside not in driver.asked
 
@@ -98,8 +99,8 @@ async def test_nothing_is_sent_outside_the_ranges() -> None:
 async def test_no_more_are_asked_at_once_than_allowed() -> None:
     hosts = [f"127.9.20.{number}" for number in range(1, 15)]
     async with hall(hosts) as port:
-        driver = Recorder(port)
-        found = await collect(driver, ["127.9.20.0/28"], concurrency=3)
+        driver = Recorder()
+        found = await collect(driver, port, ["127.9.20.0/28"], concurrency=3)
     assert len(found) == len(hosts)
     assert driver.most_at_once <= 3
 
@@ -120,7 +121,7 @@ async def test_a_machine_that_is_silent_at_first_is_found_at_the_second_try(
 
     monkeypatch.setattr(discover, "knock", knock)
     async with hall(["127.9.20.1", "127.9.20.2"]) as port:
-        found = await collect(Recorder(port), ["127.9.20.0/29"])
+        found = await collect(Recorder(), port, ["127.9.20.0/29"])
     assert {machine.address.host for machine in found} == {"127.9.20.1", "127.9.20.2"}
     assert knocks.count("127.9.20.2") == 2
     assert knocks.count("127.9.20.1") == 1
@@ -131,7 +132,7 @@ async def test_a_scan_that_is_given_up_ends_its_connections() -> None:
     hosts = [f"127.9.20.{number}" for number in range(1, 15)]
     before = len(asyncio.all_tasks())
     async with hall(hosts) as port:
-        search = scan(["127.9.20.0/28"], [Recorder(port)], timeout_s=2.0, concurrency=2, knock_ports=(port,))
+        search = scan(["127.9.20.0/28"], [Recorder()], timeout_s=2.0, concurrency=2, port=port)
         async with contextlib.aclosing(search) as machines:
             async for _ in machines:
                 break
@@ -148,7 +149,7 @@ async def test_a_machine_that_hangs_delays_no_other() -> None:
         serving(Hung({}), "127.9.20.1") as port,
         serving(avalon_replies.q_running(), "127.9.20.2", port),
     ):
-        search = scan(["127.9.20.0/30"], [Recorder(port)], timeout_s=0.4, concurrency=2, knock_ports=(port,))
+        search = scan(["127.9.20.0/30"], [Recorder()], timeout_s=0.4, concurrency=2, port=port)
         async with contextlib.aclosing(search) as machines:
             found = [machine async for machine in machines]
     assert [machine.address.host for machine in found] == ["127.9.20.2"]

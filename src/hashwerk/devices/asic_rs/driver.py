@@ -16,6 +16,7 @@ from pyasic_rs.asic_rs import DataField, FanConfig, MinerFactory, MiningMode, Po
 
 from hashwerk.clock import Clock, SystemClock
 from hashwerk.devices.asic_rs.firmwares import FIRMWARES, LIBRARY_SUPPORT, Firmware, firmware_of
+from hashwerk.devices.asic_rs.locked import locked_reading
 from hashwerk.devices.asic_rs.luxos import is_curtailed
 from hashwerk.devices.asic_rs.reading import is_answer, reading_of
 from hashwerk.devices.cgminer import DEFAULT_PORT, UnreachableError, ip_address
@@ -58,6 +59,10 @@ _REFUSAL: Final = re.compile(
 )
 
 
+class UnknownMachineError(UnreachableError):
+    """The library cannot make anything of what is there, if anything is."""
+
+
 class AsicRsDriver:
     """Speaks to Antminer, WhatsMiner, Braiins OS, LuxOS, VNish, ePIC and more; not to Avalons.
 
@@ -87,13 +92,18 @@ class AsicRsDriver:
         Raises:
             DeviceError: If it does not answer in time, or with nothing that can be read.
         """
-        key = (address, credentials or _NOBODY)
+        key, deadline = (address, credentials or _NOBODY), asyncio.get_running_loop().time() + timeout_s
         try:
-            async with asyncio.timeout(timeout_s):
-                return await self._read(key, asyncio.get_running_loop().time() + timeout_s)
+            async with asyncio.timeout_at(deadline):
+                return await self._read(key, deadline)
         except TimeoutError:
             self._miners.pop(key, None)
             raise DeviceError(f"{address.host} does not answer within {timeout_s:g} s") from None
+        except UnknownMachineError:
+            reading = await self._locked(address, deadline)
+            if reading is None:
+                raise
+            return reading
 
     async def execute(
         self, address: Address, command: Command, *, timeout_s: float, credentials: Credentials | None = None
@@ -129,9 +139,7 @@ class AsicRsDriver:
         firmware = firmware_of(miner.firmware)
         asleep = None
         if firmware.name == "luxos":
-            asleep = await is_curtailed(
-                address, timeout_s=max(deadline - asyncio.get_running_loop().time(), 0.0)
-            )
+            asleep = await is_curtailed(address, timeout_s=_time_left(deadline))
         return reading_of(
             data,
             firmware,
@@ -139,6 +147,14 @@ class AsicRsDriver:
             capabilities=_capabilities(miner, firmware),
             mac=None if data.mac else self._neighbours.mac(address.host),
             asleep=asleep,
+        )
+
+    async def _locked(self, address: Address, deadline: float) -> Reading | None:
+        return await locked_reading(
+            address,
+            at=self._clock.time(),
+            mac=self._neighbours.mac(address.host),
+            timeout_s=_time_left(deadline),
         )
 
     async def _miner(self, key: tuple[Address, Credentials]) -> Any:
@@ -169,19 +185,25 @@ async def _discover(address: Address, credentials: Credentials) -> Any:
                 firmware.library_name, credentials.user or "", credentials.password
             )
     miner = await _call(lambda: factory.get_miner(host), address)
-    if miner is None or miner.make == "Avalonminer" or str(miner.algo) != "SHA256":
-        raise UnreachableError(f"nothing known answers at {host}")
+    if miner is None:
+        raise UnknownMachineError(f"nothing known answers at {host}")
+    if miner.make == "Avalonminer" or str(miner.algo) != "SHA256":
+        raise UnreachableError(f"what answers at {host} is not for this driver")
     if credentials.password is not None:
         miner.set_auth(credentials.user or "", credentials.password)
     return miner
 
 
 async def _call(call: Callable[[], Awaitable[_T]], address: Address) -> _T:
-    """Call the library; whatever it raises about a machine is a `DeviceError`."""
+    """Call the library; whatever it raises about a machine, its panics included, is a `DeviceError`."""
     try:
         return await call()
-    except (RuntimeError, ValueError, OSError) as error:
+    except Exception as error:
         raise DeviceError(f"{address.host}: {str(error)[:_MESSAGE_LENGTH]}") from None
+
+
+def _time_left(deadline: float) -> float:
+    return max(deadline - asyncio.get_running_loop().time(), 0.0)
 
 
 def _capabilities(miner: Any, firmware: Firmware) -> Capability:
@@ -216,7 +238,7 @@ async def _send(miner: Any, firmware: Firmware, command: Command, deadline: floa
             is_taken = await _tell(miner, firmware, command)
     except TimeoutError:
         return Outcome(kind=OutcomeKind.UNANSWERED, message="no answer within the deadline")
-    except (RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # whatever it is: the command may have been carried out
         kind = OutcomeKind.REFUSED if _REFUSAL.search(str(error)) else OutcomeKind.UNANSWERED
         return Outcome(kind=kind, message=str(error)[:_MESSAGE_LENGTH])
     if not is_taken:

@@ -140,7 +140,7 @@ async def _set_pools(to: Recipient, pools: tuple[PoolTarget, ...]) -> Outcome:
         outcome = await _ascset(to, _setpool(to.credentials, slot, pool))
         if outcome.kind is not OutcomeKind.ACCEPTED:
             return msgspec.structs.replace(outcome, message=f"pool {slot + 1}: {outcome.message}")
-    return outcome
+    return msgspec.structs.replace(outcome, message=f"{outcome.message}; taken up at the next reboot")
 
 
 def _setpool(credentials: Credentials, slot: int, pool: PoolTarget) -> str:

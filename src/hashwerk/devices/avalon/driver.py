@@ -35,7 +35,12 @@ class _Way(msgspec.Struct, frozen=True):
 
     stats: str = "estats"
     is_joined: bool = True
-    refuses: frozenset[str] = frozenset()  # of the questions of `_EXTRA`
+    refuses: frozenset[str] = frozenset()  # readings and questions that it does not know
+    polls: int = 0
+
+
+#: So often is a machine asked anew in the quickest way: its firmware, or what stood in the way, may have changed.
+_POLLS_BEFORE_ASKING_ANEW: Final = 200
 
 
 #: What older A-series firmware tells only when asked for it: the field, and the question.
@@ -145,7 +150,7 @@ class AvalonDriver:
         )
 
     async def _poll(self, address: Address, deadline: float) -> _Poll:
-        way, replies = await self._collect(address, self._ways.get(address, _Way()), deadline)
+        way, replies = await self._collect(address, self._way(address), deadline)
         fields = fields_of(replies[way.stats])
         version = replies["version"].first("VERSION")
         if not is_avalon(version, fields):
@@ -214,8 +219,12 @@ class AvalonDriver:
     async def _ask(self, address: Address, request: bytes, deadline: float) -> Reply:
         return await ask(address, request, timeout_s=max(_time_left(deadline), 0.0))
 
+    def _way(self, address: Address) -> _Way:
+        way = self._ways.get(address, _Way())
+        return _Way(way.stats) if way.polls >= _POLLS_BEFORE_ASKING_ANEW else way
+
     def _remember(self, address: Address, way: _Way) -> None:
-        self._ways[address] = way
+        self._ways[address] = msgspec.structs.replace(way, polls=way.polls + 1)
         self._ways.move_to_end(address)
         if len(self._ways) > _REMEMBERED:
             self._ways.popitem(last=False)
@@ -225,10 +234,10 @@ def _ways_from(way: _Way) -> Iterator[_Way]:
     """Yield ``way``, and then ever slower ones that more firmware knows."""
     yield way
     if way.stats != "estats":
-        way = _Way("estats", way.is_joined, way.refuses | {way.stats})
+        way = msgspec.structs.replace(way, stats="estats", refuses=way.refuses | {way.stats})
         yield way
     if way.is_joined:
-        yield _Way("estats", False, way.refuses)
+        yield msgspec.structs.replace(way, is_joined=False)
 
 
 def _may_be_avalon(version: Section) -> bool:
