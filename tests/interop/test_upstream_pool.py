@@ -60,20 +60,6 @@ class CkpoolsMethods:
         return await self._methods.call(method, params)
 
 
-@pytest.fixture
-def line_feed_after_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """End every answer of the RPC with a line feed, as Core's do: ckpool waits for it for ever."""
-    respond = rpc_server._respond
-
-    async def with_line_feed(
-        writer: asyncio.StreamWriter, status: int, body: bytes, *, keep_alive: bool
-    ) -> None:
-        body = body if body.endswith(b"\n") else body + b"\n"
-        await respond(writer, status, body, keep_alive=keep_alive)
-
-    monkeypatch.setattr(rpc_server, "_respond", with_line_feed)
-
-
 @asynccontextmanager
 async def running_node(folder: Path) -> AsyncIterator[int]:
     """Run a regtest node above height 16, below which ckpool writes heights that consensus refuses; yield its RPC port."""
@@ -178,7 +164,6 @@ class OneMiner:
         return [self._work] if start <= self._start and self._end <= end else []
 
 
-@pytest.mark.usefixtures("line_feed_after_answers")
 async def test_what_a_pool_accepts_from_hashwerk_mine_is_in_its_books(tmp_path: Path) -> None:
     async with running_node(tmp_path) as rpc_port, running_ckpool(tmp_path, rpc_port) as url:
         started = time.time()

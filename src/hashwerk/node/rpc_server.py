@@ -257,6 +257,8 @@ async def _read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> b
 
 
 async def _respond(writer: asyncio.StreamWriter, status: int, body: bytes, *, keep_alive: bool) -> None:
+    if body:
+        body += b"\n"  # as Bitcoin Core: clients exist that read up to the end of the line
     challenge = 'WWW-Authenticate: Basic realm="jsonrpc"\r\n' if status == 401 else ""
     head = (
         f"HTTP/1.1 {status} {_STATUS[status]}\r\n{challenge}Content-Type: application/json\r\n"
