@@ -38,10 +38,10 @@ from hashwerk.twin.session import MiningSession
 from hashwerk.twin.settings import HallSettings
 
 TICK_S: Final = 0.5
-_CHUNK_S: Final = 2.0
+_CHUNK_S: Final = 1.0
 _CHUNK_MAX_S: Final = 10.0
-#: Machines whose chunks of two seconds cost little; more make longer chunks.
-_CHUNK_MACHINES: Final = 100
+#: Machines whose chunks of a second cost little; more make longer chunks.
+_CHUNK_MACHINES: Final = 50
 _DEBT_S: Final = 20.0
 _CONNECT_S: Final = 10.0
 _RETRY_S: Final = (1.0, 60.0)
@@ -52,7 +52,9 @@ _WORK_OF_DIFFICULTY_1: Final = 2.0**32
 
 def user_agent(scale: float) -> str:
     """Return the name of a twin's sessions, with its scale."""
-    return f"hashwerk-twin/{__version__} scale={scale:.6g}".replace("e+", "e")
+    mantissa, _, exponent = f"{scale:.6g}".partition("e")
+    written = f"{mantissa}e{int(exponent)}" if exponent else mantissa
+    return f"hashwerk-twin/{__version__} scale={written}"
 
 
 @dataclass(slots=True)
