@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -180,16 +182,23 @@ async def test_a_command_goes_to_the_machine_that_is_there_now(usual_ports: str)
     assert ("POST /api/v1/mining/stop", "") in _web(machine)
 
 
-async def test_a_password_is_in_no_outcome_and_no_error(usual_ports: str) -> None:
+@pytest.mark.parametrize(
+    "make", [asic_replies.vnish, asic_replies.antminer, asic_replies.epic, asic_replies.luxos]
+)
+async def test_a_password_is_in_no_outcome_and_no_log(
+    usual_ports: str, make: Callable[[], asic_replies.Machine], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     secret = "hunter2-of-the-site"
     pools = SetPools(pools=(PoolTarget(url="stratum+tcp://one.test:3333", user="a.b", password=secret),))
-    async with asic_replies.serving(asic_replies.vnish(), usual_ports):
+    async with asic_replies.serving(make(), usual_ports):
+        credentials = Credentials(user="root", password=secret)
+        reading = await AsicRsDriver().read(Address(host=usual_ports), timeout_s=5, credentials=credentials)
         outcome = await AsicRsDriver().execute(
-            Address(host=usual_ports),
-            pools,
-            timeout_s=5,
-            credentials=Credentials(user="root", password=secret),
+            Address(host=usual_ports), pools, timeout_s=5, credentials=credentials
         )
+    assert secret not in caplog.text
+    assert secret not in repr(reading)
     assert secret not in repr(outcome)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hashwerk.devices.avalon import AvalonDriver
+from hashwerk.devices.avalon.driver import POLLS_BEFORE_ASKING_ANEW
 from hashwerk.devices.neighbours import Neighbours
 from hashwerk.errors import DeviceError
 from hashwerk.fleet.machine import WorkState
@@ -111,3 +112,18 @@ async def test_a_machine_that_tells_no_address_gets_the_one_the_system_saw(
         driver = AvalonDriver(neighbours=Neighbours(table))
         reading = await driver.read(Address(host="127.0.0.1", port=port), timeout_s=5)
     assert reading.identity.mac == "02:00:00:00:00:07"
+
+
+async def test_the_quickest_way_is_tried_anew_after_a_while() -> None:
+    machine, driver = avalon_replies.a1566(), AvalonDriver()
+    machine.knows_joined = False
+    async with serving(machine) as port:
+        address = Address(host="127.0.0.1", port=port)
+        for _ in range(POLLS_BEFORE_ASKING_ANEW):
+            await driver.read(address, timeout_s=5)
+        assert machine.asked.count("version+estats+pools") == 1
+        machine.knows_joined = True
+        machine.asked.clear()
+        for _ in range(2):
+            await driver.read(address, timeout_s=5)
+    assert machine.asked == ["version+estats+pools"] * 2

@@ -7,6 +7,7 @@ ours. What it returns for a machine that is gone is a full set of defaults: that
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -36,6 +37,30 @@ from hashwerk.fleet.commands import (
 )
 from hashwerk.fleet.machine import Capability, Outcome, OutcomeKind, Reading
 from hashwerk.fleet.ports import Address, Credentials
+
+# The library logs what it sends and gets, passwords among it, and costs the loop tenths of a second where that is printed.
+_CRATES: Final = (
+    "antminer",
+    "auradine",
+    "bitaxe",
+    "braiins",
+    "epic",
+    "luxminer",
+    "marathon",
+    "nerdaxe",
+    "proto",
+    "sealminer",
+    "vnish",
+    "whatsminer",
+)
+for _crate in (
+    "asic_rs",
+    "asic_rs_core",
+    "hyper_util",
+    "reqwest",
+    *(f"asic_rs_firmwares_{crate}" for crate in _CRATES),
+):
+    logging.getLogger(_crate).setLevel(logging.ERROR)
 
 _T = TypeVar("_T")
 

@@ -40,7 +40,7 @@ class _Way(msgspec.Struct, frozen=True):
 
 
 #: So often is a machine asked anew in the quickest way: its firmware, or what stood in the way, may have changed.
-_POLLS_BEFORE_ASKING_ANEW: Final = 200
+POLLS_BEFORE_ASKING_ANEW: Final = 200
 
 
 #: What older A-series firmware tells only when asked for it: the field, and the question.
@@ -221,7 +221,7 @@ class AvalonDriver:
 
     def _way(self, address: Address) -> _Way:
         way = self._ways.get(address, _Way())
-        return _Way(way.stats) if way.polls >= _POLLS_BEFORE_ASKING_ANEW else way
+        return _Way(way.stats) if way.polls >= POLLS_BEFORE_ASKING_ANEW else way
 
     def _remember(self, address: Address, way: _Way) -> None:
         self._ways[address] = msgspec.structs.replace(way, polls=way.polls + 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -18,6 +19,9 @@ from hashwerk.devices.cgminer import UnreachableError
 from hashwerk.fleet.commands import PoolTarget
 from hashwerk.fleet.machine import Outcome, OutcomeKind
 from hashwerk.fleet.ports import Address
+
+# The HTTP library tells of every single request at INFO.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 _SALT: Final = re.compile(r'"auth"\s*:\s*"([0-9a-f]{1,64})"', re.IGNORECASE)
 _LOGIN_FORM: Final = re.compile(r'<form[^>]{0,200}\bname="?loginform', re.IGNORECASE)
