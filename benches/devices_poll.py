@@ -1,6 +1,6 @@
 """How fast Avalons are polled: full readings over loopback, 1 % of the machines hung.
 
-    python benches/devices_poll.py [--machines 1000] [--hung 10]
+    python benches/devices_poll.py [--machines 1000] [--hung 10] [--scan]
 
 Budget (issue 4 §6): 1,000 in under 0.8 s and 5,000 in under 5 s with 1 % hung, on two cores; and at most 1 ms of CPU of the
 polling process a reading, so that 5,000 machines every 10 s take half a core. The machines are one process of their own
@@ -26,6 +26,7 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+from hashwerk.devices import scan
 from hashwerk.devices.avalon import AvalonDriver
 from hashwerk.errors import DeviceError
 from hashwerk.fleet.ports import Address
@@ -101,6 +102,20 @@ async def poll(driver: AvalonDriver, machines: int, timeout_s: float) -> tuple[i
     return answered, last
 
 
+async def find(driver: AvalonDriver, machines: int, timeout_s: float) -> None:
+    """Scan the ranges in which the machines are and print how long it took."""
+    started, cpu, found = time.perf_counter(), _cpu_s(), 0
+    ranges = [f"{address(1).host}-{address(machines).host}"]
+    async for _ in scan(ranges, [driver], timeout_s=timeout_s, port=PORT, concurrency=CONCURRENCY):
+        found += 1
+        last = time.perf_counter()
+    cpu = _cpu_s() - cpu
+    print(
+        f"scan of {machines} addresses: {found} found in {last - started:.2f} s, over after "
+        f"{time.perf_counter() - started:.2f} s, {1000 * cpu / machines:.3f} ms CPU each"
+    )
+
+
 def main() -> None:
     """Print the time of full polls, the CPU of each reading, and the share of those that answered."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -109,6 +124,9 @@ def main() -> None:
     parser.add_argument("--model", choices=MACHINES, default="q")
     parser.add_argument("--timeout", type=float, default=TIMEOUT_S, help="of one reading, in seconds")
     parser.add_argument("--polls", type=int, default=3)
+    parser.add_argument(
+        "--scan", action="store_true", help="find them in their ranges instead of reading them"
+    )
     options = parser.parse_args()
     hung_count = options.machines // 100 if options.hung is None else options.hung
     hung = frozenset(address(1 + at * 97 % options.machines).host for at in range(hung_count))
@@ -119,6 +137,9 @@ def main() -> None:
 
     async def run() -> None:
         driver = AvalonDriver()
+        if options.scan:
+            await find(driver, options.machines, options.timeout)
+            return
         await poll(driver, options.machines, options.timeout)  # the first learns how each is best asked
         for _ in range(options.polls):
             started, cpu = time.perf_counter(), _cpu_s()

@@ -38,7 +38,7 @@ from hashwerk.fleet.commands import (
 from hashwerk.fleet.machine import Capability, Outcome, OutcomeKind, Reading
 from hashwerk.fleet.ports import Address, Credentials
 
-# The library logs what it sends and gets, passwords among it, and costs the loop tenths of a second where that is printed.
+# The library logs whole replies, pools with their passwords among them, and printing them costs the loop tenths of a second.
 _CRATES: Final = (
     "antminer",
     "auradine",
@@ -80,7 +80,7 @@ _EXCLUDED: Final = [
 _NOBODY: Final = Credentials()
 #: What the library's errors say where the machine itself said no; all others may be a lost answer.
 _REFUSAL: Final = re.compile(
-    r"(?:error|code):? 4\d\d|unauthori[sz]ed|authenticat|not supported|permission", re.IGNORECASE
+    r"(?:error|code):? 4\d\d|unauthori[sz]ed|authenticat|error status|not supported|permission", re.IGNORECASE
 )
 
 
