@@ -1,11 +1,12 @@
 """From a mine that really runs to a file that a stranger verifies: `hashwerk prove`, `verify` and `payout`."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
+from hashwerk.cli import cli
 from support.mine import running_mine
 from support.stratum import Peer
 
@@ -14,13 +15,9 @@ SITE = "[stratum]\nstart_difficulty = 1e-10\nmin_difficulty = 1e-10\nvardiff = f
 
 
 def hashwerk(*arguments: str | Path, code: int = 0) -> Any:
-    done = subprocess.run(  # noqa: PLW1510 - the caller says which exit code it expects
-        [sys.executable, "-m", "hashwerk", *map(str, arguments), "--json"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
+    """Run a command in this process; its modules are slow to load."""
+    done = CliRunner().invoke(cli, [*map(str, arguments), "--json"])
+    assert done.exit_code == code, done.output
     return json.loads(done.stdout)
 
 

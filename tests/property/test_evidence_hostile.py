@@ -22,9 +22,9 @@ from support.evidence import EvidenceSite
 
 OPTIONS = Options(threads=1)
 SEAL_SIZE = 9 + 128
-#: Bytes of the manifest after the numbers of epochs and the claims: whether the period was fixed, when the bundle
-#: was made, the names of program and note. They are the operator's words about his own file.
-FREE = range(len(MAGIC) + 9 + 68, len(MAGIC) + 9 + 77)
+#: The manifest from the claims on: a bundle may claim less; whether the period was fixed, when the bundle was made, the
+#: names of program and note are the operator's words about his own file.
+FREE = range(len(MAGIC) + 9 + 67, len(MAGIC) + 9 + 85)
 
 
 def small_site() -> EvidenceSite:

@@ -23,6 +23,7 @@ from hashwerk.evidence.records import Job, Record, Thinning
 from hashwerk.evidence.share_leaf import Leaves, leaf_hashes
 from hashwerk.evidence.standing import Standing
 from hashwerk.evidence.tree import Node
+from hashwerk.work.target import MAX_WORK_LOG2
 
 VERSION: Final = 1
 
@@ -164,7 +165,7 @@ def credited_work(records: Sequence[Record], standing: Standing) -> dict[int, in
     """Return what a share of each job is credited, as a power of two: the job's, or the thinning's where harder.
 
     Raises:
-        EvidenceError: If two jobs have one number.
+        EvidenceError: If two jobs have one number, or a credit is out of range.
     """
     thinning = standing.find(Thinning)
     least = 0 if thinning is None else thinning.work_log2
@@ -174,6 +175,8 @@ def credited_work(records: Sequence[Record], standing: Standing) -> dict[int, in
             if record.id in found:
                 raise EvidenceError(f"job {record.id} stands twice in one epoch")
             found[record.id] = max(record.work_log2, least)
+            if found[record.id] > MAX_WORK_LOG2:
+                raise EvidenceError(f"job {record.id} credits 2**{found[record.id]} hashes a share")
     return found
 
 
