@@ -273,7 +273,7 @@ def _tell(order: Order, key: MachineKey, progress: Progress, view: View, now: fl
         return Verified(at=now, key=key, effect=effect)
     reason = view.why_not(key, command, order.spec)
     if reason is not None and not (attempt > 1 and "already" in reason):
-        return Missed(at=now, key=key, attempt=attempt, reason=reason)
+        return Missed(at=now, key=key, attempt=attempt, reason=reason, unsent=command)
     return Sent(at=now, key=key, command=command, attempt=attempt, is_restore=progress.is_restore)
 
 

@@ -107,6 +107,7 @@ class Missed(msgspec.Struct, frozen=True, kw_only=True, tag="missed"):
     key: MachineKey
     attempt: int
     reason: str
+    unsent: Command | None = None  # what it was to be told, where nothing was sent
 
 
 class GaveUp(msgspec.Struct, frozen=True, kw_only=True, tag="gave-up"):

@@ -93,6 +93,10 @@ class Registry:
     def __getitem__(self, key: MachineKey) -> Member:
         return self._members[key]
 
+    def adopt(self, member: Member) -> None:
+        """Take in a machine as it was kept."""
+        self._add(member)
+
     def get(self, key: MachineKey) -> Member | None:
         """Return a machine, None if it is not known."""
         return self._members.get(key)
@@ -144,6 +148,11 @@ class Registry:
                 _lay(member, entry)
                 placed += 1
         return placed, len(self._waiting)
+
+    @property
+    def waiting(self) -> tuple[Placement, ...]:
+        """Places of machines that were not met yet."""
+        return tuple(self._waiting)
 
     def placements(self) -> list[Placement]:
         """Return the list of places of all machines."""

@@ -133,14 +133,13 @@ def effect_of(
 
 def _text(command: Command, effect: Effect) -> str:
     who = (("the machine", effect.machine), ("its shares", effect.shares), ("its meter", effect.meter))
-    yes = [name for name, vote in who if vote is Vote.YES]
-    no = [name for name, vote in who if vote is Vote.NO]
-    parts = [f"{_and(names)} {verb}" for names, verb in ((yes, "say so"), (no, "say no")) if names]
+    parts = []
+    for vote, word in ((Vote.YES, "yes"), (Vote.NO, "no")):
+        names = [name for name, said in who if said is vote]
+        if names:
+            verb = "says" if names in (["the machine"], ["its meter"]) else "say"
+            parts.append(f"{' and '.join(names)} {verb} {word}")
     return f"{words(command)}: " + ("; ".join(parts) if parts else "nobody can say")
-
-
-def _and(names: list[str]) -> str:
-    return " and ".join(names)
 
 
 def _by_state(reading: Reading, yes: WorkState, no: WorkState) -> Vote:

@@ -5,34 +5,51 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final, NamedTuple
 
 from hashwerk.errors import StoreError
 from hashwerk.store.connection import store_error
 from hashwerk.store.schema import APPLICATION_ID, SCHEMA_VERSION, SCRIPTS
 
 
-def check_file(connection: sqlite3.Connection, path: Path) -> int:
+class FileKind(NamedTuple):
+    """A kind of database file, told from others by the number in its header."""
+
+    name: str
+    application_id: int
+
+
+LEDGER: Final = FileKind("ledger", APPLICATION_ID)
+#: "HWFL": the machines of a site and what they were told.
+FLEET: Final = FileKind("fleet record", 0x4857464C)
+
+
+def check_file(
+    connection: sqlite3.Connection, path: Path, kind: FileKind = LEDGER, newest: int = SCHEMA_VERSION
+) -> int:
     """Return the schema version of the file, 0 for an empty one.
 
     Raises:
-        StoreError: If the file is not a ledger, or was made by a newer Hashwerk.
+        StoreError: If the file is not of this kind, or was made by a newer Hashwerk.
     """
     application_id = _pragma(connection, path, "application_id")
     version = _pragma(connection, path, "user_version")
     empty = _pragma(connection, path, "schema_version") == 0
-    if application_id != APPLICATION_ID and not (empty and application_id == 0):
+    if application_id != kind.application_id and not (empty and application_id == 0):
         raise StoreError(
-            f"{path}: this database is not a Hashwerk ledger (application id {application_id:#x})"
+            f"{path}: this database is not a Hashwerk {kind.name} (application id {application_id:#x})"
         )
-    if version > SCHEMA_VERSION:
+    if version > newest:
         raise StoreError(
-            f"{path}: the ledger has schema {version}, this Hashwerk knows up to {SCHEMA_VERSION};"
+            f"{path}: the {kind.name} has schema {version}, this Hashwerk knows up to {newest};"
             " install a newer one"
         )
     return version
 
 
-def migrate(connection: sqlite3.Connection, path: Path, scripts: Sequence[str] = SCRIPTS) -> int:
+def migrate(
+    connection: sqlite3.Connection, path: Path, scripts: Sequence[str] = SCRIPTS, kind: FileKind = LEDGER
+) -> int:
     """Apply every script the file has not seen yet; return the version it had before.
 
     A crash or a full disk in between leaves the file at a version that the next start goes on from.
@@ -40,11 +57,11 @@ def migrate(connection: sqlite3.Connection, path: Path, scripts: Sequence[str] =
     Raises:
         StoreError: If the file cannot be used or a step fails; the message names the file.
     """
-    found = check_file(connection, path)
+    found = check_file(connection, path, kind, max(SCHEMA_VERSION if kind is LEDGER else 0, len(scripts)))
     for version in range(found, len(scripts)):
         try:
             connection.execute("BEGIN IMMEDIATE")
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA application_id = {kind.application_id}")
             for statement in statements(scripts[version]):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {version + 1}")

@@ -125,6 +125,11 @@ class LedgerReader:
         with self._snapshot() as connection:
             return _since(connection, time_s)
 
+    def position_at(self, time_s: float) -> int:
+        """Return a position before which no share was received at or after a time; `shares` goes on from there."""
+        with self._snapshot() as connection:
+            return share_groups.position_at(connection, int(time_s * 1e6))
+
     def shares_of_jobs(self, job_ids: set[int]) -> ShareRecords:
         """Return the accepted shares that name one of these jobs."""
         with self._snapshot() as connection:

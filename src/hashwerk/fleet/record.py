@@ -1,0 +1,90 @@
+"""What outlives the process: a machine as it is kept, and the record of every command."""
+
+from __future__ import annotations
+
+import msgspec
+
+from hashwerk.fleet.commands import Command
+from hashwerk.fleet.identity import MachineKey
+from hashwerk.fleet.learning import LearnedMode
+from hashwerk.fleet.limits import Wear
+from hashwerk.fleet.machine import Identity
+from hashwerk.fleet.place import Place
+from hashwerk.fleet.ports import Address
+from hashwerk.fleet.registry import Member
+from hashwerk.fleet.states import State
+
+
+class MachineRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine as it is kept between two runs."""
+
+    key: MachineKey
+    identity: Identity
+    address: Address | None
+    first_seen_at: float
+    seen_at: float | None
+    driver: str | None
+    place: Place = Place()
+    owner: str | None = None
+    group: str | None = None
+    chips_by_slot: dict[int, int] = {}
+    commanded: Command | None = None
+    commanded_at: float | None = None
+    started_at: float | None = None
+    slept_at: float | None = None
+    starts: tuple[float, ...] = ()
+    idle_w: float | None = None  # what it was seen to draw asleep, by a meter of its own
+    learned: tuple[LearnedMode, ...] = ()
+
+    def member(self) -> Member:
+        """Return the registry's entry."""
+        return Member(
+            key=self.key,
+            identity=self.identity,
+            address=self.address,
+            first_seen_at=self.first_seen_at,
+            seen_at=self.seen_at,
+            driver=self.driver,
+            place=self.place,
+            owner=self.owner,
+            group=self.group,
+            chips_by_slot=dict(self.chips_by_slot),
+        )
+
+    def wear(self) -> Wear:
+        """Return when it started and slept."""
+        wear = Wear(started_at=self.started_at, slept_at=self.slept_at)
+        wear.starts.extend(self.starts)
+        return wear
+
+
+class CommandRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One command: who, what, why, what the machine said, and what was measured. Without passwords."""
+
+    id: int
+    at: float
+    order_id: str
+    key: MachineKey
+    who: str
+    why: str
+    holder: str
+    command: str  # in words
+    attempt: int
+    outcome: str | None = None  # what the machine said: accepted, refused, …; None: no answer yet
+    message: str | None = None  # its own words
+    verdict: str | None = None  # what measurements said: confirmed, claimed, contradicted; None: not yet
+    effect: str | None = None  # in words
+    before_w: float | None = None
+    after_w: float | None = None
+    settled_at: float | None = None
+
+
+class TransitionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of a machine's state, and its cause."""
+
+    id: int
+    at: float
+    key: MachineKey
+    was: State
+    now: State
+    cause: str

@@ -1,0 +1,150 @@
+"""Finds new machines in the configured ranges, and gives them their pools where the configuration says so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from hashwerk.devices import scan
+from hashwerk.errors import DeviceError, FleetError
+from hashwerk.fleet.commands import PoolTarget, SetPools
+from hashwerk.fleet.machine import Capability
+from hashwerk.fleet.ports import Address
+from hashwerk.fleet.settings import FleetSettings, JoinSettings
+from hashwerk.site.fleet.channels import slug
+from hashwerk.site.fleet.reports import Report, ReportListener
+from hashwerk.site.fleet.roster import Roster, Unit
+from hashwerk.site.fleet.watcher import Watcher
+from hashwerk.site.fleet.wire import Wire
+
+log = logging.getLogger(__name__)
+
+#: Knocks at a time: a scan must not drown the polls.
+_KNOCKS: Final = 128
+_LAST_REPORTS: Final = 32
+
+OnNew = Callable[[Unit], Awaitable[None]]
+
+
+class Discovery:
+    """Looks for machines.
+
+    Resource handling: a scan knocks at 128 addresses at a time. Cancellation: `run` ends at once.
+    """
+
+    def __init__(
+        self, roster: Roster, wire: Wire, watcher: Watcher, settings: FleetSettings, on_new: OnNew
+    ) -> None:
+        self._roster = roster
+        self._wire = wire
+        self._watcher = watcher
+        self._settings = settings
+        self._on_new = on_new
+        self._asked = asyncio.Event()
+        self._looks: set[asyncio.Task[None]] = set()
+        self.reports: list[Report] = []  # the last ones, the newest last: for walking through the hall
+        self.is_scanning = False
+        self.done, self.total = 0, 0
+
+    def ask(self) -> None:
+        """Look for new machines soon."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Search again and again, and listen to buttons."""
+        listener = ReportListener(self._wire.ranges, self._reported)
+        if self._settings.report_buttons:
+            await listener.start(self._settings.report_host)
+        try:
+            while True:
+                await self.search()
+                self._asked.clear()
+                try:
+                    async with asyncio.timeout(self._settings.scan_s):
+                        await self._asked.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            listener.close()
+            for task in self._looks:
+                task.cancel()
+
+    async def search(self) -> int:
+        """Scan the ranges once; return how many new machines joined."""
+        self.is_scanning, joined = True, 0
+
+        def progress(done: int, total: int) -> None:
+            self.done, self.total = done, total
+
+        try:
+            async for found in scan(
+                self._settings.ranges,
+                self._wire.drivers,
+                timeout_s=self._settings.timeout_s,
+                concurrency=_KNOCKS,
+                on_progress=progress,
+            ):
+                unit, is_new = self._roster.heard(found.address, found.reading, found.driver)
+                if unit is not None and is_new:
+                    joined += 1
+                    await self._join(unit)
+        finally:
+            self.is_scanning = False
+        if joined:
+            log.info("%d new machines, %d in all", joined, len(self._roster.units))
+        return joined
+
+    async def look_at(self, host: str) -> Unit | None:
+        """Look at one address; return the machine there, None if there is none.
+
+        Raises:
+            FleetError: If it lies outside the configured ranges.
+        """
+        identified = await self._wire.identify(Address(host=host))
+        if identified is None:
+            return None
+        driver, reading = identified
+        unit, is_new = self._roster.heard(Address(host=host), reading, driver.name)
+        if unit is not None and is_new:
+            await self._join(unit)
+        return unit
+
+    async def _join(self, unit: Unit) -> None:
+        group = self._settings.join.group
+        if unit.member.group is None and group is not None:
+            unit.member.group = group
+            unit.changed = True
+        self._watcher.add(unit.key, self._settings.poll_s)
+        await self._on_new(unit)
+
+    def _reported(self, report: Report) -> None:
+        self.reports = [*self.reports[-_LAST_REPORTS:], report]
+        log.info("the button of the %s at %s was pressed", report.make, report.host)
+
+        async def look() -> None:
+            try:
+                await self.look_at(report.host)
+            except (FleetError, DeviceError) as error:
+                log.warning("nothing could be learned of %s: %s", report.host, error)
+
+        task = asyncio.get_running_loop().create_task(look())
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
+
+
+def join_command(unit: Unit, settings: JoinSettings) -> SetPools | None:
+    """Return what a new machine is to be told of its pools; None if it needs nothing, or cannot be told."""
+    reading = unit.reading
+    if not settings.enabled or not settings.pools or reading is None:
+        return None
+    if Capability.POOLS not in reading.capabilities:
+        return None
+    name = slug((unit.member.identity.mac or unit.member.identity.serial or "machine").replace(":", ""))
+    wanted = tuple(
+        PoolTarget(url=pool.url, user=pool.user.replace("{name}", name), password=pool.password)
+        for pool in settings.pools
+    )
+    has = [(slot.url, slot.user) for slot in reading.pools[: len(wanted)]]
+    return None if has == [(pool.url, pool.user) for pool in wanted] else SetPools(wanted)

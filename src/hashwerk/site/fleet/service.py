@@ -1,0 +1,549 @@
+"""The whole fleet: opened, run and closed in one place, and everything that pages, API and dispatcher may ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from hashwerk.clock import Clock
+from hashwerk.errors import FleetError, StoreError
+from hashwerk.fleet.alerts import Alert, Silence
+from hashwerk.fleet.batch import Goal, Plan
+from hashwerk.fleet.causes import CauseKind
+from hashwerk.fleet.commands import Command, Sleep, Wake
+from hashwerk.fleet.conduct import make_plan
+from hashwerk.fleet.identity import MachineKey
+from hashwerk.fleet.lease import Holder, Lease, Refused
+from hashwerk.fleet.orders import Order, OrderSpec, OrderState, Reduce, Tell
+from hashwerk.fleet.place import Placement, read_places
+from hashwerk.fleet.ports import Driver
+from hashwerk.fleet.ramp import Ramp
+from hashwerk.fleet.record import CommandRecord, TransitionRecord
+from hashwerk.fleet.settings import FleetSettings
+from hashwerk.fleet.timing import Timings
+from hashwerk.site.fleet.alarms import Alarms
+from hashwerk.site.fleet.channels import Channel
+from hashwerk.site.fleet.commander import Commander
+from hashwerk.site.fleet.discovery import Discovery, join_command
+from hashwerk.site.fleet.meters import MeterBook, PowerSource
+from hashwerk.site.fleet.roster import Roster, Unit
+from hashwerk.site.fleet.shares import ShareLedger, ShareMeter
+from hashwerk.site.fleet.view import (
+    FleetColumns,
+    FleetView,
+    MachineView,
+    columns_of,
+    fleet_view,
+    machine_view,
+)
+from hashwerk.site.fleet.watcher import Watcher
+from hashwerk.site.fleet.wire import Wire
+from hashwerk.store.fleet import FleetStore
+
+log = logging.getLogger(__name__)
+
+#: Columns are made anew at most this often, whoever asks.
+_COLUMNS_S: Final = 1.0
+_SAVE_S: Final = 5.0
+
+
+class FleetService:
+    """Watches and commands the machines of a site. Owned by one loop.
+
+    Resource handling:
+        The record's file is opened by `open` and closed by `close`; everything else lives in `run`.
+
+    Cancellation:
+        `run` ends at once; what was under way is found again by the next process.
+    """
+
+    def __init__(
+        self,
+        settings: FleetSettings,
+        record: Path,
+        clock: Clock,
+        *,
+        drivers: Sequence[Driver],
+        site: str = "mine",
+        ledger: ShareLedger | None = None,
+        meters: Sequence[PowerSource] = (),
+        channels: Sequence[Channel] | None = None,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            settings: The section ``[fleet]``.
+            record: The file of the fleet's record.
+            clock: Where the time comes from.
+            drivers: Who speaks to machines, in the order in which new ones are asked.
+            site: The mine's name, for notices.
+            ledger: Whose shares measure machines; None: nothing is measured by shares.
+            meters: Whatever can tell a power.
+            channels: Where notices go; None: where the settings say.
+        """
+        self.settings = settings
+        self._clock = clock
+        self.store = FleetStore(record)
+        self.shares = ShareMeter(ledger, clock, scale=settings.share_scale, interval_s=2.0 * settings.pace)
+        self.meters = MeterBook(meters, clock, interval_s=max(0.1, 2.0 * settings.pace))
+        self._site = site
+        self._channels = channels
+        self.wire = Wire(drivers, settings)
+        self._build(Timings(pace=settings.pace))
+        self._columns: FleetColumns | None = None
+        self._kept_leases: list[Lease] = []
+
+    def _build(self, timings: Timings) -> None:
+        settings, clock = self.settings, self._clock
+        self.roster = Roster(settings, clock, self.shares, self.meters, timings)
+        self.watcher = Watcher(self.roster, self.wire, clock)
+        self.commander = Commander(
+            self.roster, self.wire, self.watcher, self.store, clock, pace=settings.pace
+        )
+        self.discovery = Discovery(self.roster, self.wire, self.watcher, settings, self._joined)
+        self.alarms = Alarms(self.roster, self.store, settings, clock, self._site, channels=self._channels)
+        self.alarms.orders = self.commander.orders
+
+    def open(self) -> None:
+        """Open the record and take up what is in it.
+
+        Raises:
+            StoreError: If it cannot be used.
+            FleetError: If the file of places cannot be read.
+        """
+        state = self.store.open()
+        try:
+            self._build(Timings(state.timings, pace=self.settings.pace))
+            self.roster.restore(state.machines)
+            for lease in state.leases:
+                self.roster.leases.take(lease.key, lease.holder, lease.name, lease.since, lease.until)
+            self.roster.registry.place(state.waiting)
+            if self.settings.places is not None:
+                self.roster.registry.place(self._read_places(Path(self.settings.places)))
+            self.alarms.restore(state.alerts)
+            self.commander.restore(state.orders, hold=self.settings.on_start == "hold")
+        except BaseException:
+            self.store.close()
+            raise
+
+    @staticmethod
+    def _read_places(path: Path) -> list[Placement]:
+        try:
+            return read_places(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise FleetError(f"{path}: places cannot be read: {error}") from error
+
+    async def run(self) -> None:
+        """Watch and command until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.meters.run(), name="fleet-meters")
+            group.create_task(self.shares.run(), name="fleet-shares")
+            group.create_task(self.watcher.run(), name="fleet-watcher")
+            group.create_task(self.commander.run(), name="fleet-commander")
+            group.create_task(self.alarms.run(), name="fleet-alarms")
+            if self.settings.scan_s is not None or self.settings.report_buttons:
+                group.create_task(self.discovery.run(), name="fleet-discovery")
+            group.create_task(self._measure(), name="fleet-measure")
+            group.create_task(self._save(), name="fleet-save")
+
+    async def close(self) -> None:
+        """Keep what is known, and give the record back."""
+        try:
+            await self.save()
+        except StoreError as error:
+            log.error("the fleet's last state is not recorded: %s", error)
+        await asyncio.to_thread(self.store.close)
+
+    # --- seeing ---
+
+    def view(self) -> FleetView:
+        """Return the fleet in a few numbers."""
+        return fleet_view(
+            self.roster,
+            alerts=len(self.alarms.book.alerts()),
+            orders=list(self.commander.orders.values()),
+            scanning=(self.discovery.is_scanning, self.discovery.done, self.discovery.total),
+            lateness_s=self.watcher.lateness_s,
+        )
+
+    def columns(self) -> FleetColumns:
+        """Return all machines as columns; at most a second old."""
+        now = self._clock.time()
+        if self._columns is None or not 0 <= now - self._columns.at < _COLUMNS_S:
+            counts: dict[str, int] = {}
+            for alert in self.alarms.book.alerts():
+                for machine in alert.machines:
+                    counts[machine] = counts.get(machine, 0) + 1
+            self._columns = columns_of(self.roster, counts)
+        return self._columns
+
+    def machines(self, *, group: str | None = None, state: str | None = None) -> list[MachineView]:
+        """Return every detail of many machines."""
+        return [
+            machine_view(self.roster, unit)
+            for unit in self.roster.units.values()
+            if group in (None, unit.member.group) and state in (None, unit.condition.state.value)
+        ]
+
+    def machine(self, name: str) -> MachineView:
+        """Return everything about one machine, named by key, MAC address, serial number or present IP address.
+
+        Raises:
+            FleetError: If there is no such machine.
+        """
+        return machine_view(self.roster, self._unit(name))
+
+    def alerts(self) -> list[Alert]:
+        """Return the open alerts, the oldest first."""
+        return self.alarms.book.alerts()
+
+    async def commands(
+        self, limit: int = 100, before: int | None = None, key: MachineKey | None = None
+    ) -> list[CommandRecord]:
+        """Return the newest commands, the newest first."""
+        return await asyncio.to_thread(self.store.commands, limit, before=before, key=key)
+
+    async def transitions(self, key: MachineKey | None = None, limit: int = 100) -> list[TransitionRecord]:
+        """Return the newest changes of state, the newest first."""
+        return await asyncio.to_thread(self.store.transitions, limit, key)
+
+    async def orders(self, limit: int = 50) -> list[Order]:
+        """Return the newest orders, the newest first."""
+        return await asyncio.to_thread(self.store.orders, limit)
+
+    async def order(self, order_id: str) -> Order:
+        """Return one order with everything that happened to it.
+
+        Raises:
+            FleetError: If there is none.
+        """
+        order = self.commander.orders.get(order_id)
+        if order is None:
+            order = await asyncio.to_thread(self.store.order, order_id)
+        if order is None:
+            raise FleetError(f"there is no order {order_id}")
+        return order
+
+    # --- commanding ---
+
+    def is_dry(self, dry_run: bool | None) -> bool:
+        """Say whether a command will send nothing: because that was asked for, or because control is not allowed."""
+        return not self.settings.control or bool(dry_run)
+
+    def spec(
+        self,
+        task: Reduce | Tell,
+        *,
+        who: str,
+        why: str,
+        holder: Holder = Holder.OPERATOR,
+        group: str | None = None,
+        machines: Sequence[str] | None = None,
+        dry_run: bool | None = None,
+        must: bool = False,
+        until: float | None = None,
+    ) -> OrderSpec:
+        """Return an order as it would be given.
+
+        Raises:
+            FleetError: If a machine or the group is not known.
+        """
+        keys = None if machines is None else tuple(dict.fromkeys(self._unit(name).key for name in machines))
+        if group is not None and not any(unit.member.group == group for unit in self.roster.units.values()):
+            raise FleetError(f"no machine is in group {group!r}")
+        limits, now = self.settings.limits, self._clock.time()
+        return OrderSpec(
+            id=f"o{int(now)}-{secrets.token_hex(3)}",
+            at=now,
+            who=who,
+            why=why,
+            holder=holder,
+            task=task,
+            group=group,
+            keys=keys,
+            dry_run=self.is_dry(dry_run),
+            must=must,
+            until=until,
+            ramp=Ramp(
+                wave_s=limits.wave_s * max(0.05, self.settings.pace),
+                max_w_per_minute=None if limits.kw_per_minute is None else limits.kw_per_minute * 1e3,
+                per_breaker=limits.per_breaker,
+                per_feeder=limits.per_feeder,
+            ),
+        )
+
+    def preview(self, spec: OrderSpec) -> Plan:
+        """Return who would be told what now, and who would not and why."""
+        return make_plan(spec, self.roster)
+
+    async def give(self, spec: OrderSpec) -> Order:
+        """Give an order; return it once it is on disk.
+
+        Raises:
+            StoreError: If it cannot be stored: then nothing is done.
+        """
+        return await self.commander.give(spec)
+
+    async def curtail(
+        self,
+        goal: Goal,
+        *,
+        who: str,
+        why: str,
+        group: str | None = None,
+        dry_run: bool | None = None,
+        partial: bool | None = None,
+        must: bool = False,
+        until: float | None = None,
+    ) -> Order:
+        """Bring power down; return the order once it is on disk.
+
+        Raises:
+            FleetError: If the group is not known.
+            StoreError: If it cannot be stored: then nothing is done.
+        """
+        partial = self.settings.partial if partial is None else partial
+        spec = self.spec(
+            Reduce(goal=goal, partial=partial),
+            who=who,
+            why=why,
+            holder=Holder.CURTAILMENT,
+            group=group,
+            dry_run=dry_run,
+            must=must,
+            until=until,
+        )
+        return await self.give(spec)
+
+    async def resume(
+        self, *, who: str, why: str, order_id: str | None = None, group: str | None = None
+    ) -> list[Order]:
+        """Put back what orders changed; where there is no such order wake whoever was told to sleep.
+
+        Raises:
+            FleetError: If there is no such order, or nothing to resume.
+            StoreError: If it cannot be stored: then nothing is done.
+        """
+        open_orders = [
+            order
+            for order in self.commander.orders.values()
+            if order.is_open
+            and isinstance(order.spec.task, Reduce)
+            and (order_id is None or order.spec.id == order_id)
+            and (group is None or order.spec.group == group)
+            and order.state is not OrderState.RESTORING
+        ]
+        if order_id is not None and not open_orders:
+            raise FleetError(f"there is no open order {order_id}")
+        if open_orders:
+            return [await self.commander.restore_order(o.spec.id, who, why) for o in open_orders]
+        asleep = [
+            unit.key
+            for unit in self.roster.units.values()
+            if isinstance(unit.commanded, Sleep) and group in (None, unit.member.group)
+        ]
+        if not asleep:
+            raise FleetError("nothing is curtailed, and no machine was told to sleep")
+        return [await self.give(self.spec(Tell(command=Wake()), who=who, why=why, machines=asleep))]
+
+    async def tell(
+        self,
+        command: Command,
+        *,
+        who: str,
+        why: str,
+        machines: Sequence[str] | None = None,
+        group: str | None = None,
+        dry_run: bool | None = None,
+        holder: Holder = Holder.OPERATOR,
+    ) -> Order:
+        """Tell machines something; return the order once it is on disk.
+
+        Raises:
+            FleetError: If a machine or the group is not known.
+            StoreError: If it cannot be stored: then nothing is done.
+        """
+        spec = self.spec(
+            Tell(command=command),
+            who=who,
+            why=why,
+            holder=holder,
+            group=group,
+            machines=machines,
+            dry_run=dry_run,
+        )
+        return await self.give(spec)
+
+    async def abort(self, order_id: str, *, who: str, why: str) -> Order:
+        """End an order at once; machines stay as they are.
+
+        Raises:
+            FleetError: If there is no such open order.
+        """
+        return await self.commander.abort(order_id, who, why)
+
+    async def go_on(self, order_id: str, *, who: str) -> Order:
+        """Let an order go on that was stopped.
+
+        Raises:
+            FleetError: If there is no such order, or it is not stopped.
+        """
+        return await self.commander.go_on(order_id, who)
+
+    async def hold(self, machine: str, *, who: str, until: float | None = None) -> Lease:
+        """Take a machine for maintenance: nobody else tells it anything until it is released.
+
+        Raises:
+            FleetError: If there is no such machine, or somebody else has it.
+        """
+        unit = self._unit(machine)
+        taken = self.roster.leases.take(unit.key, Holder.MAINTENANCE, who, self._clock.time(), until)
+        if isinstance(taken, Refused):
+            raise FleetError(f"{machine} is {taken.text}")
+        await self._save_leases()
+        return taken
+
+    async def release(self, machine: str, *, who: str) -> None:
+        """Give a machine back that was taken for maintenance.
+
+        Raises:
+            FleetError: If there is no such machine.
+        """
+        self.roster.leases.give_back(self._unit(machine).key, who)
+        await self._save_leases()
+
+    # --- the rest ---
+
+    async def place(self, placements: Sequence[Placement]) -> tuple[int, int]:
+        """Take in places; return how many machines were placed, and how many are not known yet.
+
+        Raises:
+            StoreError: If they cannot be stored.
+        """
+        placed, waiting = self.roster.registry.place(placements)
+        for unit in self.roster.units.values():
+            unit.changed = True
+        await asyncio.to_thread(self.store.keep, "waiting", self.roster.registry.waiting)
+        await self.save()
+        return placed, waiting
+
+    def placements(self) -> list[Placement]:
+        """Return the places of all machines."""
+        return self.roster.registry.placements()
+
+    async def acknowledge(self, alert_id: str, *, who: str) -> Alert:
+        """Note that somebody knows of an alert.
+
+        Raises:
+            FleetError: If there is no such open alert.
+        """
+        alert = self.alarms.book.acknowledge(alert_id, who)
+        if alert is None:
+            raise FleetError(f"there is no open alert {alert_id}")
+        await self.alarms.store()
+        return alert
+
+    def silence(
+        self, *, who: str, until: float, kind: CauseKind | None = None, subject: str | None = None
+    ) -> None:
+        """Tell nobody of what fits until a moment."""
+        self.alarms.book.silence(Silence(until=until, who=who, kind=kind, subject=subject))
+
+    async def save(self) -> None:
+        """Keep what changed.
+
+        Raises:
+            StoreError: If it could not be written; it is tried again.
+        """
+        records = self.roster.records()
+        transitions, self.roster.transitions = self.roster.transitions, []
+        try:
+            if records:
+                await asyncio.to_thread(self.store.save_machines, records)
+            if transitions:
+                await asyncio.to_thread(self.store.save_transitions, transitions)
+                await asyncio.to_thread(self.store.keep, "timings", self.roster.timings.rows())
+            await self._save_leases()
+        except StoreError:
+            for record in records:
+                self.roster.units[record.key].changed = True
+            raise
+
+    # --- inside ---
+
+    async def _save_leases(self) -> None:
+        leases = self.roster.leases.all(self._clock.time())
+        if leases != self._kept_leases:
+            await asyncio.to_thread(self.store.save_leases, leases)
+            self._kept_leases = leases
+
+    async def _measure(self) -> None:
+        while True:
+            self.roster.measure()
+            await asyncio.sleep(max(0.2, min(5.0, self.settings.poll_s)))
+
+    async def _save(self) -> None:
+        failure = ""
+        while True:
+            await asyncio.sleep(max(0.5, _SAVE_S * self.settings.pace))
+            try:
+                await self.save()
+                failure = ""
+            except StoreError as error:
+                if str(error) != failure:
+                    log.error("the fleet's state is not recorded: %s", error)
+                failure = str(error)
+
+    async def _joined(self, unit: Unit) -> None:
+        """Give a new machine its pools, where the configuration says so."""
+        command = join_command(unit, self.settings.join)
+        if command is None:
+            return
+        try:
+            await self.tell(
+                command,
+                who="zero-touch",
+                why="a new machine joins",
+                machines=[unit.key],
+                holder=Holder.DISPATCHER,
+            )
+        except (FleetError, StoreError) as error:
+            log.warning("%s joins without its pools: %s", unit.key, error)
+
+    def _unit(self, name: str) -> Unit:
+        member = self.roster.registry.find(name)
+        unit = None if member is None else self.roster.units.get(member.key)
+        if unit is None:
+            raise FleetError(f"there is no machine {name!r}")
+        return unit
+
+
+def order_summary(order: Order) -> dict[str, object]:
+    """Return an order as lists show it."""
+    spec = order.spec
+    return {
+        "id": spec.id,
+        "at": spec.at,
+        "who": spec.who,
+        "why": spec.why,
+        "holder": spec.holder.name.lower(),
+        "task": msgspec.to_builtins(spec.task),
+        "group": spec.group,
+        "dry_run": spec.dry_run,
+        "until": spec.until,
+        "state": order.state.value,
+        "text": order.text,
+        "machines": len(order.machines),
+        "skipped": len(order.skips),
+        "counts": order.counts(),
+        "baseline_w": order.baseline_w,
+        "target_w": order.target_w,
+        "measured_w": order.measured_w,
+        "ended_at": order.ended_at,
+    }

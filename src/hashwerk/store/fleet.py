@@ -1,0 +1,420 @@
+"""The durable record of the fleet: machines, orders and everything that happened to them, commands, alerts.
+
+It is a file of its own, because the ledger has one writer, and that is the process that takes shares; this one belongs to the
+process that commands machines. An order's events are on disk before anything they speak of is sent.
+
+Resource handling: one connection, used by one thread at a time; every call is one transaction, synced when it returns.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from hashwerk.errors import StoreError
+from hashwerk.fleet.alerts import Alert
+from hashwerk.fleet.commands import Command
+from hashwerk.fleet.identity import MachineKey
+from hashwerk.fleet.lease import Lease
+from hashwerk.fleet.limits import words
+from hashwerk.fleet.orders import (
+    Answered,
+    GaveUp,
+    Missed,
+    Opened,
+    Order,
+    OrderEvent,
+    OrderSpec,
+    Sent,
+    Verified,
+    fold,
+)
+from hashwerk.fleet.place import Placement
+from hashwerk.fleet.record import CommandRecord, MachineRecord, TransitionRecord
+from hashwerk.fleet.states import State, Transition
+from hashwerk.fleet.timing import TimingRow
+from hashwerk.store.connection import WriterLock, connect_writer, store_error
+from hashwerk.store.migrations import FLEET, migrate
+from hashwerk.store.settings import StoreSettings
+
+_V1: Final = """
+CREATE TABLE machines (key TEXT PRIMARY KEY, record BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE orders (
+  id TEXT PRIMARY KEY, at REAL NOT NULL, is_open INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX orders_by_time ON orders (at);
+CREATE TABLE order_events (
+  id INTEGER PRIMARY KEY, order_id TEXT NOT NULL REFERENCES orders (id), at REAL NOT NULL, event BLOB NOT NULL
+) STRICT;
+CREATE INDEX order_events_by_order ON order_events (order_id, id);
+CREATE TABLE commands (
+  id INTEGER PRIMARY KEY, at REAL NOT NULL, order_id TEXT NOT NULL, key TEXT NOT NULL, who TEXT NOT NULL,
+  why TEXT NOT NULL, holder TEXT NOT NULL, command TEXT NOT NULL, attempt INTEGER NOT NULL, outcome TEXT,
+  message TEXT, verdict TEXT, effect TEXT, before_w REAL, after_w REAL, settled_at REAL
+) STRICT;
+CREATE INDEX commands_by_machine ON commands (key, id);
+CREATE INDEX commands_by_order ON commands (order_id, key, id);
+CREATE TABLE transitions (
+  id INTEGER PRIMARY KEY, at REAL NOT NULL, key TEXT NOT NULL, was TEXT NOT NULL, now TEXT NOT NULL,
+  cause TEXT NOT NULL
+) STRICT;
+CREATE INDEX transitions_by_machine ON transitions (key, id);
+CREATE TABLE alerts (id TEXT PRIMARY KEY, is_open INTEGER NOT NULL, since REAL NOT NULL, record BLOB NOT NULL)
+  STRICT, WITHOUT ROWID;
+CREATE INDEX alerts_open ON alerts (is_open, since);
+CREATE TABLE leases (key TEXT PRIMARY KEY, record BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE kept (name TEXT PRIMARY KEY, record BLOB NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+#: Script number n leads from schema version n to n + 1. A released script is never edited.
+FLEET_SCRIPTS: Final = (_V1,)
+#: Transitions kept in all; the oldest go first.
+KEEP_TRANSITIONS: Final = 500_000
+_TRIM_EVERY: Final = 5_000
+
+_encode = msgspec.msgpack.Encoder().encode
+_events = msgspec.msgpack.Decoder(OrderEvent)
+_machines = msgspec.msgpack.Decoder(MachineRecord)
+_alerts = msgspec.msgpack.Decoder(Alert)
+_leases = msgspec.msgpack.Decoder(Lease)
+
+
+class FleetState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a new process finds."""
+
+    machines: tuple[MachineRecord, ...]
+    orders: tuple[Order, ...]  # that are not ended
+    leases: tuple[Lease, ...]
+    alerts: tuple[Alert, ...]  # that are open
+    timings: tuple[TimingRow, ...]
+    waiting: tuple[Placement, ...]  # places of machines not met yet
+
+
+class FleetStore:
+    """Keeps what must outlive the process that commands machines."""
+
+    def __init__(self, path: Path, settings: StoreSettings | None = None) -> None:
+        self.path = Path(path)
+        self._settings = settings or StoreSettings()
+        self._owner = WriterLock(self.path)
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._since_trim = 0
+
+    def open(self) -> FleetState:
+        """Open the file, made if it is not there; return what is in it.
+
+        Raises:
+            StoreError: If it cannot be used, or another process has it.
+        """
+        self._owner.acquire(self._settings.lock_timeout_s)
+        try:
+            connection = connect_writer(self.path, self._settings)
+            try:
+                migrate(connection, self.path, FLEET_SCRIPTS, FLEET)
+            except BaseException:
+                connection.close()
+                raise
+        except BaseException:
+            self._owner.release()
+            raise
+        self._connection = connection
+        return self._load()
+
+    def close(self) -> None:
+        """Give the file back."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            self._owner.release()
+
+    # --- orders ---
+
+    def append(self, order: OrderSpec, events: Sequence[OrderEvent], *, is_open: bool) -> None:
+        """Add events to an order, and what they say of commands to the record of commands.
+
+        Raises:
+            StoreError: If they could not be written: then nothing of them was.
+        """
+        with self._write("an order cannot be stored") as connection:
+            connection.execute(
+                "INSERT INTO orders (id, at, is_open) VALUES (?,?,?)"
+                " ON CONFLICT (id) DO UPDATE SET is_open = excluded.is_open",
+                (order.id, order.at, is_open),
+            )
+            connection.executemany(
+                "INSERT INTO order_events (order_id, at, event) VALUES (?,?,?)",
+                [(order.id, event.at, _encode(event)) for event in events],
+            )
+            for event in events:
+                _note_command(connection, order, event)
+
+    def order(self, order_id: str) -> Order | None:
+        """Return an order with everything that happened to it; None if there is none."""
+        with self._read("an order cannot be read") as connection:
+            return _order(connection, order_id)
+
+    def orders(self, limit: int = 50) -> list[Order]:
+        """Return the newest orders, the newest first."""
+        with self._read("orders cannot be read") as connection:
+            ids = connection.execute("SELECT id FROM orders ORDER BY at DESC LIMIT ?", (limit,)).fetchall()
+            return [order for (order_id,) in ids if (order := _order(connection, order_id)) is not None]
+
+    def commands(
+        self,
+        limit: int = 100,
+        *,
+        before: int | None = None,
+        key: MachineKey | None = None,
+        order_id: str | None = None,
+    ) -> list[CommandRecord]:
+        """Return the newest commands, the newest first."""
+        with self._read("commands cannot be read") as connection:
+            rows = connection.execute(
+                "SELECT id, at, order_id, key, who, why, holder, command, attempt, outcome, message, verdict,"
+                " effect, before_w, after_w, settled_at FROM commands WHERE (?1 IS NULL OR id < ?1)"
+                " AND (?2 IS NULL OR key = ?2) AND (?3 IS NULL OR order_id = ?3) ORDER BY id DESC LIMIT ?4",
+                (before, key, order_id, limit),
+            ).fetchall()
+        names = CommandRecord.__struct_fields__
+        return [CommandRecord(**dict(zip(names, row, strict=True))) for row in rows]
+
+    # --- machines ---
+
+    def save_machines(self, records: Iterable[MachineRecord], gone: Iterable[MachineKey] = ()) -> None:
+        """Keep machines as they are now.
+
+        Raises:
+            StoreError: If they could not be written.
+        """
+        with self._write("machines cannot be stored") as connection:
+            connection.executemany(
+                "INSERT INTO machines (key, record) VALUES (?,?)"
+                " ON CONFLICT (key) DO UPDATE SET record = excluded.record",
+                [(record.key, _encode(record)) for record in records],
+            )
+            connection.executemany("DELETE FROM machines WHERE key = ?", [(key,) for key in gone])
+
+    def save_transitions(self, transitions: Sequence[tuple[MachineKey, Transition]]) -> None:
+        """Add changes of state to their record.
+
+        Raises:
+            StoreError: If they could not be written.
+        """
+        with self._write("changes of state cannot be stored") as connection:
+            connection.executemany(
+                "INSERT INTO transitions (at, key, was, now, cause) VALUES (?,?,?,?,?)",
+                [(t.at, key, t.was.value, t.now.value, t.cause) for key, t in transitions],
+            )
+            self._since_trim += len(transitions)
+            if self._since_trim >= _TRIM_EVERY:
+                self._since_trim = 0
+                connection.execute(
+                    "DELETE FROM transitions WHERE id <= (SELECT max(id) FROM transitions) - ?",
+                    (KEEP_TRANSITIONS,),
+                )
+
+    def transitions(self, limit: int = 100, key: MachineKey | None = None) -> list[TransitionRecord]:
+        """Return the newest changes of state, the newest first."""
+        with self._read("changes of state cannot be read") as connection:
+            rows = connection.execute(
+                "SELECT id, at, key, was, now, cause FROM transitions WHERE (?1 IS NULL OR key = ?1)"
+                " ORDER BY id DESC LIMIT ?2",
+                (key, limit),
+            ).fetchall()
+        return [
+            TransitionRecord(id=id_, at=at, key=of, was=State(was), now=State(now), cause=cause)
+            for id_, at, of, was, now, cause in rows
+        ]
+
+    # --- the rest ---
+
+    def save_alerts(self, alerts: Iterable[Alert]) -> None:
+        """Keep alerts, open or over.
+
+        Raises:
+            StoreError: If they could not be written.
+        """
+        with self._write("alerts cannot be stored") as connection:
+            connection.executemany(
+                "INSERT INTO alerts (id, is_open, since, record) VALUES (?,?,?,?) ON CONFLICT (id) DO UPDATE"
+                " SET is_open = excluded.is_open, record = excluded.record",
+                [(alert.id, alert.over_at is None, alert.since, _encode(alert)) for alert in alerts],
+            )
+
+    def alerts(self, limit: int = 200) -> list[Alert]:
+        """Return the newest alerts, the newest first."""
+        with self._read("alerts cannot be read") as connection:
+            rows = connection.execute(
+                "SELECT record FROM alerts ORDER BY since DESC LIMIT ?", (limit,)
+            ).fetchall()
+        return [_alerts.decode(record) for (record,) in rows]
+
+    def save_leases(self, leases: Iterable[Lease]) -> None:
+        """Keep all leases in force; others are forgotten.
+
+        Raises:
+            StoreError: If they could not be written.
+        """
+        with self._write("leases cannot be stored") as connection:
+            connection.execute("DELETE FROM leases")
+            connection.executemany(
+                "INSERT INTO leases (key, record) VALUES (?,?)",
+                [(lease.key, _encode(lease)) for lease in leases],
+            )
+
+    def keep(self, name: str, value: Sequence[TimingRow] | Sequence[Placement]) -> None:
+        """Keep a list under a name: ``timings`` or ``waiting``.
+
+        Raises:
+            StoreError: If it could not be written.
+        """
+        with self._write(f"{name} cannot be stored") as connection:
+            connection.execute(
+                "INSERT INTO kept (name, record) VALUES (?,?)"
+                " ON CONFLICT (name) DO UPDATE SET record = excluded.record",
+                (name, _encode(value)),
+            )
+
+    # --- inside ---
+
+    def _load(self) -> FleetState:
+        with self._read("cannot be read") as connection:
+            open_orders = connection.execute("SELECT id FROM orders WHERE is_open ORDER BY at").fetchall()
+            return FleetState(
+                machines=_all(connection, "SELECT record FROM machines ORDER BY key", _machines),
+                orders=tuple(
+                    order
+                    for (order_id,) in open_orders
+                    if (order := _order(connection, order_id)) is not None
+                ),
+                leases=_all(connection, "SELECT record FROM leases", _leases),
+                alerts=_all(connection, "SELECT record FROM alerts WHERE is_open ORDER BY since", _alerts),
+                timings=_kept(connection, "timings", tuple[TimingRow, ...]),
+                waiting=_kept(connection, "waiting", tuple[Placement, ...]),
+            )
+
+    @contextmanager
+    def _write(self, what: str) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            connection = self._opened()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise store_error(error, self.path, what) from error
+
+    @contextmanager
+    def _read(self, what: str) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                yield self._opened()
+            except sqlite3.Error as error:
+                raise store_error(error, self.path, what) from error
+            except msgspec.DecodeError as error:
+                raise StoreError(f"{self.path}: {what}: {error}") from error
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreError(f"{self.path}: the fleet's record is closed")
+        return self._connection
+
+
+def _note_command(connection: sqlite3.Connection, order: OrderSpec, event: OrderEvent) -> None:
+    match event:
+        case Sent():
+            _insert(connection, order, event, event.command)
+        case Missed() if event.unsent is not None:
+            _insert(connection, order, event, event.unsent, outcome="not sent", effect=event.reason)
+        case Answered():
+            _settle(
+                connection,
+                order.id,
+                event.key,
+                outcome=event.outcome.kind.value,
+                message=event.outcome.message,
+            )
+        case Verified():
+            _settle(
+                connection,
+                order.id,
+                event.key,
+                verdict=event.effect.verdict.value,
+                effect=event.effect.text,
+                before_w=event.effect.before_w,
+                after_w=event.effect.after_w,
+                settled_at=event.at,
+            )
+        case Missed() | GaveUp():
+            _settle(connection, order.id, event.key, effect=event.reason, settled_at=event.at)
+        case _:
+            return
+
+
+def _insert(
+    connection: sqlite3.Connection,
+    order: OrderSpec,
+    event: Sent | Missed,
+    command: Command,
+    *,
+    outcome: str | None = None,
+    effect: str | None = None,
+) -> None:
+    connection.execute(
+        "INSERT INTO commands (at, order_id, key, who, why, holder, command, attempt, outcome, effect)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?)",
+        (
+            event.at,
+            order.id,
+            event.key,
+            order.who,
+            order.why,
+            order.holder.name.lower(),
+            words(command),
+            event.attempt,
+            outcome,
+            effect,
+        ),
+    )
+
+
+def _settle(connection: sqlite3.Connection, order_id: str, key: MachineKey, **values: object) -> None:
+    columns = ", ".join(f"{name} = ?" for name in values)
+    connection.execute(
+        f"UPDATE commands SET {columns} WHERE id ="  # noqa: S608 - names of our own
+        " (SELECT max(id) FROM commands WHERE order_id = ? AND key = ?)",
+        (*values.values(), order_id, key),
+    )
+
+
+def _order(connection: sqlite3.Connection, order_id: str) -> Order | None:
+    rows = connection.execute(
+        "SELECT event FROM order_events WHERE order_id = ? ORDER BY id", (order_id,)
+    ).fetchall()
+    events = [_events.decode(event) for (event,) in rows]
+    return fold(events) if events and isinstance(events[0], Opened) else None
+
+
+def _all(
+    connection: sqlite3.Connection, query: str, decoder: msgspec.msgpack.Decoder[Any]
+) -> tuple[Any, ...]:
+    return tuple(decoder.decode(record) for (record,) in connection.execute(query))
+
+
+def _kept(connection: sqlite3.Connection, name: str, kind: Any) -> Any:
+    row = connection.execute("SELECT record FROM kept WHERE name = ?", (name,)).fetchone()
+    return () if row is None else msgspec.msgpack.decode(row[0], type=kind)
