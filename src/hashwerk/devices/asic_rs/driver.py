@@ -38,7 +38,7 @@ from hashwerk.fleet.commands import (
 from hashwerk.fleet.machine import Capability, Outcome, OutcomeKind, Reading
 from hashwerk.fleet.ports import Address, Credentials
 
-# The library logs whole replies, pools with their passwords among them, and printing them costs the loop tenths of a second.
+# The library logs whole replies, whatever is in them, and printing them costs the loop tenths of a second.
 _CRATES: Final = (
     "antminer",
     "auradine",
