@@ -539,16 +539,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     return asyncio.run(play(tmp_path_factory.mktemp("upstreams")))
 
 
-#: BIP-0310: once version rolling is agreed "the client MUST send one additional parameter", also with a mask of nothing.
-NO_BITS: Final = pytest.mark.xfail(
-    reason="without any bit left, shares go in without version bits", strict=True
-)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=NO_BITS if name == "changes-the-version-mask" else ()) for name in STORIES],
-)
+@pytest.mark.parametrize("name", STORIES)
 def test_a_pool_that(played: Played, name: str) -> None:
     outcome = played.outcomes[name]
     if outcome is not None:

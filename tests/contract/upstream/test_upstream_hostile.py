@@ -125,10 +125,6 @@ async def test_odd_lines() -> None:
 NBITS = ("00000000", "04923456", "ff123456", "217fffff")
 
 
-@pytest.mark.xfail(
-    reason="a job that cannot be served leaves the table of jobs broken: its pool is lost for good",
-    strict=True,
-)
 @pytest.mark.parametrize("nbits", NBITS)
 async def test_a_job_that_cannot_be_served_is_a_failure_of_its_pool(nbits: str) -> None:
     chain = Chain()
@@ -150,7 +146,6 @@ async def test_a_job_that_cannot_be_served_is_a_failure_of_its_pool(nbits: str) 
         machine.close()
 
 
-@pytest.mark.xfail(reason="every message becomes a row of the page Log", strict=True)
 async def test_a_flood_of_jobs_and_messages() -> None:
     chain = Chain()
     async with (
@@ -177,7 +172,6 @@ async def test_a_flood_of_jobs_and_messages() -> None:
         second.close()
 
 
-@pytest.mark.xfail(reason="every reason is kept and shown, however many there are", strict=True)
 async def test_a_reason_of_its_own_for_every_share() -> None:
     async with scripted_pool(difficulty=EASY) as pool, hall(pool) as here:
         await here.ready()
