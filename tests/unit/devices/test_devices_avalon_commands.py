@@ -71,9 +71,18 @@ NEW = [
 
 @pytest.mark.parametrize(("command", "wire"), OLD, ids=lambda value: type(value).__name__)
 async def test_the_older_dialect_has_bare_values_and_reboots(command: Command, wire: list[str]) -> None:
-    outcome, told = await tell(avalon_replies.a1246(), command)
+    machine = avalon_replies.a1246_asleep() if isinstance(command, Wake) else avalon_replies.a1246()
+    outcome, told = await tell(machine, command)
     assert outcome.kind is OutcomeKind.ACCEPTED, outcome
     assert told == wire
+
+
+async def test_waking_by_a_reboot_is_not_done_to_a_machine_that_hashes() -> None:
+    outcome, told = await tell(avalon_replies.a1246(), Wake())
+    assert outcome.kind is OutcomeKind.ACCEPTED
+    assert told == []
+    _, told = await tell(avalon_replies.a1246(), Wake(mode="Normal"))  # it hashes in High
+    assert told == ["ascset|0,workmode,0", "ascset|0,reboot,0"]
 
 
 @pytest.mark.parametrize(("command", "wire"), NEW, ids=lambda value: type(value).__name__)

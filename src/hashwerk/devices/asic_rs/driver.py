@@ -8,34 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar, assert_never
+from typing import Any, Final, TypeVar
 
-from pyasic_rs.asic_rs import DataField, FanConfig, MinerFactory, MiningMode, Pool, PoolGroup, TuningConfig
+from pyasic_rs.asic_rs import DataField, MinerFactory
 
 from hashwerk.clock import Clock, SystemClock
-from hashwerk.devices.asic_rs.firmwares import FIRMWARES, LIBRARY_SUPPORT, Firmware, firmware_of
+from hashwerk.devices.asic_rs.commands import capabilities_of, send, why_not
+from hashwerk.devices.asic_rs.firmwares import FIRMWARES, firmware_of
 from hashwerk.devices.asic_rs.locked import locked_reading
 from hashwerk.devices.asic_rs.luxos import is_curtailed
 from hashwerk.devices.asic_rs.reading import is_answer, reading_of
 from hashwerk.devices.cgminer import DEFAULT_PORT, UnreachableError, ip_address
 from hashwerk.devices.neighbours import Neighbours
 from hashwerk.errors import DeviceError
-from hashwerk.fleet.commands import (
-    NEEDS,
-    Command,
-    Locate,
-    Reboot,
-    SetFan,
-    SetMode,
-    SetPools,
-    SetPowerLimit,
-    Sleep,
-    Wake,
-)
-from hashwerk.fleet.machine import Capability, Outcome, OutcomeKind, Reading
+from hashwerk.fleet.commands import Command
+from hashwerk.fleet.machine import Outcome, OutcomeKind, Reading
 from hashwerk.fleet.ports import Address, Credentials
 
 # The library logs whole replies, whatever is in them, and printing them costs the loop tenths of a second.
@@ -78,10 +67,6 @@ _EXCLUDED: Final = [
     DataField.PsuFans,
 ]
 _NOBODY: Final = Credentials()
-#: What the library's errors say where the machine itself said no; all others may be a lost answer.
-_REFUSAL: Final = re.compile(
-    r"(?:error|code):? 4\d\d|unauthori[sz]ed|authenticat|error status|not supported|permission", re.IGNORECASE
-)
 
 
 class UnknownMachineError(UnreachableError):
@@ -149,10 +134,10 @@ class AsicRsDriver:
         except TimeoutError:
             raise UnreachableError(f"{address.host} does not answer within {timeout_s:g} s") from None
         firmware = firmware_of(miner.firmware)
-        refusal = _unsupported(miner, firmware, command)
+        refusal = why_not(miner, firmware, command)
         if refusal is not None:
             return Outcome(kind=OutcomeKind.UNSUPPORTED, message=refusal)
-        return await _send(miner, firmware, command, deadline)
+        return await send(miner, firmware, command, deadline)
 
     async def _read(self, key: tuple[Address, Credentials], deadline: float) -> Reading:
         address = key[0]
@@ -169,7 +154,7 @@ class AsicRsDriver:
             data,
             firmware,
             at=self._clock.time(),
-            capabilities=_capabilities(miner, firmware),
+            capabilities=capabilities_of(miner, firmware),
             mac=None if data.mac else self._neighbours.mac(address.host),
             asleep=asleep,
         )
@@ -229,83 +214,3 @@ async def _call(call: Callable[[], Awaitable[_T]], address: Address) -> _T:
 
 def _time_left(deadline: float) -> float:
     return max(deadline - asyncio.get_running_loop().time(), 0.0)
-
-
-def _capabilities(miner: Any, firmware: Firmware) -> Capability:
-    """Return what our table and the library agree on."""
-    able = firmware.capabilities
-    for command, needed in NEEDS.items():
-        if not getattr(miner, LIBRARY_SUPPORT[command]):
-            able &= ~needed
-    return able
-
-
-def _unsupported(miner: Any, firmware: Firmware, command: Command) -> str | None:
-    """Return why a command cannot be sent to this machine, None if it can."""
-    if NEEDS[type(command)] not in _capabilities(miner, firmware):
-        return f"{miner.make} with {miner.firmware} has no {type(command).__name__}"
-    mode = command.mode if isinstance(command, (SetMode, Wake)) else None
-    if mode is not None and mode.lower() not in (name.lower() for name in firmware.modes):
-        return f"no mode {mode!r}; there are {', '.join(firmware.modes) or 'none'}"
-    if isinstance(command, SetFan) and command.percent is None:
-        return (
-            "the library can give the fans back only with a target temperature, which is not ours to choose"
-        )
-    if isinstance(command, SetPools) and not command.pools:
-        return "no pools"
-    return None
-
-
-async def _send(miner: Any, firmware: Firmware, command: Command, deadline: float) -> Outcome:
-    """Send a command and say what is known of it: for some firmwares that is nothing but that it was sent."""
-    try:
-        async with asyncio.timeout_at(deadline):
-            is_taken = await _tell(miner, firmware, command)
-    except TimeoutError:
-        return Outcome(kind=OutcomeKind.UNANSWERED, message="no answer within the deadline")
-    except Exception as error:  # whatever it is: the command may have been carried out
-        kind = OutcomeKind.REFUSED if _REFUSAL.search(str(error)) else OutcomeKind.UNANSWERED
-        return Outcome(kind=kind, message=str(error)[:_MESSAGE_LENGTH])
-    if not is_taken:
-        if type(command) in firmware.refuses:
-            return Outcome(kind=OutcomeKind.REFUSED, message="the machine said no")
-        return Outcome(
-            kind=OutcomeKind.UNANSWERED, message="refused or failed; the library does not tell which"
-        )
-    if type(command) in firmware.silent:
-        return Outcome(
-            kind=OutcomeKind.UNANSWERED, message="sent; this firmware does not say whether it took it"
-        )
-    return Outcome(kind=OutcomeKind.ACCEPTED)
-
-
-async def _tell(miner: Any, firmware: Firmware, command: Command) -> bool:
-    match command:
-        case Sleep():
-            return bool(await miner.pause())
-        case Wake(mode=mode):
-            if mode is not None and firmware.mode_wakes:
-                return await _set_mode(miner, mode)
-            is_awake = bool(await miner.resume())
-            return is_awake and (mode is None or await _set_mode(miner, mode))
-        case SetMode(mode=mode):
-            return await _set_mode(miner, mode)
-        case SetPowerLimit(power_limit_w=limit):
-            return bool(await miner.set_power_limit(float(limit)))
-        case Reboot():
-            return bool(await miner.restart())
-        case Locate(on=on):
-            return bool(await miner.set_fault_light(on))
-        case SetPools(pools=pools):
-            slots = [Pool(url=pool.url, username=pool.user, password=pool.password) for pool in pools]
-            return bool(await miner.set_pools_config([PoolGroup(name="", quota=1, pools=slots)]))
-        case SetFan(percent=percent):
-            assert percent is not None  # `_unsupported` has sent it away
-            return bool(await miner.set_fan_config(FanConfig.manual(percent)))
-        case _:
-            assert_never(command)
-
-
-async def _set_mode(miner: Any, mode: str) -> bool:
-    modes = {"low": MiningMode.Low, "normal": MiningMode.Normal, "high": MiningMode.High}
-    return bool(await miner.set_tuning_config(TuningConfig.mode(modes[mode.lower()])))

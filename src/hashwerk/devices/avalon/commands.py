@@ -91,6 +91,10 @@ def _timed(to: Recipient, option: str) -> str:
 
 async def _wake(to: Recipient, mode: str | None) -> Outcome:
     if not to.dialect.is_verbal:
+        if _hashes(to) and mode in (None, _mode_now(to)):
+            return Outcome(
+                kind=OutcomeKind.ACCEPTED, message="awake already; nothing sent, for waking is a reboot"
+            )
         # The boards come back with a reboot, in the mode that stands in the configuration.
         return await _set_mode(to, mode or _mode_now(to) or to.dialect.modes[0])
     if mode is not None and _mode_number(to, mode) != _mode_number(to, _mode_now(to) or ""):
@@ -110,6 +114,12 @@ async def _set_mode(to: Recipient, mode: str) -> Outcome:
     if outcome.kind is not OutcomeKind.ACCEPTED or not to.dialect.mode_takes_reboot:
         return outcome
     return await _ascset(to, "reboot,0")
+
+
+def _hashes(to: Recipient) -> bool:
+    return (
+        "in work" in (to.fields.text("SYSTEMSTATU") or "").lower() and (to.fields.number("GHSspd") or 0) > 0
+    )
 
 
 def _mode_number(to: Recipient, mode: str) -> int | None:
