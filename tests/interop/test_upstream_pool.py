@@ -34,8 +34,10 @@ from hashwerk.node import rpc_server
 from hashwerk.node.kernel import KernelNode
 from hashwerk.node.regtest import mine_block
 from hashwerk.node.rpc_methods import RpcMethods
+from support.mine import running_mine
 
 CKPOOL = os.environ.get("HASHWERK_CKPOOL") or shutil.which("ckpool")
+MINERD = os.environ.get("HASHWERK_MINERD") or shutil.which("minerd")
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"  # BIP-0173's example key on regtest
 DEADLINE_S = 420.0
 
@@ -214,3 +216,40 @@ async def test_what_a_pool_accepts_from_hashwerk_mine_is_in_its_books(tmp_path: 
     assert result.days[0].name == dt.datetime.fromtimestamp(started, dt.UTC).date().isoformat()
     [line] = result.workers
     assert (line.name, line.findings) == ("rig", ()) or lost.shares
+
+
+async def test_ckpool_behind_hashwerk(tmp_path: Path) -> None:
+    """Machines at Hashwerk, which works for ckpool: a third-party miner where there is one, else our own."""
+    async with running_node(tmp_path) as rpc_port, running_ckpool(tmp_path, rpc_port) as url:
+        site = tmp_path / "site.toml"
+        site.write_text(f'[[upstream]]\nname = "ckpool"\nurl = "{url}"\nuser = "{ADDRESS}"\n')
+        async with running_mine(tmp_path / "mine", str(site), "--no-miner") as mine:
+            host, port = mine.stratum
+            lower = f"stratum+tcp://{host}:{port}"
+            own = [sys.executable, "-m", "hashwerk", "mine", lower, "-u", "hall.rig"]
+            minerd = [MINERD or "", "-a", "sha256d", "-t", "2", "-o", lower, "-u", "hall.rig", "-p", "x"]
+            process = await asyncio.create_subprocess_exec(
+                *(minerd if MINERD else own),
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            try:
+                status = await mine.until(
+                    lambda found: found["upstreams"][0]["accepted"] >= 1, within_s=DEADLINE_S
+                )
+            finally:
+                process.terminate()
+                await process.wait()
+        (pool,) = status["upstreams"]
+        assert pool["rejected"] == {}
+        assert pool["lost"] == 0
+        assert status["shares"]["accepted"] > pool["accepted"]  # our own difficulty is far below ckpool's
+
+        def book() -> dict[str, Any] | None:
+            path = tmp_path / "logs" / "users" / ADDRESS
+            with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):  # it may be half written
+                user: dict[str, Any] = json.loads(path.read_text())
+                return user if user.get("shares", 0) >= pool["accepted"] else None
+            return None
+
+        assert (await eventually(book, "entry in ckpool's books"))["shares"] >= 1
