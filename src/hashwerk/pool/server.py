@@ -41,6 +41,7 @@ from hashwerk.stratum.v1.events import (
     Throttled,
 )
 from hashwerk.stratum.v1.server import ServerSession
+from hashwerk.work.job import Job
 
 log = logging.getLogger(__name__)
 
@@ -189,6 +190,13 @@ class StratumServer:
             group.create_task(self._sweep(), name="sweep")
             if self.upstreams is not None:
                 group.create_task(self.upstreams.run(), name="upstreams")
+
+    def restorable(self, jobs: tuple[Job, ...]) -> tuple[Job, ...]:
+        """Return the jobs of an earlier process whose shares this one can judge to the end.
+
+        Without any pool nobody could take shares of a pool's job further: they are of unknown jobs then.
+        """
+        return jobs if self.upstreams is not None else tuple(job for job in jobs if job.upstream is None)
 
     async def use_template(self, template: Template) -> None:
         """Give every machine a job of this template."""

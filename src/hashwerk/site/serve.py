@@ -107,8 +107,7 @@ async def _serve(
             network=config.node.network,
         )
         tell(Progress("preparing the share check for this processor"))
-        # Without any pool nobody could take shares of a pool's job further.
-        jobs = tuple(job for job in ledger.open_jobs() if job.upstream is None or config.upstream)
+        jobs = server.restorable(ledger.open_jobs())
         server.book.restore(jobs, await asyncio.to_thread(ledger.shares_of_jobs, {job.id for job in jobs}))
         await server.start(received.listeners if received is not None else None)
         stack.push_async_callback(server.close)
