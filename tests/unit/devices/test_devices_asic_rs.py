@@ -146,7 +146,9 @@ async def test_a_stock_antminer_wakes_in_the_mode_that_was_asked_for(usual_ports
     machine = asic_replies.antminer(work_mode="1")
     async with asic_replies.serving(machine, usual_ports):
         outcome = await AsicRsDriver().execute(Address(host=usual_ports), Wake(mode="Low"), timeout_s=5)
-        assert outcome.kind is OutcomeKind.ACCEPTED
+        assert (
+            outcome.kind is OutcomeKind.UNANSWERED
+        )  # the library does not read what the machine says to this
         written = [body for name, body in _web(machine) if name == "POST /cgi-bin/set_miner_conf.cgi"]
     assert len(written) == 1  # not Normal first and Low after: each write restarts it
     assert any(word in written[0].replace(" ", "") for word in ('"miner-mode":"3"', '"miner-mode":3'))

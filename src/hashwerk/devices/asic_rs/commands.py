@@ -71,11 +71,16 @@ async def send(miner: Any, firmware: Firmware, command: Command, deadline: float
         return Outcome(
             kind=OutcomeKind.UNANSWERED, message="refused or failed; the library does not tell which"
         )
-    if type(command) in firmware.silent:
+    if _kind_on_the_wire(command, firmware) in firmware.silent:
         return Outcome(
             kind=OutcomeKind.UNANSWERED, message="sent; this firmware does not say whether it took it"
         )
     return Outcome(kind=OutcomeKind.ACCEPTED)
+
+
+def _kind_on_the_wire(command: Command, firmware: Firmware) -> type:
+    is_mode = isinstance(command, Wake) and command.mode is not None and firmware.mode_wakes
+    return SetMode if is_mode else type(command)
 
 
 async def _tell(miner: Any, firmware: Firmware, command: Command) -> bool:

@@ -55,10 +55,12 @@ FIRMWARES: Final = (
         is_power_measured=False,
         modes=_MODES,
         mode_wakes=True,
+        silent=frozenset({SetMode, SetFan}),
         refuses=frozenset({Sleep, Wake}),
         lies=(
             "a wake without a mode comes back in Normal, whatever it was before",
             "a change rewrites the whole configuration and restarts the miner",
+            "a change of mode or fans is sent, and the library does not read the answer",
         ),
     ),
     Firmware(
