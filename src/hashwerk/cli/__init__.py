@@ -16,8 +16,14 @@ from hashwerk.errors import HashwerkError
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "run": ("hashwerk.cli.run", "run", "Run the mine: node, Stratum server, ledger, pages."),
     "mine": ("hashwerk.cli.mine", "mine", "Hash for any Stratum server with this machine's CPU."),
+    "fleet": ("hashwerk.cli.fleet", "fleet", "Find, watch and command machines."),
     "twin": ("hashwerk.cli.twin", "twin", "Run a simulated hall of virtual machines."),
     "bench": ("hashwerk.cli.bench", "bench", "Measure this machine: hashing kernels, Stratum server."),
+    "backtest": (
+        "hashwerk.cli.backtest",
+        "backtest",
+        "Replay real history through policies and limits.",
+    ),
     "check-config": (
         "hashwerk.cli.check_config",
         "check_config",

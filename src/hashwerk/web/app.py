@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from hashwerk import __version__
@@ -30,20 +30,30 @@ _DESCRIPTION: Final = (
 
 
 def create_api(
-    view: MineView, settings: WebSettings, clock: Clock, *, session_key: bytes | None = None
+    view: MineView,
+    settings: WebSettings,
+    clock: Clock,
+    *,
+    session_key: bytes | None = None,
+    routers: Sequence[APIRouter] = (),
 ) -> FastAPI:
-    """Return the application without pages: API, metrics, health, sign-in, assets.
+    """Return the application without pages: API with further ``routers``, metrics, health, sign-in, assets.
 
     ``session_key`` signs the cookies; None: a random one, so that everybody signs in anew after a restart.
 
     Raises:
         ConfigError: If others could reach the page and nothing is set that they would be asked for.
     """
-    return _create(view, settings, clock, session_key, None)
+    return _create(view, settings, clock, session_key, None, routers)
 
 
 def create_app(
-    view: MineView, settings: WebSettings, clock: Clock, *, session_key: bytes | None = None
+    view: MineView,
+    settings: WebSettings,
+    clock: Clock,
+    *,
+    session_key: bytes | None = None,
+    routers: Sequence[APIRouter] = (),
 ) -> FastAPI:
     """Return the whole application. NiceGUI keeps its pages globally, so there can be one in a process.
 
@@ -52,14 +62,19 @@ def create_app(
     """
     from hashwerk.web.pages import mount_pages
 
-    return _create(view, settings, clock, session_key, mount_pages)
+    return _create(view, settings, clock, session_key, mount_pages, routers)
 
 
 Mount = Callable[[FastAPI, MineView, History, Clock, str], AbstractAsyncContextManager[None]]
 
 
-def _create(
-    view: MineView, settings: WebSettings, clock: Clock, session_key: bytes | None, mount: Mount | None
+def _create(  # noqa: PLR0917 - private, called from two places
+    view: MineView,
+    settings: WebSettings,
+    clock: Clock,
+    session_key: bytes | None,
+    mount: Mount | None,
+    routers: Sequence[APIRouter],
 ) -> FastAPI:
     _check(settings)
     title = settings.title or "My mine"
@@ -88,6 +103,8 @@ def _create(
     )
     app.add_middleware(Guard, settings=settings, credentials=credentials, sessions=sessions, clock=clock)
     app.include_router(api_router(view, history, clock))
+    for router in routers:
+        app.include_router(router)
     app.include_router(login_router(title, credentials, sessions, LoginBrake(), clock))
     app.include_router(reference_router(app, title))
     app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")

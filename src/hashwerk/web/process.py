@@ -8,14 +8,21 @@ import logging
 from pathlib import Path
 
 import msgspec
+from fastapi import APIRouter
 
 from hashwerk.clock import SystemClock
+from hashwerk.config.web_settings import WebSettings
 from hashwerk.site.child import Progress, Ready, tell
+from hashwerk.site.fleet import FleetService
+from hashwerk.site.fleet.process import running_fleet
+from hashwerk.site.fleet.token import local_token
 from hashwerk.site.folder import DataFolder
 from hashwerk.site.link import snapshots
 from hashwerk.site.orders import Orders
 from hashwerk.store.reader import LedgerReader
 from hashwerk.web.app import create_app
+from hashwerk.web.fleet_api import fleet_router
+from hashwerk.web.guard import needs_credentials
 from hashwerk.web.server import serve_web
 from hashwerk.web.state import MineView
 
@@ -45,14 +52,20 @@ async def serve_site(orders: Orders, stop: asyncio.Event) -> None:
         async for snapshot in snapshots(Path(orders.link)):
             view.receive(snapshot)
 
-    app = create_app(view, settings, clock, session_key=_session_key(folder))
     following = asyncio.create_task(follow(), name="follow-serve")
     try:
-        await serve_web(app, settings, stop, lambda url: tell(Ready({"web": url})))
+        async with running_fleet(config, folder.here, clock, reader) as fleet:
+            routers = [] if fleet is None else [_fleet_routes(fleet, settings, folder)]
+            app = create_app(view, settings, clock, session_key=_session_key(folder), routers=routers)
+            await serve_web(app, settings, stop, lambda url: tell(Ready({"web": url})))
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         reader.close()
+
+
+def _fleet_routes(fleet: FleetService, settings: WebSettings, folder: DataFolder) -> APIRouter:
+    return fleet_router(fleet, is_guarded=needs_credentials(settings), local_token=local_token(folder.here))
 
 
 def _session_key(folder: DataFolder) -> bytes:

@@ -321,6 +321,26 @@ class FleetService:
         )
         return await self.give(spec)
 
+    def resumable(self, order_id: str | None = None, group: str | None = None) -> list[Order]:
+        """Return the open orders that `resume` would put back."""
+        return [
+            order
+            for order in self.commander.orders.values()
+            if order.is_open
+            and isinstance(order.spec.task, Reduce)
+            and (order_id is None or order.spec.id == order_id)
+            and (group is None or order.spec.group == group)
+            and order.state is not OrderState.RESTORING
+        ]
+
+    def told_to_sleep(self, group: str | None = None) -> list[MachineKey]:
+        """Return the machines whose last command was to sleep, of a group or all."""
+        return [
+            unit.key
+            for unit in self.roster.units.values()
+            if isinstance(unit.commanded, Sleep) and group in (None, unit.member.group)
+        ]
+
     async def resume(
         self, *, who: str, why: str, order_id: str | None = None, group: str | None = None
     ) -> list[Order]:
@@ -330,24 +350,12 @@ class FleetService:
             FleetError: If there is no such order, or nothing to resume.
             StoreError: If it cannot be stored: then nothing is done.
         """
-        open_orders = [
-            order
-            for order in self.commander.orders.values()
-            if order.is_open
-            and isinstance(order.spec.task, Reduce)
-            and (order_id is None or order.spec.id == order_id)
-            and (group is None or order.spec.group == group)
-            and order.state is not OrderState.RESTORING
-        ]
-        if order_id is not None and not open_orders:
+        orders = self.resumable(order_id, group)
+        if orders:
+            return [await self.commander.restore_order(order.spec.id, who, why) for order in orders]
+        if order_id is not None:
             raise FleetError(f"there is no open order {order_id}")
-        if open_orders:
-            return [await self.commander.restore_order(o.spec.id, who, why) for o in open_orders]
-        asleep = [
-            unit.key
-            for unit in self.roster.units.values()
-            if isinstance(unit.commanded, Sleep) and group in (None, unit.member.group)
-        ]
+        asleep = self.told_to_sleep(group)
         if not asleep:
             raise FleetError("nothing is curtailed, and no machine was told to sleep")
         return [await self.give(self.spec(Tell(command=Wake()), who=who, why=why, machines=asleep))]

@@ -9,7 +9,7 @@ import asyncio
 import bisect
 import logging
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -32,9 +32,20 @@ _BATCH: Final = 50_000
 class WorkerName(Protocol):
     """A worker of the ledger."""
 
-    id: int
-    account: str
-    machine: str
+    @property
+    def id(self) -> int:
+        """Its number in share records."""
+        ...
+
+    @property
+    def account(self) -> str:
+        """Whose it is."""
+        ...
+
+    @property
+    def machine(self) -> str:
+        """Its name within the account."""
+        ...
 
 
 class ShareLedger(Protocol):
@@ -48,7 +59,7 @@ class ShareLedger(Protocol):
         """Return (position of the first one, records) from a position on."""
         ...
 
-    def workers(self) -> Iterable[WorkerName]:
+    def workers(self) -> Sequence[WorkerName]:
         """Return all workers."""
         ...
 
