@@ -17,6 +17,8 @@ import msgspec
 #: cgminer reads a request with one buffer of this size.
 MAX_REQUEST_BYTES: Final = 8192
 
+_MAX_DIGITS: Final = 12
+
 Scalar = str | int | float | bool
 Row = Mapping[str, Scalar]
 
@@ -96,6 +98,11 @@ def parse_request(data: bytes) -> Request | BadRequest | None:
         return BadRequest(is_json=True)
     given = value.get("parameter")
     return Request(tuple(named.split("+")), "" if given is None else str(given), is_json=True)
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a number that a controller takes: up to twelve plain digits."""
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
 
 
 def invalid_command() -> Answer:

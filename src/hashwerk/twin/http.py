@@ -93,7 +93,7 @@ def parse_http(data: bytes) -> HttpRequest | HttpResponse | None:
         name, _, value = line.partition(":")
         headers[name.strip().lower()] = value.strip()
     length = headers.get("content-length", "0")
-    if not length.isdigit() or int(length) > MAX_REQUEST_BYTES:
+    if not (length.isascii() and length.isdigit()) or len(length) > 6 or int(length) > MAX_REQUEST_BYTES:
         return BAD_REQUEST
     if len(body) < int(length):
         return None

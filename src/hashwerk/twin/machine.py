@@ -21,6 +21,8 @@ from hashwerk.twin.physics import Phase, Plant, Settled
 #: A command that is cut short by a reboot gets so far.
 _MIDDLE_S: Final = 3.0
 
+_MAX_PLAN: Final = 32
+
 Deed = Callable[["Machine", float], None]
 
 
@@ -95,7 +97,10 @@ class Machine:
 
     def schedule(self, at: float, deed: Deed) -> None:
         """Plan something for a moment."""
-        self.plan.append((at, deed))
+        self.plan = [
+            *self.plan[-_MAX_PLAN + 1 :],
+            (at, deed),
+        ]  # a controller's memory is small: the latest count
         self.plan.sort(key=lambda entry: entry[0])
         self.next_at = self.plan[0][0]
 

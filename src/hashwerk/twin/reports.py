@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from hashwerk.twin.cgminer import Answer, Code, Row, invalid_command
+from hashwerk.twin.cgminer import Answer, Code, Row, invalid_command, is_number
 from hashwerk.twin.machine import Machine
 
 _WORK_OF_DIFFICULTY_1: Final = 2.0**32
@@ -184,7 +184,7 @@ def common_answer(machine: Machine, command: str, parameter: str, now: float, na
 
 def _switch_pool(machine: Machine, parameter: str) -> Answer:
     """Put a pool first, as cgminer does."""
-    if not parameter.isdigit() or int(parameter) >= len(machine.slots):
+    if not is_number(parameter) or int(parameter) >= len(machine.slots):
         return Answer("E", Code.MISSING_ID, "Invalid pool id")
     slot = machine.slots.pop(int(parameter))
     machine.slots.insert(0, slot)

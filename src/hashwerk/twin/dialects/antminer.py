@@ -19,6 +19,7 @@ from hashwerk.twin.cgminer import (
     Silence,
     encode_reply,
     invalid_command,
+    is_number,
     parse_request,
 )
 from hashwerk.twin.dialects.digest import challenge, is_authorized
@@ -284,7 +285,7 @@ def _apply(wanted: dict[str, Any], machine: Machine, now: float) -> None:
         for pool in slots
         if pool.get("url")
     ]
-    if wanted.get("bitmain-fan-ctrl") is True and str(wanted.get("bitmain-fan-pwm", "")).isdigit():
+    if wanted.get("bitmain-fan-ctrl") is True and is_number(str(wanted.get("bitmain-fan-pwm", ""))):
         machine.set_fans(now, min(100, int(str(wanted["bitmain-fan-pwm"]))) / 100)
     else:
         machine.set_fans(now, None)

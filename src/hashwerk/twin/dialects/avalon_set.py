@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from hashwerk.twin.cgminer import Answer, Code, Silence
+from hashwerk.twin.cgminer import Answer, Code, Silence, is_number
 from hashwerk.twin.dialects.avalon_stats import Layout, View
 from hashwerk.twin.faults import FaultKind
 from hashwerk.twin.machine import Machine, Slot
@@ -80,7 +80,7 @@ def _workmode_a(machine: Machine, value: str, now: float) -> Answer:
     shown = machine.point if machine.wanted_point is None else machine.wanted_point
     if value in {"", _QUERY}:
         return _info(f"WORKMODE[{shown}]")
-    if not value.isdigit() or int(value) >= len(machine.model.points):
+    if not is_number(value) or int(value) >= len(machine.model.points):
         return _failed("workmode unknown argument")
     machine.command(now, now, partial(_set_point, int(value)))
     return _info(f"WORKMODE[{value}]")
@@ -112,7 +112,7 @@ def _workmode_home(machine: Machine, value: str, now: float) -> Answer:
     verb, _, wanted = value.partition(",")
     if verb == "get":
         return _info(f"workmode {machine.point if machine.wanted_point is None else machine.wanted_point}")
-    if verb != "set" or not wanted.isdigit():
+    if verb != "set" or not is_number(wanted):
         return _failed("workmode unknown argument" if verb != "set" else "missing workmode setting")
     if int(wanted) >= len(machine.model.points):
         return _failed("workmode out of range")
@@ -130,7 +130,7 @@ def _set_common(machine: Machine, layout: Layout, option: str, value: str, now: 
     match option:
         case "softoff" | "softon":
             return _soft_power(machine, layout, option, value, now)
-        case "reboot" if value.isdigit():
+        case "reboot" if is_number(value):
             machine.command(now, now + 1, Machine.reboot)
             return _ok()
         case "fan-spd":
@@ -150,7 +150,7 @@ def _soft_power(machine: Machine, layout: Layout, option: str, value: str, now: 
         machine.command(now, now, deed)
         return _ok()
     index, _, time = value.partition(":")
-    if index != "1" or not time.isdigit():
+    if index != "1" or not is_number(time):
         return _failed(f"{option} unknown argument")
     # A clock that counts from boot reaches a Unix time in fifty years: accepted, and nothing happens.
     machine.command(now, machine.unix_time(int(time)), deed)
@@ -165,7 +165,7 @@ def _fan(machine: Machine, value: str, now: float) -> Answer:
         machine.command(now, now, partial(_set_fans, None))
         return _ok()
     wanted = value.partition("..")[2] or value
-    if not wanted.isdigit() or not 15 <= int(wanted) <= 100:
+    if not is_number(wanted) or not 15 <= int(wanted) <= 100:
         return _failed("No value passed to avalon-fan" if not value else "fan-spd unknown argument")
     machine.command(now, now, partial(_set_fans, None if ".." in value else int(wanted) / 100))
     return _ok()
@@ -188,7 +188,7 @@ def _led(machine: Machine, value: str) -> Answer:
 def _setpool(machine: Machine, value: str, now: float) -> Answer:
     """Write a pool: user, password, [slot,] URL, worker, its password. In force after the next reboot."""
     parts = value.split(",")
-    slot = int(parts.pop(2)) if len(parts) == 6 and parts[2].isdigit() else 0
+    slot = int(parts.pop(2)) if len(parts) == 6 and is_number(parts[2]) else 0
     if len(parts) != 5 or slot >= _POOL_SLOTS or "://" not in parts[2]:
         return _failed("setpool unknown argument")
     _, _, url, worker, password = parts

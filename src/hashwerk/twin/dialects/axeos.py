@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from hashwerk.twin.cgminer import is_number
 from hashwerk.twin.faults import FaultKind
 from hashwerk.twin.http import NOT_FOUND, HttpRequest, HttpResponse, json_response, text_response
 from hashwerk.twin.machine import Machine, Slot
@@ -101,7 +102,7 @@ def _host(url: str) -> str:
 
 def _port(url: str) -> int:
     port = url.rpartition(":")[2]
-    return int(port) if port.isdigit() else 0
+    return int(port) if is_number(port) else 0
 
 
 def _write(machine: Machine, request: HttpRequest) -> HttpResponse:

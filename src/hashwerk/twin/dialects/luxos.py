@@ -14,6 +14,7 @@ from hashwerk.twin.cgminer import (
     Silence,
     encode_reply,
     invalid_command,
+    is_number,
     parse_request,
 )
 from hashwerk.twin.faults import FaultKind
@@ -66,7 +67,7 @@ def _answer(machine: Machine, now: float, command: str, parameter: str) -> Answe
             return _session(machine, now, new=True)
         case "voltageget":
             volts = 0.0 if machine.phase(now) in (Phase.ASLEEP, Phase.FALLING) else machine.model.volts
-            row: Row = {"Board": int(parameter) if parameter.isdigit() else 0, "Voltage": volts}
+            row: Row = {"Board": int(parameter) if is_number(parameter) else 0, "Voltage": volts}
             return Answer("S", 307, "Get Voltage", "VOLTAGE", [row])
         case "healthchipget":
             return Answer("S", 323, "Chip health", "CHIPS", [])
@@ -344,7 +345,7 @@ def _change(machine: Machine, now: float, command: str, parameter: str) -> Answe
             machine.extras["atm"] = value.lower() == "enabled=true"
         case "fanset":
             speed = value.partition("speed=")[2].partition(",")[0]
-            if not speed.lstrip("-").isdigit():
+            if not is_number(speed.removeprefix("-")):
                 return Answer("E", 405, "Invalid fan speed")
             share = None if int(speed) < 0 else min(100, int(speed)) / 100
             machine.command(now, now, partial(_set_fans, share))
@@ -384,7 +385,7 @@ def _change_pools(machine: Machine, now: float, command: str, parameter: str) ->
     match command:
         case "addpool" if len(parts) >= 3:
             machine.slots.append(Slot(parts[0], parts[1], parts[2]))
-        case "removepool" if parts[0].isdigit() and int(parts[0]) < len(machine.slots):
+        case "removepool" if is_number(parts[0]) and int(parts[0]) < len(machine.slots):
             machine.slots.pop(int(parts[0]))
         case "removegroup":
             machine.slots.clear()

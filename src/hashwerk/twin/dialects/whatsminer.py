@@ -23,6 +23,7 @@ from hashwerk.twin.cgminer import (
     Row,
     Silence,
     encode_reply,
+    is_number,
     parse_request,
 )
 from hashwerk.twin.dialects.md5crypt import md5crypt
@@ -272,7 +273,7 @@ def _carry_out(machine: Machine, order: dict[str, Any], now: float) -> bytes:
             machine.command(now, now + 0.5, partial(_set_mode, _POWER_MODES[command]))
         case "adjust_power_limit":
             limit = str(order.get("power_limit", ""))
-            if not limit.isdigit() or int(limit) > machine.model.points[-1].target_w:
+            if not is_number(limit) or int(limit) > machine.model.points[-1].target_w:
                 return _message(machine, now, "E", _ERROR, "power limit invalid")
             machine.command(now, now + 0.5, partial(_limit, float(limit)))
         case "set_led":
