@@ -7,7 +7,7 @@ in Wh, prices in the site's currency per MWh, hashprice in that currency per PH/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
@@ -91,6 +91,7 @@ class Battery(msgspec.Struct, frozen=True, kw_only=True):
     efficiency: float = 0.92  # of a full cycle; half of the loss is charged each way
     wear_per_mwh: float = 0.0  # of energy discharged
     reserve_wh: float = 0.0
+    end_wh: float | None = None  # least content at the end of the plan; None: no emptier than now
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -324,3 +325,41 @@ def missing_prices(problem: Problem) -> str | None:
                 f"{name} is missing in {int(missing.sum())} of {len(problem.grid)} intervals, first at {at}Z"
             )
     return None
+
+
+def part_of(problem: Problem, first: int, last: int, histories: Sequence[GroupHistory]) -> Problem:
+    """Return the intervals [first, last) of a problem as one of its own, with the machines' histories at its beginning."""
+    here = slice(first, last)
+    ppa, carbon, clean = problem.ppa, problem.carbon, problem.clean
+    return replace(
+        problem,
+        grid=Grid(problem.grid.starts_s[here], problem.grid.durations_s[here]),
+        histories=tuple(histories),
+        hashprice_per_ph_day=problem.hashprice_per_ph_day[here],
+        buy_per_mwh=problem.buy_per_mwh[here],
+        sell_per_mwh=problem.sell_per_mwh[here],
+        available=problem.available[:, here],
+        auxiliary_w=problem.auxiliary_w[here],
+        cooling_share=problem.cooling_share[here],
+        local_w=problem.local_w[here],
+        must_take_w=problem.must_take_w[here],
+        limits=tuple(replace(limit, limit_w=limit.limit_w[here]) for limit in problem.limits),
+        demand=tuple(
+            replace(charge, applies=None if charge.applies is None else charge.applies[here])
+            for charge in problem.demand
+        ),
+        ppa=None
+        if ppa is None
+        else replace(
+            ppa,
+            power_w=ppa.power_w[here],
+            resale_per_mwh=None if ppa.resale_per_mwh is None else ppa.resale_per_mwh[here],
+        ),
+        carbon=None if carbon is None else replace(carbon, g_per_kwh=carbon.g_per_kwh[here]),
+        clean=None if clean is None else replace(clean, contracted_w=clean.contracted_w[here]),
+        events=tuple(
+            replace(event, baseline_w=event.baseline_w[here], committed_w=event.committed_w[here])
+            for event in problem.events
+        ),
+        reserves=tuple(replace(reserve, sold_w=reserve.sold_w[here]) for reserve in problem.reserves),
+    )

@@ -14,12 +14,12 @@ def add_battery(model: Model, problem: Problem, *, integer: bool) -> tuple[IntAr
     """Add charge, discharge (MW at the meter) and what is stored at the end of each interval (MWh).
 
         stored[t] = stored[t−1] + √η · Δt · charge[t] − Δt / √η · discharge[t]
-        reserve ≤ stored[t] ≤ capacity;  stored[T] ≥ min(stored[−1], capacity)
+        reserve ≤ stored[t] ≤ capacity;  stored[T] ≥ end, by default stored[−1]
         objective: + Σ wear · Δt · discharge[t]
 
-    The dual of the first row is what a stored MWh is worth in t. It must end no emptier than it began: what lies beyond the
-    plan is not worthless. Charging and discharging at once only burns energy; that pays only where the price is negative,
-    and there the whole-number program decides for one of them.
+    The dual of the first row is what a stored MWh is worth in t. It ends no emptier than it began unless that is said: what
+    lies beyond the plan is not worthless. Charging and discharging at once only burns energy; that pays only where the price
+    is negative, and there the whole-number program decides for one of them.
     """
     grid, battery = problem.grid, problem.battery
     if battery is None:
@@ -30,7 +30,8 @@ def add_battery(model: Model, problem: Problem, *, integer: bool) -> tuple[IntAr
     capacity_mwh, stored_mwh = battery.capacity_wh / W_PER_MW, battery.stored_wh / W_PER_MW
     reserve_mwh = min(battery.reserve_wh / W_PER_MW, stored_mwh)
     lower = np.full(len(grid), reserve_mwh)
-    lower[-1] = min(stored_mwh, capacity_mwh)
+    end_mwh = stored_mwh if battery.end_wh is None else battery.end_wh / W_PER_MW
+    lower[-1] = max(reserve_mwh, min(end_mwh, capacity_mwh))
     charge = model.add_columns("charge", (len(grid),), upper=power_mw, times_s=times_s)
     discharge = model.add_columns(
         "discharge",

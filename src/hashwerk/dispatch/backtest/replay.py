@@ -1,0 +1,226 @@
+"""A policy replayed: causal ones in one sweep, those that look ahead plan after plan."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+
+from hashwerk.dispatch.backtest.foresight import best_peak_w, month_of
+from hashwerk.dispatch.backtest.scenario import PRICE, Scenario
+from hashwerk.dispatch.backtest.state import GroupState
+from hashwerk.dispatch.enforce import BatteryUse, keep_limits
+from hashwerk.dispatch.grid import DAY_S, FloatArray, IntArray
+from hashwerk.dispatch.merit import MeritOrder, merit_order
+from hashwerk.dispatch.policies.port import Policy
+from hashwerk.dispatch.problem import Problem, part_of
+from hashwerk.dispatch.schedule import Origin, Schedule
+from hashwerk.dispatch.solve import running_from_steps
+
+#: How far back prices are looked at to plan the month's peak.
+_PEAK_LOOK_BACK_DAYS = 30
+_FLOWS = ("starts", "import", "export", "local", "charge", "discharge", "stored")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replay:
+    """What a policy did: the schedule over the whole span, how often it planned, and how often it had to fall back."""
+
+    policy: str
+    schedule: Schedule
+    plans: int
+    fallbacks: int
+    remarks: tuple[str, ...]
+
+
+def replay(scenario: Scenario, policy: Policy, *, progress: Callable[[float], None] | None = None) -> Replay:
+    """Return what a policy would have done.
+
+    Args:
+        scenario: What is replayed.
+        policy: Who decides.
+        progress: Called with the share that is done.
+    """
+    if not policy.looks_ahead:
+        schedule = policy.plan(scenario.problem_as_known())
+        return Replay(policy.name, schedule, 1, 0, schedule.remarks)
+    return _Rolling(scenario, policy).run(progress)
+
+
+class _Rolling:
+    """One rolling replay."""
+
+    __slots__ = (
+        "_counts",
+        "_fallbacks",
+        "_flows",
+        "_order",
+        "_peak_month",
+        "_peak_w",
+        "_planned_peak_w",
+        "_plans",
+        "_policy",
+        "_remarks",
+        "_scenario",
+        "_states",
+        "_stored_wh",
+        "_whole",
+    )
+
+    def __init__(self, scenario: Scenario, policy: Policy) -> None:
+        grid = scenario.grid
+        self._scenario, self._policy = scenario, policy
+        self._whole = scenario.problem_as_known()
+        self._order: MeritOrder = merit_order(self._whole)
+        self._counts = np.zeros((len(self._order.group), len(grid)), dtype=np.int64)
+        self._flows = {
+            name: np.zeros((len(scenario.groups) if name == "starts" else 1, len(grid))) for name in _FLOWS
+        }
+        self._states = [GroupState.settled(group, 0, float(grid.starts_s[0])) for group in scenario.groups]
+        self._stored_wh = self._whole.battery.stored_wh if self._whole.battery else 0.0
+        self._peak_w = self._planned_peak_w = 0.0
+        self._peak_month = ""
+        self._plans = self._fallbacks = 0
+        self._remarks: dict[str, int] = {}
+
+    def run(self, progress: Callable[[float], None] | None) -> Replay:
+        grid, planning = self._scenario.grid, self._scenario.settings.planning
+        step = round(planning.step_s / self._scenario.settings.interval_s)
+        horizon = round(planning.horizon_h * 3_600 / self._scenario.settings.interval_s)
+        moments = self._moments(step)
+        for first, end in itertools.pairwise(moments):
+            last = min(first + horizon, len(grid))
+            problem = self._problem(first, last, step)
+            plan = self._policy.plan(problem)
+            self._note(plan)
+            self._carry_out(plan, first, end, step)
+            self._peak_w = max(self._peak_w, self._tariff_peak_w(first, end))
+            if progress is not None:
+                progress(end / len(grid))
+        schedule = self._whole_schedule()
+        remarks = tuple(f"{count} times: {text}" for text, count in self._remarks.items())
+        return Replay(self._policy.name, schedule, self._plans, self._fallbacks, remarks)
+
+    def _moments(self, step: int) -> list[int]:
+        """Return the intervals at which a plan is made: every so often, and whenever prices were published."""
+        scenario = self._scenario
+        count = len(scenario.grid)
+        every = max(
+            step,
+            round(scenario.settings.planning.replan_h * 3_600 / scenario.settings.interval_s) // step * step,
+        )
+        moments = set(range(0, count, every)) | {0, count}
+        published_s = np.unique(scenario.history.publications(PRICE))
+        if (
+            len(published_s) * 4 < count * scenario.settings.interval_s / 3_600
+        ):  # in batches, such as day-ahead
+            at = np.searchsorted(scenario.grid.starts_s, published_s[np.isfinite(published_s)], side="left")
+            moments |= {int(-(-place // step) * step) for place in at if place < count}
+        return sorted(moment for moment in moments if moment <= count)
+
+    def _problem(self, first: int, last: int, step: int) -> Problem:
+        scenario = self._scenario
+        if scenario.settings.demand is not None:
+            month = month_of(float(scenario.grid.starts_s[first]))
+            if month != self._peak_month:
+                self._peak_month, self._peak_w = month, 0.0
+                self._planned_peak_w = self._plan_peak_w(first)
+        histories = tuple(state.history() for state in self._states)
+        return scenario.problem_at(
+            first, last, step, histories,
+            stored_wh=self._stored_wh,
+            month_to_date_w=max(self._peak_w, self._planned_peak_w),
+        )  # fmt: skip
+
+    def _plan_peak_w(self, first: int) -> float:
+        """Return the peak that would have been best over the last weeks: what this month is begun with."""
+        back = round(_PEAK_LOOK_BACK_DAYS * DAY_S / self._scenario.settings.interval_s)
+        charge = self._whole.demand[0]
+        start = max(0, first - back)
+        span = np.arange(
+            start, first if first - start > back // 4 else min(first + back // 30, len(self._scenario.grid))
+        )
+        known = np.isfinite(self._whole.buy_per_mwh[span])
+        if not known.any():
+            return 0.0
+        share = float(self._whole.grid.durations_s[span[known]].sum()) / (_PEAK_LOOK_BACK_DAYS * DAY_S)
+        return best_peak_w(
+            self._whole, replace(charge, price_per_kw=charge.price_per_kw * share), span[known]
+        )
+
+    def _note(self, plan: Schedule) -> None:
+        self._plans += 1
+        if plan.origin is Origin.LADDER:
+            self._fallbacks += 1
+            for remark in plan.remarks[:1]:
+                self._remarks[remark] = self._remarks.get(remark, 0) + 1
+
+    def _carry_out(self, plan: Schedule, first: int, end: int, step: int) -> None:
+        """Put a plan into effect under the hard limits until the next one, and live through it."""
+        parts = -(-(end - first) // step)
+
+        def fine(values: FloatArray) -> FloatArray:
+            return np.repeat(values[:parts], step)[: end - first]
+
+        part = part_of(self._whole, first, end, tuple(state.history() for state in self._states))
+        battery = self._whole.battery
+        use = None
+        if battery is not None:
+            part = replace(part, battery=msgspec.structs.replace(battery, stored_wh=self._stored_wh))
+            use = BatteryUse(fine(plan.charge_w), fine(plan.discharge_w), np.zeros(end - first))
+        want = np.repeat(at_least_of(self._order, plan, parts), step, axis=1)[:, : end - first]
+        done = keep_limits(part, want, order=self._order, battery=use)
+        for g, state in enumerate(self._states):
+            state.follow(part.grid, done.on[g], 0, end - first)
+        if battery is not None:
+            one_way = battery.efficiency**0.5
+            flow_wh = (done.charge_w * one_way - done.discharge_w / one_way) * part.grid.hours
+            stored_wh = self._stored_wh + np.cumsum(flow_wh)
+            self._stored_wh = float(np.clip(stored_wh[-1], 0.0, battery.capacity_wh))
+            self._flows["stored"][0, first:end] = stored_wh
+        self._counts[:, first:end] = at_least_of(self._order, done, end - first)
+        for name, values in (
+            ("starts", done.starts),
+            ("import", done.import_w),
+            ("export", done.export_w),
+            ("local", done.local_w),
+            ("charge", done.charge_w),
+            ("discharge", done.discharge_w),
+        ):
+            self._flows[name][:, first:end] = values
+
+    def _tariff_peak_w(self, first: int, end: int) -> float:
+        demand = self._scenario.settings.demand
+        if demand is None:
+            return 0.0
+        per = max(1, round(demand.interval_s / self._scenario.settings.interval_s))
+        start = first // per * per
+        means = np.add.reduceat(self._flows["import"][0, start:end], np.arange(0, end - start, per)) / per
+        return float(means.max())
+
+    def _whole_schedule(self) -> Schedule:
+        flows = self._flows
+        return Schedule(
+            grid=self._scenario.grid,
+            origin=Origin.POLICY,
+            running=running_from_steps(self._whole, self._order.steps, self._order.to_at_least(self._counts)),
+            starts=flows["starts"],
+            import_w=flows["import"][0],
+            export_w=flows["export"][0],
+            local_w=flows["local"][0],
+            charge_w=flows["charge"][0],
+            discharge_w=flows["discharge"][0],
+            stored_wh=flows["stored"][0],
+        )
+
+
+def at_least_of(order: MeritOrder, plan: Schedule, parts: int) -> IntArray:
+    """Return the machines of a schedule in each step of the merit order or above, for its first intervals."""
+    counts = np.zeros((len(order.group), parts), dtype=np.int64)
+    for s, (g, k) in enumerate(zip(order.group, order.rank, strict=True)):
+        mode = order.steps.of_groups[g][k].mode
+        counts[s] = np.round(plan.running[g, mode:, :parts].sum(axis=0)).astype(np.int64)
+    return counts

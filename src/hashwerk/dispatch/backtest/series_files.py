@@ -1,0 +1,107 @@
+"""Series from CSV and Parquet files, put on a backtest's grid without filling a gap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hashwerk.dispatch.backtest.settings import SeriesSettings
+from hashwerk.dispatch.grid import FloatArray, Grid
+from hashwerk.errors import FeedError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawSeries:
+    """Values as the file has them, with the beginnings of their intervals and the length that most of them have."""
+
+    name: str
+    times_s: FloatArray
+    values: FloatArray
+    resolution_s: float
+
+
+def read_series(folder: Path, settings: SeriesSettings) -> RawSeries:
+    """Return a series in the order of time.
+
+    Raises:
+        FeedError: If the file or a column is missing, nothing is left of it, or two rows contradict each other.
+    """
+    times_s, values = _read_columns(folder / settings.file, settings)
+    known = np.isfinite(values)
+    times_s, values = times_s[known], values[known] * settings.scale
+    if len(times_s) < 2:
+        raise FeedError(f"{settings.file}: no values of {settings.column} are left")
+    order = np.argsort(times_s, kind="stable")
+    times_s, values = times_s[order], values[order]
+    same = np.diff(times_s) == 0
+    if (same & (np.diff(values) != 0)).any():
+        at = _clock(times_s[int(np.argmax(same & (np.diff(values) != 0)))])
+        raise FeedError(f"{settings.file}: {settings.column} has two different values at {at}")
+    keep = np.concatenate([[True], ~same])
+    times_s, values = times_s[keep], values[keep]
+    name = settings.name or f"{settings.column} of {settings.file}"
+    return RawSeries(name, times_s, values, float(np.median(np.diff(times_s))))
+
+
+def on_grid(series: RawSeries, grid: Grid) -> FloatArray:
+    """Return the value that holds at the beginning of each interval; not a number where the series has none.
+
+    A value holds for the series' resolution and no longer: a gap stays a gap.
+    """
+    place = np.searchsorted(series.times_s, grid.starts_s, side="right") - 1
+    found = series.values[np.maximum(place, 0)].copy()
+    age_s = grid.starts_s - series.times_s[np.maximum(place, 0)]
+    found[(place < 0) | (age_s >= series.resolution_s)] = np.nan
+    return found
+
+
+def describe_gaps(series: RawSeries, grid: Grid) -> str | None:
+    """Return in words what of the grid a series does not cover, None if it covers everything."""
+    missing = ~np.isfinite(on_grid(series, grid))
+    if not missing.any():
+        return None
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]])))
+    gaps = list(zip(edges[::2], edges[1::2], strict=True))
+    longest = max(gaps, key=lambda gap: gap[1] - gap[0])
+    hours = float((grid.hours * missing).sum())
+    return (
+        f"{series.name}: {hours:,.0f} h are missing in {len(gaps)} gaps, the longest from"
+        f" {_clock(grid.starts_s[longest[0]])} for {float(grid.hours[longest[0] : longest[1]].sum()):,.0f} h"
+    )
+
+
+def _read_columns(path: Path, settings: SeriesSettings) -> tuple[FloatArray, FloatArray]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    if not path.is_file():
+        raise FeedError(f"there is no file {path}: name the folder with --data")
+    columns = [settings.time, settings.column, *settings.where]
+    try:
+        read = pyarrow.csv.read_csv if path.suffix == ".csv" else pyarrow.parquet.read_table
+        table = read(path)
+    except pa.ArrowInvalid as error:
+        raise FeedError(f"{path.name} cannot be read: {error}") from error
+    absent = [column for column in columns if column not in table.column_names]
+    if absent:
+        known = ", ".join(table.column_names)
+        raise FeedError(f"{path.name} has no column {absent[0]!r}; it has {known}")
+    for column, value in settings.where.items():
+        table = table.filter(pc.equal(pc.cast(table[column], pa.string()), value))
+    try:
+        stamps = pc.cast(table[settings.time], pa.timestamp("s", tz="UTC"), safe=False)
+    except pa.ArrowInvalid:
+        stamps = pc.cast(
+            pc.cast(table[settings.time], pa.timestamp("s"), safe=False), pa.timestamp("s", tz="UTC")
+        )
+    times_s = np.asarray(pc.cast(stamps, pa.int64()).to_numpy(), dtype=np.float64)
+    values = np.asarray(pc.cast(table[settings.column], pa.float64()).to_numpy(), dtype=np.float64)
+    return times_s, values
+
+
+def _clock(time_s: float) -> str:
+    return f"{np.datetime_as_string(np.datetime64(int(time_s), 's'), unit='m')}Z"
