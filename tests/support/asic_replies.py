@@ -76,7 +76,13 @@ def bitaxe() -> Machine:
         "version": "v2.4.5", "voltage": 5175, "vrTemp": 63, "bestDiff": "483k", "bestSessionDiff": "1k",
     }  # fmt: skip
     return Machine(
-        web=HttpMachine({"GET /": Page("<title>AxeOS</title>"), "GET /api/system/info": Page(info)})
+        web=HttpMachine(
+            {
+                "GET /": Page("<title>AxeOS</title>"),
+                "GET /api/system/info": Page(info),
+                "POST /api/system/restart": Page("restarting"),
+            }
+        )
     )
 
 

@@ -154,6 +154,18 @@ async def test_a_stock_antminer_wakes_in_the_mode_that_was_asked_for(usual_ports
     assert any(word in written[0].replace(" ", "") for word in ('"miner-mode":"3"', '"miner-mode":3'))
 
 
+async def test_a_bitaxe_is_restarted_by_ourselves_and_put_to_sleep_by_nobody(usual_ports: str) -> None:
+    machine = asic_replies.bitaxe()
+    address, driver = Address(host=usual_ports), AsicRsDriver()
+    async with asic_replies.serving(machine, usual_ports):
+        assert (await driver.execute(address, Reboot(), timeout_s=5)).kind is OutcomeKind.ACCEPTED
+        assert ("POST /api/system/restart", "") in _web(machine)
+        assert (await driver.execute(address, Sleep(), timeout_s=5)).kind is OutcomeKind.UNSUPPORTED
+        assert machine.web is not None
+        del machine.web.pages["POST /api/system/restart"]
+        assert (await driver.execute(address, Reboot(), timeout_s=5)).kind is OutcomeKind.REFUSED
+
+
 async def test_what_whatsminer_never_answers_is_not_called_accepted(usual_ports: str) -> None:
     async with asic_replies.serving(asic_replies.whatsminer(), usual_ports):
         driver = AsicRsDriver()

@@ -34,7 +34,7 @@ def capabilities_of(miner: Any, firmware: Firmware) -> Capability:
     """Return what our table and the library agree on."""
     able = firmware.capabilities
     for command, needed in NEEDS.items():
-        if not getattr(miner, LIBRARY_SUPPORT[command]):
+        if command not in firmware.own and not getattr(miner, LIBRARY_SUPPORT[command]):
             able &= ~needed
     return able
 

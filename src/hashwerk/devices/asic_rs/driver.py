@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from pyasic_rs.asic_rs import DataField, MinerFactory
 
 from hashwerk.clock import Clock, SystemClock
+from hashwerk.devices.asic_rs.axeos import restart
 from hashwerk.devices.asic_rs.commands import capabilities_of, send, why_not
 from hashwerk.devices.asic_rs.firmwares import FIRMWARES, firmware_of
 from hashwerk.devices.asic_rs.locked import locked_reading
@@ -137,6 +138,8 @@ class AsicRsDriver:
         refusal = why_not(miner, firmware, command)
         if refusal is not None:
             return Outcome(kind=OutcomeKind.UNSUPPORTED, message=refusal)
+        if type(command) in firmware.own:
+            return await restart(address, timeout_s=_time_left(deadline))
         return await send(miner, firmware, command, deadline)
 
     async def _read(self, key: tuple[Address, Credentials], deadline: float) -> Reading:

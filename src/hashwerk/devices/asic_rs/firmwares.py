@@ -42,6 +42,7 @@ class Firmware(msgspec.Struct, frozen=True, kw_only=True):
     refuses: frozenset[type[Command]] = (
         frozenset()
     )  # here the library's no is the machine's; elsewhere any failure
+    own: frozenset[type[Command]] = frozenset()  # sent by ourselves, for the library cannot
     lies: tuple[str, ...] = ()
 
 
@@ -142,18 +143,20 @@ FIRMWARES: Final = (
     Firmware(
         library_name="Bitaxe Stock",
         name="stock",
-        capabilities=Capability.NONE,
+        capabilities=Capability.REBOOT,
         tells_mining=False,
         is_power_measured=True,
-        lies=("is_mining is always true", "the library can command nothing: use a smart plug"),
+        own=frozenset({Reboot}),
+        lies=("is_mining is always true", "it cannot be put to sleep: use a smart plug"),
     ),
     Firmware(
         library_name="Nerdaxe Stock",
         name="stock",
-        capabilities=Capability.NONE,
+        capabilities=Capability.REBOOT,
         tells_mining=False,
         is_power_measured=True,
-        lies=("is_mining is always true", "the library can command nothing: use a smart plug"),
+        own=frozenset({Reboot}),
+        lies=("is_mining is always true", "it cannot be put to sleep: use a smart plug"),
     ),
 )
 
