@@ -19,20 +19,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
-
 from hashwerk.client.hashing import NonceScanner
 from hashwerk.clock import Clock, SystemClock
 from hashwerk.errors import FleetError
-from hashwerk.twin import physics
-from hashwerk.twin.catalogue import find_model
 from hashwerk.twin.dialects import DIALECTS
 from hashwerk.twin.faults import Fault, FaultKind
+from hashwerk.twin.furnish import furnish
 from hashwerk.twin.listener import Listener, allow_files
-from hashwerk.twin.machine import Identity, Machine, Slot
+from hashwerk.twin.machine import Machine
 from hashwerk.twin.mining import HallMiners
-from hashwerk.twin.physics import Phase, Plant
 from hashwerk.twin.settings import HallSettings
+from hashwerk.twin.truth import HallView, MachineTruth, truth_of
 from hashwerk.work.kernel import Scanner
 
 log = logging.getLogger(__name__)
@@ -41,51 +38,6 @@ _AMBIENT_INTERVAL_S: Final = 60.0
 _WARMEST_HOUR: Final = 15
 _SLICE: Final = 50
 _SPARE_ADDRESSES: Final = 64
-
-
-class MachineTruth(msgspec.Struct, frozen=True, kw_only=True):
-    """What is really true of a machine, whatever it says itself. Simulation."""
-
-    name: str
-    model: str
-    host: str
-    port: int
-    http_port: int
-    mac: str
-    breaker: str
-    feeder: str
-    phase: str
-    power_w: float
-    hashrate_hs: float  # full size
-    energy_wh: float
-    hashes: float  # full size
-    board_c: float
-    inlet_c: float
-    point: str
-    asleep: bool  # what its firmware was told
-    accepted: int
-    rejected: int
-    faults: tuple[str, ...]
-
-
-class HallView(msgspec.Struct, frozen=True, kw_only=True):
-    """A hall at a moment, in a few numbers. Simulation."""
-
-    simulation: bool = True
-    at: float
-    machines: int
-    phases: dict[str, int]
-    power_w: float
-    energy_wh: float
-    hashrate_hs: float  # full size
-    scale: float
-    hashed: int  # hashes really done, at scale
-    shortfall: float | None  # share of the hashes owed that the threads could not do; None: nothing was owed
-    sessions: int  # machines with a job
-    accepted: int
-    rejected: int
-    ambient_c: float
-    faults: dict[str, int]
 
 
 @dataclass(slots=True)
@@ -110,10 +62,12 @@ class Hall:
         self._scanner = scanner
         self.settings = settings
         self.clock = clock or SystemClock()
-        self._rng = random.Random(settings.seed)  # noqa: S311 - a simulation that can be repeated
         now = self.clock.time()
         self.ambient_c = self._ambient(now)
-        self._places = [self._place(index, now) for index in range(settings.machines)]
+        self._places = [
+            _Place(machine, Listener(machine, DIALECTS[machine.model.dialect], self.clock))
+            for machine in furnish(settings, now, self.ambient_c)
+        ]
         self._by_name = {place.machine.identity.name: place for place in self._places}
         self._moves = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -223,7 +177,7 @@ class Hall:
     def truth(self, at: float | None = None) -> list[MachineTruth]:
         """Return the truth about every machine."""
         now = self.clock.time() if at is None else at
-        return [_truth(machine, now) for machine in self.machines]
+        return [truth_of(machine, now) for machine in self.machines]
 
     def view(self, at: float | None = None) -> HallView:
         """Return the hall in a few numbers."""
@@ -342,46 +296,6 @@ class Hall:
             return (place.machine for place in self._places)
         return (place.machine for place in self._places if _is_on(place.machine, breaker, feeder))
 
-    def _place(self, index: int, now: float) -> _Place:
-        settings, rng = self.settings, self._rng
-        model = find_model(settings.models[index % len(settings.models)])
-        breaker = index // settings.per_breaker
-        identity = Identity(
-            index=index,
-            name=f"twin-{index + 1:04d}",
-            mac=f"02{settings.seed % 65_536:04x}{index:06x}",
-            serial=f"0201{rng.getrandbits(48):012x}",
-            breaker=f"B{breaker + 1}",
-            feeder=f"F{breaker // settings.breakers_per_feeder + 1}",
-            power_factor=min(1.05, max(0.95, rng.gauss(1, 0.015))),
-            hash_factor=min(1.03, max(0.97, rng.gauss(1, 0.01))),
-            meter_factor=min(1.04, max(0.96, rng.gauss(1, 0.012))),
-        )
-        machine = Machine(
-            identity=identity,
-            model=model,
-            host=settings.address(index),
-            plant=Plant(
-                model=model,
-                at=now,
-                course=physics.still_course(now, model.idle_w, Phase.ASLEEP),
-                inlet_c=self.ambient_c,
-                board_c=self.ambient_c,
-            ),
-            point=model.default_point,
-            booted_at=now,
-            seed=rng.getrandbits(63),
-            haste=settings.haste,
-            slots=[] if settings.pool is None else [Slot(settings.pool, f"{settings.user}.{identity.name}")],
-        )
-        uptime_s = rng.uniform(3_600, 30 * 86_400)
-        if settings.started:
-            _let_run(machine, now, uptime_s)
-        else:
-            machine.plant = machine.plant.turned(now, physics.still_course(now, 0.0, Phase.OFF))
-            machine.regain_mains(now)
-        return _Place(machine, Listener(machine, DIALECTS[model.dialect], self.clock))
-
     async def _move(self, place: _Place) -> None:
         """Let a machine answer at another address, as after a new DHCP lease."""
         settings = self.settings
@@ -412,45 +326,6 @@ def _tell_failure(task: asyncio.Task[None]) -> None:
         log.error("simulation: hashing has ended: %s", error, exc_info=error)
 
 
-def _let_run(machine: Machine, now: float, uptime_s: float) -> None:
-    """Put a machine where it is after a long time of hashing."""
-    goal, plant = machine.goal(machine.point), machine.plant
-    machine.booted_at = now - uptime_s
-    machine.plant = msgspec.structs.replace(
-        plant,
-        course=(physics.Knot(now, goal.power_w, goal.hashrate_hs, Phase.HASHING),),
-        board_c=physics.steady_temperature_c(machine.model, goal.power_w, plant.inlet_c),
-        hashes=goal.hashrate_hs * uptime_s,
-        averages_hs=(goal.hashrate_hs,) * len(physics.AVERAGES_S),
-    )
-
-
 def _is_on(machine: Machine, breaker: str | None, feeder: str | None) -> bool:
     identity = machine.identity
     return (breaker is None or identity.breaker == breaker) and (feeder is None or identity.feeder == feeder)
-
-
-def _truth(machine: Machine, now: float) -> MachineTruth:
-    plant, identity = machine.state(now), machine.identity
-    return MachineTruth(
-        name=identity.name,
-        model=machine.model.key,
-        host=machine.host,
-        port=machine.port,
-        http_port=machine.http_port,
-        mac=":".join(identity.mac[at : at + 2] for at in range(0, 12, 2)),
-        breaker=identity.breaker,
-        feeder=identity.feeder,
-        phase=plant.phase(now).value,
-        power_w=plant.power_w(now),
-        hashrate_hs=plant.hashrate_hs(now),
-        energy_wh=plant.energy_wh,
-        hashes=plant.hashes,
-        board_c=plant.board_c,
-        inlet_c=plant.inlet_c,
-        point=machine.model.points[machine.point].name,
-        asleep=machine.asleep,
-        accepted=sum(slot.accepted for slot in machine.slots),
-        rejected=sum(slot.rejected for slot in machine.slots),
-        faults=tuple(kind.value for kind in machine.faults),
-    )
