@@ -158,7 +158,7 @@ def check_account(proof: AccountProof) -> SignedHeader:
     """
     signed = _signed(proof.header)
     leaf = share_tree.account_leaf(proof.account, Node(proof.root, (proof.work,), proof.shares))
-    root = tree.climb(tree.ACCOUNTS, leaf, _steps(tree.ACCOUNTS, proof.path))
+    root = tree.climb(tree.ACCOUNTS, leaf, steps_of(tree.ACCOUNTS, proof.path))
     header = signed.header
     if (root.hash, root.sums[0], root.count) != (header.accounts_root, header.work, header.shares):
         raise EvidenceError("the sum proof does not lead to the root that was signed")
@@ -174,7 +174,7 @@ def check_record(proof: RecordProof) -> SignedHeader:
     """
     signed = _signed(proof.header)
     leaf = Node(record_hash(proof.record), record_sums(decode_record(proof.record)), 1)
-    root = tree.climb(tree.RECORDS, leaf, _steps(tree.RECORDS, proof.path))
+    root = tree.climb(tree.RECORDS, leaf, steps_of(tree.RECORDS, proof.path))
     if (root.hash, root.count) != (signed.header.records_root, signed.header.records):
         raise EvidenceError("the record does not lead to the root that was signed")
     return signed
@@ -208,7 +208,7 @@ def check_share(proof: ShareProof) -> SignedHeader:
     if problem is not None:
         raise EvidenceError(problem)
     level = share_tree.leaf_level(leaf_hashes(leaves), np.array([proof.work_log2], np.uint8))
-    root = tree.climb(tree.SHARES, level.node(0), _steps(tree.SHARES, proof.path))
+    root = tree.climb(tree.SHARES, level.node(0), steps_of(tree.SHARES, proof.path))
     if (root.hash, root.sums[0], root.count) != (
         proof.account.root,
         proof.account.work,
@@ -232,7 +232,12 @@ def _wire(path: tuple[Step, ...]) -> tuple[WireStep, ...]:
     )
 
 
-def _steps(shape: Shape, path: tuple[WireStep, ...]) -> list[Step]:
+def steps_of(shape: Shape, path: tuple[WireStep, ...]) -> list[Step]:
+    """Return a path as the tree reads it.
+
+    Raises:
+        EvidenceError: If it is of another tree.
+    """
     if any(len(step.sums) != len(shape.widths) or step.left > 1 for step in path):
         raise EvidenceError("a path of another tree")
     return [Step(Node(step.hash, step.sums, step.count), left=bool(step.left)) for step in path]
