@@ -24,7 +24,7 @@ _WORDS = """
 """
 _PATHS = """
 / /cgpools.cgi /get_auth.cgi /reboot.cgi /api/system/info /api/system /cgi-bin/set_miner_conf.cgi
-/cgi-bin/get_miner_conf.cgi /cgi-bin/blink.cgi
+/cgi-bin/get_miner_conf.cgi /cgi-bin/blink.cgi /api/v1/settings /api/v1/unlock /api/v1/summary
 """
 _TEXT = st.text(max_size=40) | st.from_regex(r"[0-9²³٣]{1,12}", fullmatch=True) | st.just("9" * 5000)
 
@@ -64,7 +64,8 @@ def test_the_miner_api_takes_anything(key: str, requests: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["avalon-q", "antminer-s19jpro", "bitaxe-gamma", "luxos-s19kpro", "whatsminer-m50s"]
+    "key",
+    ["avalon-q", "antminer-s19jpro", "bitaxe-gamma", "luxos-s19kpro", "whatsminer-m50s", "vnish-s19jpro"],
 )
 @given(
     method=st.sampled_from(("GET", "POST", "PATCH")),

@@ -1,7 +1,7 @@
 """The machines that the twin knows: an explicit table of facts about each model and firmware.
 
-Power is at the wall. Every point names its source: "evcc" and "firmware" are figures read at real machines,
-"nameplate" is what the maker promises, "assumed" is our own guess where nothing better is known. How long a machine
+Power is at the wall. Every point names its source: "evcc", "published" and "firmware" are figures read at real
+machines, "nameplate" is what the maker promises, "assumed" is our own guess where nothing better is known. How long a machine
 takes to start and to fall asleep is known for very few; the rest is assumed, and said so in docs/guide/twin.md.
 """
 
@@ -209,6 +209,39 @@ _OTHERS: Final = (
         chip_target_c=65,
         # No figure is published; operators plan with 5 to 15 minutes.
         timing=Timing(boot_s=60, init_s=240, ramp_s=240, sleep_s=30, mode_s=240),
+        speaks_http=True,
+    ),
+    Model(
+        key="vnish-s19jpro",
+        dialect="vnish",
+        make="antminer",
+        product="Antminer S19j Pro",
+        type_name="Antminer S19j Pro",
+        firmware="vnish",
+        version="1.2.6",
+        points=(
+            Point("1740", 1740, 65.0 * _TH, 1740, "published"),
+            Point("1800", 1800, 70.0 * _TH, 1800, "published"),
+            Point("1850", 1850, 76.0 * _TH, 1850, "published"),
+            Point("2000", 2000, 80.0 * _TH, 2000, "published"),
+            Point("2150", 2150, 83.0 * _TH, 2150, "published"),
+            Point("2300", 2300, 87.0 * _TH, 2300, "published"),
+            Point("2500", 2500, 92.0 * _TH, 2500, "published"),
+            Point("2700", 2700, 96.0 * _TH, 2700, "published"),
+            Point("2970", 2970, 100.0 * _TH, 2970, "published"),
+        ),
+        default_point=8,
+        idle_w=60,
+        efficiency=0.94,
+        volts=13.8,
+        boards=3,
+        chips=126,
+        core="BM1362",
+        fans=4,
+        fan_max_rpm=6150,
+        chip_target_c=65,
+        # A soft restart takes 15 to 20 s; then it ramps up.
+        timing=Timing(boot_s=60, init_s=20, ramp_s=180, sleep_s=10, mode_s=60),
         speaks_http=True,
     ),
     Model(

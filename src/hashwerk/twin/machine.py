@@ -219,6 +219,13 @@ class Machine:
             course = physics.start_course(now, self.timing, self.model.idle_w, self.goal(self.point))
             self.plant = self.plant.turned(now, course)
 
+    def take_over(self) -> None:
+        """Bring into force what waited for a restart: a point, pools."""
+        if self.wanted_point is not None:
+            self.point, self.wanted_point = self.wanted_point, None
+        if self.next_slots is not None:
+            self.slots, self.next_slots = self.next_slots, None
+
     def settle(self, now: float, duration_s: float) -> None:
         """Head for the point set, if it hashes: after a change of mode, of air, or of boards."""
         plant = self.plant
@@ -282,10 +289,7 @@ class Machine:
         self.hashes_at_boot = self.plant.work_until(now)[1]
         self.plan = [entry for entry in self.plan if entry[1] in _FROM_OUTSIDE]
         self.next_at = self.plan[0][0] if self.plan else math.inf
-        if self.wanted_point is not None:
-            self.point, self.wanted_point = self.wanted_point, None
-        if self.next_slots is not None:
-            self.slots, self.next_slots = self.next_slots, None
+        self.take_over()
         self.asleep = self.asleep and self.model.stays_asleep
         goal = None if self.asleep else self.goal(self.point)
         course = physics.boot_course(now, self.timing, self.model.idle_w, goal)

@@ -145,3 +145,34 @@ async def test_a_bitaxe_has_a_web_server_only() -> None:
             assert changed.status_code == 200
             assert bitaxe.next_slots is not None
             assert bitaxe.next_slots[0].url == "stratum+tcp://127.0.0.1:3333"
+
+
+async def test_vnish_wakes_by_the_verb_that_goes_with_the_one_that_stopped_it() -> None:
+    async with running_hall(models=("vnish-s19jpro",)) as (hall, clock):
+        machine = hall.machines[0]
+        base = f"http://{machine.host}:{machine.http_port}/api/v1"
+        async with httpx.AsyncClient(timeout=5) as client:
+            assert (await client.post(f"{base}/mining/stop")).status_code == 401
+            assert (await client.post(f"{base}/unlock", json={"pw": "guess"})).status_code == 403
+            token = (await client.post(f"{base}/unlock", json={"pw": "admin"})).json()["token"]
+            client.headers["Authorization"] = f"Bearer {token}"
+            await client.post(f"{base}/mining/pause")
+            clock.advance(60)
+            assert hall.power_w() == 60
+            assert (await client.get(f"{base}/status")).json()["miner_state"] == "stopped"
+            assert (await client.post(f"{base}/mining/start")).status_code == 409
+            await client.post(f"{base}/mining/resume")
+            clock.advance(300)
+            assert hall.power_w() == pytest.approx(2970, rel=0.06)
+            body = {"miner": {"overclock": {"preset": "2000"}}}
+            assert (await client.post(f"{base}/settings", json=body)).json()["restart_required"] is True
+            clock.advance(300)
+            assert hall.power_w() > 2700
+            await client.post(f"{base}/mining/restart")
+            clock.advance(300)
+            assert hall.power_w() == pytest.approx(2000, rel=0.06)
+            found = (await client.get(f"{base}/summary")).json()["miner"]
+            assert found["power_consumption"] == pytest.approx(hall.power_w(), rel=0.05)
+            assert (
+                await client.post(f"{base}/settings", json={"miner": {"overclock": {"preset": "1"}}})
+            ).status_code == 400

@@ -119,7 +119,9 @@ def test_the_table_is_sound(key: str) -> None:
     assert model.idle_w < powers[0]
     assert all(8 < point.power_w / (point.hashrate_hs / 1e12) < 60 for point in model.points)  # J/TH
     assert 0 <= model.default_point < len(model.points)
-    assert all(point.source in {"evcc", "firmware", "nameplate", "assumed"} for point in model.points)
+    assert all(
+        point.source in {"evcc", "published", "firmware", "nameplate", "assumed"} for point in model.points
+    )
 
 
 def test_a_limit_lies_on_the_lines_between_points() -> None:

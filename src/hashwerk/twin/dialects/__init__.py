@@ -10,6 +10,7 @@ from hashwerk.twin.dialects.avalon_stats import Layout
 from hashwerk.twin.dialects.axeos import AxeosDialect
 from hashwerk.twin.dialects.base import Dialect
 from hashwerk.twin.dialects.luxos import LuxosDialect
+from hashwerk.twin.dialects.vnish import VnishDialect
 from hashwerk.twin.dialects.whatsminer import WhatsminerDialect
 
 DIALECTS: Final[dict[str, Dialect]] = {
@@ -20,5 +21,6 @@ DIALECTS: Final[dict[str, Dialect]] = {
     "luxos": LuxosDialect(),
     "whatsminer": WhatsminerDialect(),
     "bitaxe": AxeosDialect(),
+    "vnish": VnishDialect(),
 }
 """Every dialect, by the key that `hashwerk.twin.models` names it with."""
