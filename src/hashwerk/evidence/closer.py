@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from hashwerk.errors import EvidenceError
@@ -24,7 +25,7 @@ from hashwerk.evidence.epoch import (
     root_of_group,
 )
 from hashwerk.evidence.key_files import SiteKeys
-from hashwerk.evidence.keys import KeyChain, KeyEvent, genesis, public_bytes
+from hashwerk.evidence.keys import KeyChain, KeyEvent, genesis, public_bytes, rotate
 from hashwerk.evidence.records import Record, Rejected, Thinning
 from hashwerk.evidence.rehash import JobTable
 from hashwerk.evidence.share_leaf import LEAF_DTYPE, Leaves
@@ -105,6 +106,30 @@ class EpochCloser:
             self._events = (genesis(self._keys.current, next_key, recovery, now_us),)
         epoch = close_epoch(self._frame(now_us, now_us), self._keys.current, declarations, ())
         return self._advance(epoch, declarations)
+
+    def rotate(self, after: Ed25519PrivateKey, now_us: int) -> KeyEvent:
+        """Let the committed next key take over with the open epoch; return the event, to be stored at once.
+
+        Args:
+            after: The key that will follow the next one; keep it first.
+            now_us: The time.
+
+        Raises:
+            EvidenceError: If the site has not begun.
+        """
+        if not self._events:
+            raise EvidenceError("the site has not begun")
+        event = rotate(
+            self._events[-1],
+            self._keys.current,
+            self._keys.next,
+            public_bytes(after),
+            from_epoch=self.number,
+            now_us=now_us,
+        )
+        self._events = (*self._events, event)
+        self._keys = SiteKeys(self._keys.next, after, self._keys.recovery)
+        return event
 
     def close(
         self,

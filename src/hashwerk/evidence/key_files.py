@@ -79,15 +79,15 @@ def open_keys(folder: Path) -> SiteKeys:
     return SiteKeys(keys[CURRENT], keys[NEXT], keys.get(RECOVERY))
 
 
-def promote_next(folder: Path) -> SiteKeys:
-    """Make the next key the current one and draw a new next key; for after a rotation was logged.
+def promote_next(folder: Path, after: Ed25519PrivateKey) -> SiteKeys:
+    """Make the next key the current one and ``after`` the next; for after a rotation was logged.
 
     Raises:
         EvidenceError: If the disk refuses.
     """
     keys = open_keys(folder)
     write_key(folder / CURRENT, keys.next)
-    write_key(folder / NEXT, Ed25519PrivateKey.generate())
+    write_key(folder / NEXT, after)
     return open_keys(folder)
 
 

@@ -75,6 +75,13 @@ def put_record(connection: sqlite3.Connection, record: Record, at_us: int) -> No
     )
 
 
+def put_key_event(connection: sqlite3.Connection, number: int, event: KeyEvent) -> None:
+    """Keep a key event, before the key it names signs anything."""
+    connection.execute(
+        "INSERT OR IGNORE INTO key_events (number, event) VALUES (?, ?)", (number, EVENT.encode(event))
+    )
+
+
 def put_stamp(connection: sqlite3.Connection, stamp: Stamp) -> None:
     """Keep an external stamp of an epoch."""
     connection.execute(

@@ -82,9 +82,9 @@ def test_key_files_are_private_and_survive(tmp_path: Path) -> None:
     assert public_bytes(again.next) == public_bytes(keys.next)
     (tmp_path / key_files.RECOVERY).unlink()  # taken off line
     assert key_files.open_keys(tmp_path).recovery is None
-    promoted = key_files.promote_next(tmp_path)
+    promoted = key_files.promote_next(tmp_path, THIRD)
     assert public_bytes(promoted.current) == public_bytes(keys.next)
-    assert public_bytes(promoted.next) != public_bytes(keys.next)
+    assert public_bytes(promoted.next) == public_bytes(THIRD)
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
