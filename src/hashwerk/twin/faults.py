@@ -13,7 +13,7 @@ from hashwerk.errors import ConfigError
 
 
 class FaultKind(enum.Enum):
-    """The kinds of faults. All but the three that happen once last until they are cleared."""
+    """The kinds of faults. All but those that happen once last until they are cleared."""
 
     HANG = "hang"  # takes connections and never answers; goes on drawing power
     LIE = "lie"  # reports another power than it draws
@@ -25,10 +25,12 @@ class FaultKind(enum.Enum):
     GARBAGE = "garbage"  # answers bytes that mean nothing
     SLOW = "slow"  # takes seconds for each answer
     LOSE_BOARD = "lose-board"  # one hash board is dead
+    CLONE_MAC = "clone-mac"  # shows another machine's MAC address
+    SWAP_CONTROLLER = "swap-controller"  # has another control board: another MAC address and serial number
 
 
 #: Kinds that happen once and leave nothing to clear.
-ONCE: Final = frozenset({FaultKind.POWER_CUT, FaultKind.CHANGE_IP})
+ONCE: Final = frozenset({FaultKind.POWER_CUT, FaultKind.CHANGE_IP, FaultKind.SWAP_CONTROLLER})
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):

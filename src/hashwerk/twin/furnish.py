@@ -59,6 +59,12 @@ def _machine(settings: HallSettings, index: int, rng: random.Random, now: float,
     return machine
 
 
+def swapped(identity: Identity, count: int) -> Identity:
+    """Return a machine's identity after its control board was replaced, the hall's ``count``-th time."""
+    mac = f"02ff{int(identity.mac[4:8], 16):04x}{count:04x}"
+    return msgspec.structs.replace(identity, mac=mac, serial=f"0201ff{count:010x}")
+
+
 def _let_run(machine: Machine, now: float, uptime_s: float) -> None:
     """Put a machine where it is after a long time of hashing."""
     goal, plant = machine.goal(machine.point), machine.plant

@@ -24,7 +24,7 @@ from hashwerk.clock import Clock, SystemClock
 from hashwerk.errors import FleetError
 from hashwerk.twin.dialects import DIALECTS
 from hashwerk.twin.faults import Fault, FaultKind
-from hashwerk.twin.furnish import furnish
+from hashwerk.twin.furnish import furnish, swapped
 from hashwerk.twin.listener import Listener, allow_files
 from hashwerk.twin.machine import Machine
 from hashwerk.twin.mining import HallMiners
@@ -69,7 +69,7 @@ class Hall:
             for machine in furnish(settings, now, self.ambient_c)
         ]
         self._by_name = {place.machine.identity.name: place for place in self._places}
-        self._moves = 0
+        self._moves = self._swaps = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._miners: HallMiners | None = None
 
@@ -207,8 +207,8 @@ class Hall:
         """Give a machine a fault, from now on; return the machine.
 
         Raises:
-            FleetError: If there is no such machine.
-            ConfigError: If it has to move and no address is free.
+            FleetError: If there is no such machine, or it has to move and no address is left.
+            ConfigError: If it cannot listen where it moves to.
         """
         place, now = self._find(name), self.clock.time()
         machine = place.machine
@@ -219,10 +219,16 @@ class Hall:
             place.listener.drop()
         elif fault.kind is FaultKind.CHANGE_IP:
             await self._move(place)
+        elif fault.kind is FaultKind.SWAP_CONTROLLER:
+            self._swaps += 1
+            machine.identity = swapped(machine.identity, self._swaps)
         else:
             machine.faults[fault.kind] = fault
             if fault.kind is FaultKind.LOSE_BOARD:
                 machine.settle(now, 1.0)
+            elif fault.kind is FaultKind.CLONE_MAC:
+                others = [other for other in self.machines if other is not machine] or [machine]
+                machine.show_mac(others[0].identity.mac)
         return machine
 
     def clear(self, name: str, kind: FaultKind | None = None) -> Machine:
@@ -234,8 +240,12 @@ class Hall:
         machine, now = self._find(name).machine, self.clock.time()
         machine.advance(now)
         for found in list(machine.faults) if kind is None else [kind]:
-            if machine.faults.pop(found, None) is not None and found is FaultKind.LOSE_BOARD:
+            if machine.faults.pop(found, None) is None:
+                continue
+            if found is FaultKind.LOSE_BOARD:
                 machine.settle(now, 1.0)
+            elif found is FaultKind.CLONE_MAC:
+                machine.show_mac(None)
         return machine
 
     async def inject_counts(self, counts: dict[FaultKind, int]) -> dict[str, FaultKind]:
@@ -297,13 +307,20 @@ class Hall:
         return (place.machine for place in self._places if _is_on(place.machine, breaker, feeder))
 
     async def _move(self, place: _Place) -> None:
-        """Let a machine answer at another address, as after a new DHCP lease."""
-        settings = self.settings
-        self._moves += 1
-        host = settings.address(len(self._places) + (self._moves - 1) % _SPARE_ADDRESSES)
+        """Let a machine answer at another address, as after a new DHCP lease; it stays where it is if none is free."""
+        settings, before = self.settings, place.machine.host
+        taken = {machine.host for machine in self.machines}
         place.listener.close()
-        await place.listener.open(host, settings.port, settings.http_port)
-        log.info("simulation: %s answers at %s now", place.machine.identity.name, host)
+        for _ in range(_SPARE_ADDRESSES):
+            host = settings.address(len(self._places) + self._moves % _SPARE_ADDRESSES)
+            self._moves += 1
+            if host in taken:
+                continue
+            await place.listener.open(host, settings.port, settings.http_port)
+            log.info("simulation: %s answers at %s now", place.machine.identity.name, host)
+            return
+        await place.listener.open(before, settings.port, settings.http_port)
+        raise FleetError(f"no spare address is left in this hall: {_SPARE_ADDRESSES} machines have moved")
 
     def _ambient(self, now: float) -> float:
         settings = self.settings

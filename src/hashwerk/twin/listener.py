@@ -166,7 +166,10 @@ class Listener:
     def respond(self, request: HttpRequest, connection: HttpProtocol) -> None:
         """Answer a request to the machine's web server."""
         machine, transport = self.machine, connection.transport
-        if transport is None or FaultKind.HANG in machine.faults:
+        if transport is None:
+            return
+        if FaultKind.HANG in machine.faults:
+            asyncio.get_running_loop().call_later(_HUNG_TIMEOUT_S, transport.abort)
             return
         now = self.clock.time()
         machine.advance(now)

@@ -81,6 +81,7 @@ class Machine:
     faults: dict[FaultKind, Fault] = field(default_factory=dict)
     plan: list[tuple[float, Deed]] = field(default_factory=list)
     next_at: float = math.inf
+    own_mac: str | None = None  # while it shows another's
     hashes_at_boot: float = 0.0
     turns: int = 0  # how often it answered garbage
     best_difficulty: float = 0.0
@@ -212,6 +213,12 @@ class Machine:
         """Draw no more than so much; None: what the point draws."""
         self.power_limit_w = limit_w
         self.settle(now, self.timing.mode_s)
+
+    def show_mac(self, mac: str | None) -> None:
+        """Show another machine's MAC address; None: its own again."""
+        own = self.own_mac or self.identity.mac
+        self.own_mac = own if mac is not None else None
+        self.identity = msgspec.structs.replace(self.identity, mac=mac or own)
 
     def restart_mining(self, now: float) -> None:
         """Stop and start the mining program: initialise and ramp up once more."""

@@ -163,6 +163,37 @@ async def test_a_lost_board_takes_its_share_of_power_and_hash_rate(model: str) -
         assert hall.power_w() == pytest.approx(before_w)
 
 
+async def test_identities_can_be_doubled_and_exchanged() -> None:
+    async with running_hall(machines=3) as (hall, _clock):
+
+        async def shown() -> list[tuple[str, str]]:
+            rows = [(await ask(machine, "version"))["VERSION"][0] for machine in hall.machines]
+            return [(row["MAC"], row["DNA"]) for row in rows]
+
+        before = await shown()
+        await hall.inject("twin-0002", Fault(kind=FaultKind.CLONE_MAC))
+        assert [mac for mac, _ in await shown()] == [before[0][0], before[0][0], before[2][0]]
+        hall.clear("twin-0002")
+        assert await shown() == before
+        await hall.inject("twin-0003", Fault(kind=FaultKind.SWAP_CONTROLLER))
+        after = await shown()
+        assert after[:2] == before[:2]
+        assert after[2][0] not in {mac for mac, _ in before}
+        assert after[2][1] != before[2][1]
+
+
+async def test_a_hall_runs_out_of_spare_addresses_and_says_so() -> None:
+    async with running_hall(machines=70, base="127.79.2.1") as (hall, _clock):
+        for machine in hall.machines[:64]:
+            await hall.inject(machine.identity.name, Fault(kind=FaultKind.CHANGE_IP))
+        last = hall.machines[64]
+        host = last.host
+        with pytest.raises(FleetError, match="no spare address is left"):
+            await hall.inject(last.identity.name, Fault(kind=FaultKind.CHANGE_IP))
+        assert (await ask(last, "version"))["VERSION"][0]["MAC"] == last.identity.mac
+        assert last.host == host
+
+
 async def test_faults_are_dealt_out_by_the_seed() -> None:
     counts = parse_fault_counts(("hang=2", "lie=1", "slow=1"))
     dealt = []
