@@ -13,7 +13,6 @@ import sys
 import time
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -44,6 +43,7 @@ class BenchSite:
 
     accounts: int = 4
     machines: int = 11_000
+    thinning: int = 0  # as a power of two; 0: every share is a leaf
     branch: int = 12  # a block of 4,000 transactions
 
     def __post_init__(self) -> None:
@@ -54,6 +54,8 @@ class BenchSite:
             records.Site(name="bench", network="main", private=1),
             records.Scale(factor=1, basis="bench"),
         ]
+        if self.thinning:
+            self.declared.append(records.Thinning(work_log2=self.thinning))
         self.epochs = [self.closer.begin(self.declared, START_US)]
         self.job_id = 0
 
@@ -119,13 +121,47 @@ class BenchSite:
         writer.finish(self.keys.current)
 
 
+def measure_hall(threads: int, *, minutes: int = 10, thinning: int = 7) -> None:
+    """Measure part of a day of 99 million shares, of which one in 2**7 becomes a leaf, and scale it up."""
+    a_day = 99_000_000
+    count = a_day * minutes // 1440
+    site = BenchSite(thinning=thinning)
+    site.close(1000)
+    took = site.close(count, minutes * 60_000_000)[1]
+    stream = io.BytesIO()
+    site.bundle(stream)
+    kept = site.epochs[-1].header.shares
+    stream.seek(0)
+    started = time.perf_counter()
+    report = verify_bundle(stream, Options(threads=threads))
+    verify_s = time.perf_counter() - started
+    if not report.ok:
+        sys.exit(f"the bench's bundle does not verify: {report.failures()}")
+    factor = 1440 / minutes
+    size = stream.getbuffer().nbytes
+    print(
+        f"40 MW hall, {count:,} shares in {minutes} min, {kept:,} of them leaves: closed in {took:.2f} s,"
+        f" {size:,} bytes, verified in {verify_s:.2f} s"
+    )
+    print(
+        f"a day of it: {a_day * 72 / 1e9:.1f} GB of ledger before compaction, closing {took * factor:.0f} s of CPU,"
+        f" bundle {size * factor / 1e6:.0f} MB, verified in {verify_s * factor:.0f} s"
+    )
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shares", type=int, default=1_000_000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--epoch", type=int, default=100_000, help="shares an epoch")
+    parser.add_argument(
+        "--hall", action="store_true", help="a day of a 40 MW hall, thinned, from one hour of it"
+    )
     arguments = parser.parse_args()
+    if arguments.hall:
+        measure_hall(arguments.threads)
+        return
     warm = BenchSite()
     warm.close(1000)
     out = io.BytesIO()
@@ -134,16 +170,18 @@ def main() -> None:
     site = BenchSite()
     times = [site.close(arguments.epoch)[1] for _ in range(max(1, arguments.shares // arguments.epoch))]
     count = len(times) * arguments.epoch
-    print(f"close an epoch of {arguments.epoch:,} shares: median {1000 * np.median(times):.0f} ms, worst"
-          f" {1000 * max(times):.0f} ms (budget {1000 * CLOSE_BUDGET_S:.0f})")
+    print(
+        f"close an epoch of {arguments.epoch:,} shares: median {1000 * np.median(times):.0f} ms, worst"
+        f" {1000 * max(times):.0f} ms (budget {1000 * CLOSE_BUDGET_S:.0f})"
+    )
     stream = io.BytesIO()
     started = time.perf_counter()
     site.bundle(stream)
     size = stream.tell()
-    print(f"write {count:,} shares: {time.perf_counter() - started:.2f} s, {size:,} bytes,"
-          f" {size / count:.1f} bytes a share (budget {BYTES_BUDGET})")
-    path = Path("/dev/null")
-    del path
+    print(
+        f"write {count:,} shares: {time.perf_counter() - started:.2f} s, {size:,} bytes,"
+        f" {size / count:.1f} bytes a share (budget {BYTES_BUDGET})"
+    )
     site.epochs.clear()
     stream.seek(0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -153,8 +191,10 @@ def main() -> None:
     if not report.ok:
         sys.exit(f"the bench's bundle does not verify: {report.failures()}")
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"verify {count:,} shares on {arguments.threads} threads: {took:.2f} s, {count / took:,.0f} shares/s, {cpu:.2f} s of"
-          f" CPU (budget {VERIFY_BUDGET_S * count / 1e6:g} s); memory +{(after - before) / 1024:.0f} MiB")
+    print(
+        f"verify {count:,} shares on {arguments.threads} threads: {took:.2f} s, {count / took:,.0f} shares/s, {cpu:.2f} s of"
+        f" CPU (budget {VERIFY_BUDGET_S * count / 1e6:g} s); memory +{(after - before) / 1024:.0f} MiB"
+    )
 
 
 if __name__ == "__main__":

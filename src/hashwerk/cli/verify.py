@@ -136,7 +136,9 @@ def show(console: Any, title: str, report: Report) -> None:
     from rich.text import Text
 
     colour = {"valid": "green", "incomplete": "yellow", "invalid": "red"}[str(report.verdict)]
-    console.print(Text(f"{title}: {report.verdict} ({report.subject})", style=f"bold {colour}"))
+    console.print(
+        Text(f"{report.verdict} ({report.subject}): {title}", style=f"bold {colour}"), soft_wrap=True
+    )
     table = Table(show_edge=False, pad_edge=False)
     for name in ("", "check", "worth", "what was found"):
         table.add_column(name)

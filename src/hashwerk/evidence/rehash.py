@@ -15,6 +15,9 @@ from hashwerk.evidence.records import Job
 from hashwerk.evidence.share_leaf import Bytes2D, Leaves, put_state
 from hashwerk.work.sha256 import INITIAL_STATE, compress, midstate
 
+#: Most bytes that the coinbases of one epoch's jobs may take, each in a row of the longest one's length.
+MAX_TABLE_BYTES: Final = 256 << 20
+
 _HASH: Final = ("<u8", (4,))
 _ROW: Final = np.dtype(
     [
@@ -60,13 +63,18 @@ class JobTable:
             work: What a share of each is credited, as a power of two.
 
         Raises:
-            DecodeError: If nBits stand for no target.
+            DecodeError: If nBits stand for no target, or they are too large together.
         """
         jobs = sorted(jobs, key=lambda job: job.id)
         tails = [_padded_tail(job) for job in jobs]
         self.account_of = {job.id: job.account for job in jobs}
         self.rows: NDArray[np.void] = np.zeros(len(jobs), _ROW)
-        self.tails = np.zeros((len(jobs), max((len(tail) for tail, _ in tails), default=64)), np.uint8)
+        width = max((len(tail) for tail, _ in tails), default=64)
+        if len(jobs) * width > MAX_TABLE_BYTES:
+            raise DecodeError(
+                f"{len(jobs)} jobs with coinbases of up to {width} bytes are too many for one epoch"
+            )
+        self.tails = np.zeros((len(jobs), width), np.uint8)
         depth = max((len(job.branch) for job in jobs), default=0)
         self.branches = np.zeros((len(jobs), max(depth, 1), 32), np.uint8)
         for number, (job, (tail, at)) in enumerate(zip(jobs, tails, strict=True)):
