@@ -70,7 +70,8 @@ def keep_limits(
     running = running_from_steps(problem, order.steps, order.to_at_least(chosen))
     use = _battery_as_needed(problem, use, load_w(problem, running))
     used_w = load_w(problem, running) + use.charge_w - use.discharge_w
-    local_w = local_use_w(problem, used_w)
+    turns_down = import_limit_w is None and not problem.demand
+    local_w = local_use_w(problem, used_w, turns_down=turns_down)
     net_w = used_w - local_w
     return Schedule(
         grid=problem.grid,
@@ -84,6 +85,7 @@ def keep_limits(
         discharge_w=use.discharge_w,
         stored_wh=use.stored_wh,
         held=cause,
+        turns_own_down=turns_down,
         remarks=(*remarks, *_remarks(problem, broken, above_w)),
     )
 
@@ -182,14 +184,14 @@ def _battery_as_needed(problem: Problem, use: BatteryUse, machines_w: FloatArray
     return BatteryUse(charge_w, discharge_w, stored_wh)
 
 
-def local_use_w(problem: Problem, used_w: FloatArray) -> FloatArray:
-    """Return how much of own generation is used or fed in; where importing is paid for, it is turned down instead.
+def local_use_w(problem: Problem, used_w: FloatArray, *, turns_down: bool) -> FloatArray:
+    """Return how much of own generation is used or fed in; where importing is paid for, it may be turned down instead.
 
-    A demand charge makes importing more a different question, which is not asked here.
+    Not so for those who want to be clean, nor under a demand charge, which makes importing more a different question.
     """
     available_w = np.nan_to_num(problem.local_w)
     wanted_w = np.minimum(available_w, used_w + problem.export_limit_w)
-    if not problem.demand and (problem.buy_per_mwh < 0).any():
+    if turns_down and (problem.buy_per_mwh < 0).any():
         needed_w = np.minimum(wanted_w, np.maximum(0.0, used_w - site_limit_w(problem)))
         wanted_w = np.where(problem.buy_per_mwh < 0, needed_w, wanted_w)
     return np.minimum(np.maximum(wanted_w, problem.must_take_w), available_w)

@@ -47,6 +47,7 @@ class Schedule:
         cost: The program's objective, currency, negative where money is earned; None where no program was solved.
         site_price_per_mwh: The dual of the balance: what a MWh is worth on the site; None where no program was solved.
         held: Why fewer machines (or more) than wanted are on, `Hold` as a number, shape (G, T); None where it is not known.
+        turns_own_down: Whether own generation is turned down where importing is paid for.
         remarks: What people should know: limits that gave way, a solver that failed.
     """
 
@@ -63,6 +64,7 @@ class Schedule:
     cost: float | None = None
     site_price_per_mwh: FloatArray | None = None
     held: IntArray | None = None
+    turns_own_down: bool = False
     remarks: tuple[str, ...] = field(default=())
 
     @property

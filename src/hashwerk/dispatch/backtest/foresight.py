@@ -109,10 +109,11 @@ class _Fill:
         """Return the best margin less the charge, and the peak at which it is had."""
         standing_w = np.maximum(0.0, self._standing_w[span] - self._local_w[span])
         low_w = max(float(standing_w.max()), charge.month_to_date_w)
-        break_even, power_w, available = self._arrays[:3]
-        most_w = (power_w[:, None] * available[:, span]).sum(axis=0) * self._arrays[10][span] + standing_w
+        _, power_w, available = self._arrays[:3]
+        most_w = (power_w[:, None] * available[:, span]).sum(axis=0) * self._arrays[10][
+            span
+        ] + self._standing_w[span]
         high_w = max(low_w, float(np.minimum(most_w, self._limit_w[span]).max()))
-        assert len(break_even)
 
         def net(peak_w: float) -> float:
             return self.margin(span, peak_w) - charge.price_per_kw * (peak_w - charge.month_to_date_w) / 1_000
@@ -278,3 +279,10 @@ def _hourly_step(problem: Problem, first: int, last: int) -> int:
 def month_of(time_s: float) -> str:
     """Return the UTC month of a moment, "2021-02"."""
     return datetime.datetime.fromtimestamp(time_s, datetime.UTC).strftime("%Y-%m")
+
+
+def month_end_s(time_s: float) -> float:
+    """Return when the UTC month of a moment ends."""
+    moment = datetime.datetime.fromtimestamp(time_s, datetime.UTC)
+    year, month = divmod(moment.year * 12 + moment.month, 12)
+    return datetime.datetime(year, month + 1, 1, tzinfo=datetime.UTC).timestamp()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -14,6 +15,9 @@ import numpy as np
 from hashwerk.dispatch.backtest.replay import replay
 from hashwerk.dispatch.backtest.scenario import Scenario
 from hashwerk.dispatch.policies.port import Policy
+
+#: A battery's power is a continuous choice: below this it is the same one.
+_SAME_W: Final = 1.0
 
 
 class Leak(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,12 +46,14 @@ def find_leak(
         cuts: Moments, Unix seconds.
         seed: Of the noise.
     """
-    honest = replay(scenario, make_policy(scenario)).schedule.running
+    honest = replay(scenario, make_policy(scenario)).schedule
     for cut_s in cuts:
         changed = replace(scenario, history=scenario.history.changed_after(cut_s, seed))
-        other = replay(changed, make_policy(changed)).schedule.running
+        other = replay(changed, make_policy(changed)).schedule
         before = scenario.grid.starts_s <= cut_s
-        differs = (honest != other).any(axis=(0, 1)) & before
+        differs = (honest.running != other.running).any(axis=(0, 1)) & before
+        differs |= (np.abs(honest.charge_w - other.charge_w) > _SAME_W) & before
+        differs |= (np.abs(honest.discharge_w - other.discharge_w) > _SAME_W) & before
         if differs.any():
             first = int(np.argmax(differs))
             return Leak(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
-from hashwerk.dispatch.backtest.foresight import best_peak_w, month_of
+from hashwerk.dispatch.backtest.foresight import best_peak_w, month_end_s, month_of
 from hashwerk.dispatch.backtest.scenario import PRICE, Scenario
 from hashwerk.dispatch.backtest.state import GroupState
 from hashwerk.dispatch.enforce import BatteryUse, keep_limits
@@ -20,8 +20,8 @@ from hashwerk.dispatch.problem import Problem, part_of
 from hashwerk.dispatch.schedule import Origin, Schedule
 from hashwerk.dispatch.solve import running_from_steps
 
-#: How far back prices are looked at to plan the month's peak.
-_PEAK_LOOK_BACK_DAYS = 30
+#: Fewer days than these say nothing about a month's best peak.
+_LEAST_LOOK_BACK_DAYS = 7
 _FLOWS = ("starts", "import", "export", "local", "charge", "discharge", "stored")
 
 
@@ -58,6 +58,7 @@ class _Rolling:
         "_fallbacks",
         "_flows",
         "_order",
+        "_peak_day",
         "_peak_month",
         "_peak_w",
         "_planned_peak_w",
@@ -82,7 +83,7 @@ class _Rolling:
         self._states = [GroupState.settled(group, 0, float(grid.starts_s[0])) for group in scenario.groups]
         self._stored_wh = self._whole.battery.stored_wh if self._whole.battery else 0.0
         self._peak_w = self._planned_peak_w = 0.0
-        self._peak_month = ""
+        self._peak_month, self._peak_day = "", -1
         self._plans = self._fallbacks = 0
         self._remarks: dict[str, int] = {}
 
@@ -105,51 +106,62 @@ class _Rolling:
         return Replay(self._policy.name, schedule, self._plans, self._fallbacks, remarks)
 
     def _moments(self, step: int) -> list[int]:
-        """Return the intervals at which a plan is made: every so often, and whenever prices were published."""
-        scenario = self._scenario
+        """Return the intervals at which a plan is made.
+
+        Where prices come in batches, such as day-ahead, at each publication and every so often; where each is published by
+        itself, in every interval of the plan.
+        """
+        scenario, planning = self._scenario, self._scenario.settings.planning
         count = len(scenario.grid)
-        every = max(
-            step,
-            round(scenario.settings.planning.replan_h * 3_600 / scenario.settings.interval_s) // step * step,
-        )
-        moments = set(range(0, count, every)) | {0, count}
         published_s = np.unique(scenario.history.publications(PRICE))
-        if (
-            len(published_s) * 4 < count * scenario.settings.interval_s / 3_600
-        ):  # in batches, such as day-ahead
-            at = np.searchsorted(scenario.grid.starts_s, published_s[np.isfinite(published_s)], side="left")
-            moments |= {int(-(-place // step) * step) for place in at if place < count}
+        in_batches = len(published_s) * 4 < float(scenario.grid.hours.sum())
+        every = max(step, round(planning.replan_h * 3_600 / scenario.settings.interval_s) // step * step)
+        if not in_batches:
+            return [*range(0, count, step), count]
+        at = np.searchsorted(scenario.grid.starts_s, published_s[np.isfinite(published_s)], side="left")
+        moments = {0, count, *range(0, count, every), *(int(-(-place // step) * step) for place in at)}
         return sorted(moment for moment in moments if moment <= count)
 
     def _problem(self, first: int, last: int, step: int) -> Problem:
         scenario = self._scenario
         if scenario.settings.demand is not None:
-            month = month_of(float(scenario.grid.starts_s[first]))
-            if month != self._peak_month:
-                self._peak_month, self._peak_w = month, 0.0
-                self._planned_peak_w = self._plan_peak_w(first)
-        histories = tuple(state.history() for state in self._states)
+            self._look_at_the_month(first)
         return scenario.problem_at(
-            first, last, step, histories,
+            first,
+            last,
+            step,
+            tuple(state.history() for state in self._states),
             stored_wh=self._stored_wh,
             month_to_date_w=max(self._peak_w, self._planned_peak_w),
-        )  # fmt: skip
+        )
+
+    def _look_at_the_month(self, first: int) -> None:
+        """Plan the month's peak once a day: a horizon of two days cannot know what a month is worth."""
+        now = float(self._scenario.grid.starts_s[first])
+        month = month_of(now)
+        if month != self._peak_month:
+            self._peak_month, self._peak_w = month, 0.0
+        if int(now // DAY_S) != self._peak_day:
+            self._peak_day = int(now // DAY_S)
+            self._planned_peak_w = self._plan_peak_w(first)
 
     def _plan_peak_w(self, first: int) -> float:
-        """Return the peak that would have been best over the last weeks: what this month is begun with."""
-        back = round(_PEAK_LOOK_BACK_DAYS * DAY_S / self._scenario.settings.interval_s)
-        charge = self._whole.demand[0]
-        start = max(0, first - back)
-        span = np.arange(
-            start, first if first - start > back // 4 else min(first + back // 30, len(self._scenario.grid))
+        """Return the peak that would be best if the rest of the month were like as many days before."""
+        interval_s = self._scenario.settings.interval_s
+        rest = round(
+            (month_end_s(float(self._scenario.grid.starts_s[first])) - self._scenario.grid.starts_s[first])
+            / interval_s
         )
-        known = np.isfinite(self._whole.buy_per_mwh[span])
-        if not known.any():
+        back = min(first, max(rest, round(_LEAST_LOOK_BACK_DAYS * DAY_S / interval_s)))
+        span = np.arange(first - back, first)
+        span = span[np.isfinite(self._whole.buy_per_mwh[span])]
+        if not len(span):
             return 0.0
-        share = float(self._whole.grid.durations_s[span[known]].sum()) / (_PEAK_LOOK_BACK_DAYS * DAY_S)
-        return best_peak_w(
-            self._whole, replace(charge, price_per_kw=charge.price_per_kw * share), span[known]
+        charge = self._whole.demand[0]
+        weighed = replace(
+            charge, price_per_kw=charge.price_per_kw * len(span) / rest, month_to_date_w=self._peak_w
         )
+        return best_peak_w(self._whole, weighed, span)
 
     def _note(self, plan: Schedule) -> None:
         self._plans += 1
@@ -214,6 +226,7 @@ class _Rolling:
             charge_w=flows["charge"][0],
             discharge_w=flows["discharge"][0],
             stored_wh=flows["stored"][0],
+            turns_own_down=not self._whole.demand,
         )
 
 

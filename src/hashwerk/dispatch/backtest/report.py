@@ -72,7 +72,7 @@ class Course:
 def realised(problem: Problem, schedule: Schedule) -> Schedule:
     """Return a schedule with its flows as they turned out: decisions were made with what was known, the meter is not."""
     used_w = load_w(problem, schedule.running) + schedule.charge_w - schedule.discharge_w
-    local_w = local_use_w(problem, used_w)
+    local_w = local_use_w(problem, used_w, turns_down=schedule.turns_own_down)
     net_w = used_w - local_w
     return replace(
         schedule,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from hashwerk.dispatch.enforce import BatteryUse, keep_limits
@@ -53,22 +55,7 @@ def in_whole_machines(problem: Problem, plan: Schedule) -> Schedule:
         battery=BatteryUse(plan.charge_w, plan.discharge_w, plan.stored_wh) if problem.battery else None,
         remarks=plan.remarks,
     )
-    return Schedule(
-        grid=rounded.grid,
-        origin=rounded.origin,
-        running=rounded.running,
-        starts=rounded.starts,
-        import_w=rounded.import_w,
-        export_w=rounded.export_w,
-        local_w=rounded.local_w,
-        charge_w=rounded.charge_w,
-        discharge_w=rounded.discharge_w,
-        stored_wh=rounded.stored_wh,
-        cost=plan.cost,
-        site_price_per_mwh=plan.site_price_per_mwh,
-        held=rounded.held,
-        remarks=rounded.remarks,
-    )
+    return replace(rounded, cost=plan.cost, site_price_per_mwh=plan.site_price_per_mwh)
 
 
 def _fractions(problem: Problem, order: MeritOrder, running: FloatArray) -> FloatArray:

@@ -1,0 +1,42 @@
+"""Perfect foresight by merit order against the linear program, which knows nothing of merit orders."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hashwerk.dispatch.backtest.foresight import perfect_foresight
+from hashwerk.dispatch.problem import DemandCharge, Limit
+from hashwerk.dispatch.solve import Solver
+from support.dispatch import group, problem
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_both_find_the_same_bound(seed: int, demand: bool) -> None:
+    random = np.random.default_rng(seed)
+    times = 12
+    groups = [
+        group("a", int(random.integers(1, 20)), residual_w=float(random.choice([0.0, 40.0])), feeder="x"),
+        group("b", int(random.integers(1, 20)), ((1_000, 60), (2_500, 110), (3_400, 130)), feeder="y"),
+    ]
+    buy = np.round(random.normal(60, 70, times), 2)
+    asked = problem(
+        groups,
+        buy,
+        interval_s=900.0,
+        sell_per_mwh=buy - float(random.choice([0.0, 15.0])),
+        export_limit_w=float(random.choice([0.0, 12_000.0])),
+        local_w=random.choice([0.0, 15_000.0, 60_000.0], times),
+        auxiliary_w=2_000.0,
+        cooling_share=random.uniform(0.0, 0.1, times),
+        limits=[
+            Limit(name="breaker", limit_w=random.choice([30_000.0, 55_000.0, np.inf], times)),
+            Limit(name="feeder", limit_w=np.full(times, 25_000.0), feeder="x"),
+        ],
+        demand=[DemandCharge(name="d", price_per_kw=0.01, month_to_date_w=0.0)] if demand else [],
+    )
+    bound = perfect_foresight(asked, np.zeros(times, dtype=bool)).margin
+    assert bound == pytest.approx(-Solver().solve(asked).cost, abs=1e-4)  # type: ignore[operator]

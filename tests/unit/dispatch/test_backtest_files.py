@@ -1,0 +1,182 @@
+"""Series and settings from files: what is wrong is said, with the file and the hour."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from hashwerk.dispatch.backtest.hashprice_history import hashprice_history
+from hashwerk.dispatch.backtest.run import Job, run_many
+from hashwerk.dispatch.backtest.scenario import load_scenario
+from hashwerk.dispatch.backtest.series_files import describe_gaps, on_grid, read_series
+from hashwerk.dispatch.backtest.settings import (
+    BacktestSettings,
+    CarbonSettings,
+    GroupSettings,
+    ModeSettings,
+    MoneySettings,
+    PlanningSettings,
+    SeriesSettings,
+)
+from hashwerk.dispatch.grid import uniform_grid
+from hashwerk.errors import ConfigError, FeedError
+
+HOUR_S = 3_600.0
+START_S = datetime.datetime(2025, 6, 16, tzinfo=datetime.UTC).timestamp()
+
+
+def write_hours(path: Path, hours: list[float], values: list[float], zone: list[str] | None = None) -> None:
+    stamps = pa.array([int((START_S + hour * HOUR_S) * 1e6) for hour in hours], pa.timestamp("us", tz="UTC"))
+    columns = {"time_utc": stamps, "price": pa.array(values)} | ({"zone": pa.array(zone)} if zone else {})
+    pq.write_table(pa.table(columns), path)
+
+
+def price_file(**more: object) -> SeriesSettings:
+    return SeriesSettings(**({"file": "p.parquet", "column": "price", "name": "invented prices"} | more))  # type: ignore[arg-type]
+
+
+def settings(**more: object) -> BacktestSettings:
+    mode = ModeSettings(name="only", power_w=3_000.0, hashrate_ths=120.0)
+    values: dict[str, object] = {
+        "price": price_file(),
+        "groups": (GroupSettings(name="a", count=10, modes=(mode,)),),
+        "hashprice": MoneySettings(per_ph_day=45.0),
+        "policies": ("marginal strike",),
+    }
+    return BacktestSettings(**(values | more))  # type: ignore[arg-type]
+
+
+def test_parquet_and_csv_give_the_same(tmp_path: Path) -> None:
+    write_hours(tmp_path / "p.parquet", [2, 0, 1], [30.0, 10.0, 20.0])
+    (tmp_path / "p.csv").write_text(
+        "time_utc,price\n2025-06-16T00:00:00Z,10\n2025-06-16T01:00:00Z,20\n2025-06-16T02:00:00Z,30\n"
+    )
+    parquet = read_series(tmp_path, price_file())
+    csv = read_series(tmp_path, price_file(file="p.csv"))
+    assert parquet.values.tolist() == csv.values.tolist() == [10, 20, 30]
+    assert parquet.times_s.tolist() == csv.times_s.tolist()
+    assert parquet.resolution_s == HOUR_S
+
+
+def test_a_gap_stays_a_gap_and_is_described(tmp_path: Path) -> None:
+    # 20 hours, then a jump by a day.
+    write_hours(tmp_path / "p.parquet", [*range(20), *range(44, 60)], [50.0] * 36)
+    series, grid = read_series(tmp_path, price_file()), uniform_grid(START_S, 900.0, 240)
+    assert np.isnan(on_grid(series, grid)).sum() == 96
+    assert describe_gaps(series, grid) == (
+        "invented prices: 24 h are missing in 1 gaps, the longest from 2025-06-16T20:00Z for 24 h"
+    )
+    assert describe_gaps(series, uniform_grid(START_S, 900.0, 80)) is None
+
+
+def test_rows_are_chosen_by_another_column(tmp_path: Path) -> None:
+    write_hours(tmp_path / "p.parquet", [0, 0, 1, 1], [1.0, 5.0, 2.0, 6.0], ["x", "y", "x", "y"])
+    assert read_series(tmp_path, price_file(where={"zone": "y"}, scale=10)).values.tolist() == [50, 60]
+    with pytest.raises(FeedError, match="two different values at 2025-06-16T00:00Z"):
+        read_series(tmp_path, price_file())
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"file": "absent.parquet"}, r"absent.parquet: name the folder with --data"),
+        ({"column": "preis"}, r"no column 'preis'; it has time_utc, price"),
+        ({"file": "broken.parquet"}, r"broken.parquet cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, more: dict[str, object], message: str) -> None:
+    write_hours(tmp_path / "p.parquet", [0, 1], [1.0, 2.0])
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 not really")
+    with pytest.raises(FeedError, match=message):
+        read_series(tmp_path, price_file(**more))
+
+
+def test_missing_hours_are_an_assumption_that_is_printed(tmp_path: Path) -> None:
+    write_hours(tmp_path / "p.parquet", [*range(10), *range(12, 24)], [50.0] * 22)
+    job = Job(
+        name="x", settings=settings(), folder=str(tmp_path), start_s=START_S, stop_s=START_S + 24 * HOUR_S
+    )
+    (course,) = run_many([job])
+    assert course.result.missing_h == 2.0
+    assert any(
+        "2 h are missing" in line and "left out of every account" in line
+        for line in course.result.assumptions
+    )
+    assert "energy price: invented prices" in course.result.assumptions
+
+
+def test_prices_of_minus_500_and_9000_are_prices(tmp_path: Path) -> None:
+    write_hours(tmp_path / "p.parquet", list(range(24)), [-500.0, 9_000.0] * 12)
+    three = settings(policies=("one strike", "marginal strike", "optimiser"))
+    job = Job(name="x", settings=three, folder=str(tmp_path), start_s=START_S, stop_s=START_S + 24 * HOUR_S)
+    (course,) = run_many([job])
+    always, _, marginal, optimiser = course.result.policies
+    assert always.margin < 0 < marginal.margin
+    assert marginal.regret == pytest.approx(0, abs=2.0)  # starts lose a little hash
+    assert optimiser.margin >= marginal.margin - 0.01
+
+
+@pytest.mark.parametrize(
+    ("more", "stop_h", "error", "message"),
+    [
+        ({}, 0, ConfigError, "ends after it begins"),
+        ({"interval_s": 7_000.0}, 24, ConfigError, "must divide a day"),
+        ({"planning": PlanningSettings(step_s=1_000.0)}, 24, ConfigError, "multiple of interval_s"),
+        ({"feeders_kw": {"Z": 10.0}}, 24, ConfigError, "'Z', which feeds no group"),
+        ({"carbon": CarbonSettings()}, 24, ConfigError, "needs g_per_kwh or a series"),
+        ({"policies": ("carbon budget",)}, 24, ConfigError, "budget_t_per_month"),
+        (
+            {"price": price_file(column="price", where={"price": "1.0"})},
+            24,
+            FeedError,
+            "no values of price are left",
+        ),
+        ({"hashprice": MoneySettings()}, 24, FeedError, "btc_difficulty_epochs.csv: name the folder"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_said(
+    tmp_path: Path, more: dict[str, object], stop_h: int, error: type[Exception], message: str
+) -> None:
+    write_hours(tmp_path / "p.parquet", list(range(24)), [50.0] * 24)
+    with pytest.raises(error, match=message):
+        load_scenario("x", settings(**more), tmp_path, START_S, START_S + stop_h * HOUR_S)
+
+
+def write_money(folder: Path) -> None:
+    (folder / "btc_difficulty_epochs.csv").write_text(
+        "height,timestamp,difficulty\n689472,1625290000,14363025673659\n691488,1626560000,13672594272814\n"
+    )
+    (folder / "btc_usd_daily_2012_2026.csv").write_text(
+        "date,btc_usd_00utc\n2021-07-17,31338\n2021-07-24,33806\n"
+    )
+    (folder / "fx.csv").write_text("date,USD,SEK\n2021-07-16,1.20,10.0\n")
+
+
+def test_the_hashprice_of_a_day_is_the_published_one(tmp_path: Path) -> None:
+    # 17 July 2021: 0.2787 USD/TH/day at a fee share of 1.57 %, the index's own inputs.
+    write_money(tmp_path)
+    grid = uniform_grid(datetime.datetime(2021, 7, 17, tzinfo=datetime.UTC).timestamp(), 900.0, 8)
+    money = MoneySettings(fee_share=0.0157, pool_fee=0.0, reject_share=0.0)
+    assert hashprice_history(tmp_path, money, grid, "USD") == pytest.approx([278.7] * 8, abs=0.05)
+
+
+def test_other_currencies_need_rates_and_take_those_of_the_day_before(tmp_path: Path) -> None:
+    write_money(tmp_path)
+    grid = uniform_grid(datetime.datetime(2021, 7, 17, tzinfo=datetime.UTC).timestamp(), 900.0, 1)
+    money = MoneySettings(fee_share=0.0157, pool_fee=0.0, reject_share=0.0)
+    with pytest.raises(FeedError, match="fx_file names the rates"):
+        hashprice_history(tmp_path, money, grid, "EUR")
+    with_rates = MoneySettings(fee_share=0.0157, pool_fee=0.0, reject_share=0.0, fx_file="fx.csv")
+    assert hashprice_history(tmp_path, with_rates, grid, "EUR")[0] == pytest.approx(278.7 / 1.2, abs=0.05)
+    assert hashprice_history(tmp_path, with_rates, grid, "SEK")[0] == pytest.approx(2_787 / 1.2, abs=0.5)
+    late = uniform_grid(datetime.datetime(2021, 7, 24, tzinfo=datetime.UTC).timestamp(), 900.0, 1)
+    with pytest.raises(FeedError, match="no rate of the week before 2021-07-24"):
+        hashprice_history(tmp_path, with_rates, late, "EUR")
+    gone = uniform_grid(datetime.datetime(2021, 7, 20, tzinfo=datetime.UTC).timestamp(), 900.0, 1)
+    with pytest.raises(FeedError, match="no price of 2021-07-20"):
+        hashprice_history(tmp_path, money, gone, "USD")

@@ -1,0 +1,154 @@
+"""Who could know what, and when."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import pytest
+
+from hashwerk.dispatch.backtest.history import History, NotYetPublishedError, Published, publication_times
+from hashwerk.dispatch.backtest.leak import find_leak
+from hashwerk.dispatch.backtest.run import make_policy, refuse_leaks
+from hashwerk.dispatch.backtest.scenario import PRICE, Scenario
+from hashwerk.dispatch.backtest.settings import BatterySettings, PublicationSettings
+from hashwerk.dispatch.enforce import keep_limits
+from hashwerk.dispatch.grid import uniform_grid
+from hashwerk.dispatch.merit import merit_order
+from hashwerk.dispatch.policies.optimiser import Optimiser
+from hashwerk.dispatch.policies.port import Policy
+from hashwerk.dispatch.problem import Problem
+from hashwerk.dispatch.schedule import Schedule
+from hashwerk.errors import DispatchError
+from support.backtests import START_S, machines, scenario, waves
+
+DAY_S = 86_400.0
+
+
+def utc(*parts: int) -> float:
+    return datetime.datetime(*parts, tzinfo=datetime.UTC).timestamp()  # type: ignore[arg-type]
+
+
+def test_a_day_ahead_price_is_known_at_a_local_time_before_the_local_day() -> None:
+    # On 30 March 2025 the clocks in Berlin went forward: the local day has 23 hours.
+    grid = uniform_grid(utc(2025, 3, 29, 22), 3_600.0, 30)
+    known = publication_times(grid, PublicationSettings(at="13:00", zone="Europe/Berlin"))
+    by_start = dict(zip(grid.starts_s.tolist(), known.tolist(), strict=True))
+    assert by_start[utc(2025, 3, 29, 22)] == utc(2025, 3, 28, 12)
+    assert by_start[utc(2025, 3, 29, 23)] == utc(2025, 3, 29, 12)  # midnight in Berlin
+    assert by_start[utc(2025, 3, 30, 21)] == utc(2025, 3, 29, 12)
+    assert by_start[utc(2025, 3, 30, 22)] == utc(
+        2025, 3, 30, 11
+    )  # summer time: midnight is an hour earlier, 13:00 as well
+
+
+def test_a_real_time_price_is_known_after_its_interval() -> None:
+    grid = uniform_grid(0.0, 900.0, 3)
+    assert publication_times(grid, PublicationSettings(kind="after", lag_min=5)).tolist() == [
+        1_200,
+        2_100,
+        3_000,
+    ]
+
+
+def test_an_unknown_zone_is_said() -> None:
+    with pytest.raises(DispatchError, match="Europe/Atlantis"):
+        publication_times(uniform_grid(0.0, 900.0, 3), PublicationSettings(zone="Europe/Atlantis"))
+
+
+def make_history() -> History:
+    grid = uniform_grid(0.0, 900.0, 4)
+    values = np.array([10.0, 20.0, np.nan, 40.0])
+    return History(grid, {"p": Published("p", values, np.array([0.0, 1_800.0, 0.0, 2_700.0]))})
+
+
+def test_a_view_refuses_what_was_not_yet_published() -> None:
+    view = make_history().at(900.0)
+    assert view.value("p", 0) == 10.0
+    with pytest.raises(
+        NotYetPublishedError, match="published at 1970-01-01T00:30Z and asked for at 1970-01-01T00:15Z"
+    ):
+        view.value("p", 1)
+    assert np.isnan(view.known("p", 0, 4)).tolist() == [False, True, True, True]
+
+
+def test_a_late_value_is_bridged_by_the_last_known_one_and_a_missing_one_is_not() -> None:
+    known = make_history().as_known("p")
+    assert known[[0, 1, 3]].tolist() == [10.0, 10.0, 40.0]
+    assert np.isnan(known[2])
+
+
+def test_what_is_expected_is_the_same_time_of_the_last_known_day() -> None:
+    grid = uniform_grid(0.0, 3_600.0, 72)
+    published_s = np.where(np.arange(72) < 48, 0.0, 1e9)
+    history = History(grid, {"p": Published("p", np.arange(72.0), published_s)})
+    expected = history.at(30 * 3_600.0).expected("p", 40, 60, daily=True)
+    assert expected.tolist() == [*range(40, 48), *range(24, 36)]
+    assert history.at(30 * 3_600.0).expected("p", 46, 50, daily=False).tolist() == [46, 47, 47, 47]
+
+
+class Peeking:
+    """Runs in the next hour's price instead of this one's, taken from behind the history's back."""
+
+    name = "peeking"
+    looks_ahead = False
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._future = np.roll(scenario.history.settled(PRICE), -4)
+
+    def plan(self, problem: Problem) -> Schedule:
+        order = merit_order(problem)
+        want = order.available(problem) * (self._future < 75)[None, :]
+        return keep_limits(problem, want, order=order)
+
+
+class PeekingAhead(Optimiser):
+    """An optimiser that knows tomorrow before the auction."""
+
+    name = "peeking ahead"
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__()
+        self._scenario = scenario
+
+    def plan(self, problem: Problem) -> Schedule:
+        from dataclasses import replace
+
+        places = np.searchsorted(self._scenario.grid.starts_s, problem.grid.starts_s)
+        return super().plan(replace(problem, buy_per_mwh=self._scenario.history.settled(PRICE)[places]))
+
+
+REAL_TIME = PublicationSettings(kind="after")
+
+
+def test_a_planted_leak_is_found() -> None:
+    replayed = scenario(waves(96 * 4), publication=REAL_TIME)
+    leak = find_leak(replayed, Peeking, [START_S + 1.5 * DAY_S, START_S + 2 * DAY_S])
+    assert leak is not None
+    assert leak.policy == "peeking"
+    assert "peeking knew at" in str(leak)
+
+
+def test_a_leak_planted_in_a_rolling_policy_is_found() -> None:
+    # A battery of many hours: what tomorrow costs matters today.
+    battery = BatterySettings(capacity_kwh=600, power_kw=40)
+    replayed = scenario(waves(96 * 4, 3), battery=battery)
+    cuts = [START_S + hours * 3_600 for hours in (10.9, 21.9, 34.9, 45.9, 58.9)]
+    leak = find_leak(replayed, PeekingAhead, cuts)
+    assert leak is not None
+    assert leak.decided_s < leak.cut_s
+    assert find_leak(replayed, lambda _: Optimiser(), cuts) is None
+
+
+@pytest.mark.parametrize("publication", [REAL_TIME, PublicationSettings(at="13:00", zone="Europe/Berlin")])
+@pytest.mark.parametrize("name", ["always on", "one strike", "marginal strike", "clean only", "surplus only"])
+def test_none_of_ours_leaks(name: str, publication: PublicationSettings) -> None:
+    coupled = [machines(min_on_s=1_800.0, min_off_s=1_800.0, starts_per_day=3)]
+    sun_kw = np.maximum(0.0, np.sin(np.arange(96 * 3) / 96 * 2 * np.pi - 1.5)) * 40
+    replayed = scenario(waves(96 * 3, 5), groups=coupled, publication=publication, local_kw=sun_kw)
+
+    def make(_: Scenario) -> Policy:
+        return make_policy(name, replayed.settings)  # type: ignore[arg-type]
+
+    assert find_leak(replayed, make, [START_S + 0.7 * DAY_S, START_S + 1.6 * DAY_S]) is None
+    refuse_leaks(replayed, name)  # type: ignore[arg-type]
