@@ -17,6 +17,7 @@ import numpy as np
 
 from hashwerk.store.codec import Counts, count_shares, decode_counts, encode_counts, merge_counts
 from hashwerk.stratum.ports import ShareRecords
+from hashwerk.work.share import SHARE_DTYPE
 
 MINUTE_S: Final = 60
 QUARTER_S: Final = 900
@@ -38,7 +39,7 @@ class Rollup:
     def __init__(self, position: int) -> None:
         self.position = position  # first position that is not counted yet
         self.waiting = 0  # shares counted here and not yet written
-        self._raw: list[ShareRecords] = []
+        self._raw: list[bytes] = []  # joining thousands of arrays of records would hold up every thread for 25 ms
         self._raw_count = 0
         self._minutes: dict[int, Counts] = {}
         self._open: dict[int, set[int]] = {}
@@ -58,7 +59,7 @@ class Rollup:
 
     def add(self, shares: ShareRecords) -> None:
         """Count shares that have just been stored; they follow on what was counted before."""
-        self._raw.append(shares)
+        self._raw.append(shares.tobytes())
         self._raw_count += len(shares)
         self.position += len(shares)
         self.waiting += len(shares)
@@ -88,7 +89,7 @@ class Rollup:
     def _reduce(self) -> None:
         if not self._raw:
             return
-        shares = np.concatenate(self._raw)
+        shares = np.frombuffer(b"".join(self._raw), SHARE_DTYPE)
         self._raw.clear()
         self._raw_count = 0
         minutes = shares["time_us"] // _MINUTE_US
