@@ -109,7 +109,7 @@ class EpochKeeper:
             self._settle()
             if self._connection is None or self._closer is None:
                 raise StoreError(f"{self._path}: the keeper of epochs is not open")
-            self._declare_pools(int(now * 1e6))
+            self._declare_pools(self._end_us)
             end_us = self._boundary(now)
             if end_us > self._end_us:
                 self._store(epochs.prepare_epoch(self._connection, self._closer, end_us))
@@ -153,7 +153,7 @@ class EpochKeeper:
             if record not in in_force:
                 self._log(record, now_us)
 
-    def _declare_pools(self, now_us: int) -> None:
+    def _declare_pools(self, at_us: int) -> None:
         """Declare upstream pools as soon as they are known, so that their work stands as what it is: unbound."""
         assert self._connection is not None and self._closer is not None
         known = {table.upstream for table in self._closer.standing.all(PrefixTable)}
@@ -161,7 +161,7 @@ class EpochKeeper:
             "SELECT DISTINCT name FROM upstreams ORDER BY name"
         ).fetchall():
             if name not in known:
-                self._log(PrefixTable(upstream=name, work_log2=0, prefixes=()), now_us)
+                self._log(PrefixTable(upstream=name, work_log2=0, prefixes=()), at_us)
 
     def _log(self, record: Record, now_us: int) -> None:
         self._enqueue(Write(lambda connection: epochs.put_record(connection, record, now_us)))
