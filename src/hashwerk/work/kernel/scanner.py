@@ -20,7 +20,7 @@ DEFAULT_LIMIT: Final = 1024
 _MAX_GROUPS_FOUND: Final = 1024
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=8_192)  # a hall of virtual machines takes turns
 def _midstate(first_block: bytes) -> tuple[int, ...]:
     return compress(INITIAL_STATE, first_block)
 
