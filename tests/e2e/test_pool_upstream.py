@@ -237,3 +237,25 @@ async def test_small_extranonces_take_more_connections() -> None:
         assert any("more connections" in message for _, message in ledger.events)
         for peer in peers:
             await peer.close()
+
+
+async def test_machines_wait_for_the_first_work_of_a_pool() -> None:
+    async with pool(1) as (upper, _, _):
+        url = upper.urls["stratum"]
+        await vanish(upper)
+    settings = UpstreamSettings(name="late", url=url, user="acct", retry_min_s=0.05, retry_max_s=0.1)
+    node, ledger = FakeNode(), MemoryLedger()
+    node.give(make_template(9, now=time.time()))
+    async with serving(node, ledger, upstreams=(settings,)) as lower:
+        await until(lambda: lower.book.template is not None)
+        peer = await Peer.connect(lower.urls["stratum"])
+        await peer.call("mining.subscribe", "test")
+        assert await peer.call("mining.authorize", "hall.m1", "x") is True
+        assert await peer.call("mining.ping") == "pong"
+        # It is not given work of our own, which nobody asked it to do.
+        assert peer.job is None
+        assert ledger.jobs == {}
+        async with pool(4, port=int(url.rpartition(":")[2])):
+            assert (await peer.next_job()).job_id
+            assert next(iter(ledger.jobs.values())).template.height == 4
+        await peer.close()

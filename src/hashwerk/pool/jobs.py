@@ -22,8 +22,10 @@ from hashwerk.work.batch import ROW_DTYPE, JobTable
 from hashwerk.work.duplicates import DuplicateTable
 from hashwerk.work.job import Job
 
-#: The source of work that is our own node. Connections to pools have numbers from 1.
+#: The source of work that is our own node. Connections to pools have positive numbers.
 OWN: Final = 0
+#: No source yet: a machine that waits for the first work of a pool.
+WAITING: Final = -1
 #: Jobs made within so many seconds share a generation of the table of duplicates.
 GENERATION_S: Final = 60.0
 #: How long shares of a pool's connection count once it is gone: machines have their next job in milliseconds.

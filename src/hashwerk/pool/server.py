@@ -18,7 +18,7 @@ from hashwerk.pool.blocks import BlockSubmitter
 from hashwerk.pool.connection import Connection
 from hashwerk.pool.dispatch import Dispatcher
 from hashwerk.pool.intake import Intake
-from hashwerk.pool.jobs import JobBook
+from hashwerk.pool.jobs import WAITING, JobBook
 from hashwerk.pool.listen import allow_many_files, listen, set_unread_timeout, shown_address, tls_context
 from hashwerk.pool.room import Room
 from hashwerk.pool.seats import NO_SEAT, Seats
@@ -255,7 +255,10 @@ class StratumServer:
         if session is None:
             now = self._clock.monotonic()
             session = ServerSession(self.settings.limits, now, version_mask=self.settings.version_mask)
-        return Connection(self, session, self.settings.write_limit_bytes)
+        connection = Connection(self, session, self.settings.write_limit_bytes)
+        if self.crew is not None:
+            connection.source = WAITING
+        return connection
 
     def resume(self, connection: Connection) -> None:
         """Go on with a session that has its seat, account and target already."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: No work at all: the machine is to rest, or to go to its standby.
-NOWHERE: Final = -1
+NOWHERE: Final = -2
 BALANCE_S: Final = 5.0
 _MOVED_AT_ONCE: Final = 100
 
