@@ -25,8 +25,8 @@ from hashwerk.evidence.epoch import (
     root_of_group,
 )
 from hashwerk.evidence.key_files import SiteKeys
-from hashwerk.evidence.keys import KeyChain, KeyEvent, genesis, public_bytes, rotate
-from hashwerk.evidence.records import Record, Rejected, Thinning
+from hashwerk.evidence.keys import KeyChain, KeyEvent, event_hash, genesis, public_bytes, rotate
+from hashwerk.evidence.records import KeyRecord, Record, Rejected, Thinning
 from hashwerk.evidence.rehash import JobTable
 from hashwerk.evidence.share_leaf import LEAF_DTYPE, Leaves
 from hashwerk.evidence.standing import Standing
@@ -43,7 +43,7 @@ class EpochCloser:
     Owned by one task. Nothing changes here when closing fails.
     """
 
-    __slots__ = ("_events", "_keys", "_last", "_standing")
+    __slots__ = ("_events", "_keys", "_last", "_standing", "_waiting")
 
     def __init__(
         self, keys: SiteKeys, events: Sequence[KeyEvent], last: SignedHeader | None, standing: Standing
@@ -65,6 +65,7 @@ class EpochCloser:
             KeyChain(self._events)
         self._last = last
         self._standing = standing
+        self._waiting: list[Record] = []  # key events that the open epoch is to name
 
     @property
     def root(self) -> bytes:
@@ -128,6 +129,7 @@ class EpochCloser:
             now_us=now_us,
         )
         self._events = (*self._events, event)
+        self._waiting.append(KeyRecord(event=event_hash(event.body)))
         self._keys = SiteKeys(self._keys.next, after, self._keys.recovery)
         return event
 
@@ -159,7 +161,7 @@ class EpochCloser:
         missing = [job for job in named if job not in jobs]
         if missing:
             raise EvidenceError(f"job {missing[0]} is not in the ledger any more")
-        all_records = [*(jobs[job] for job in named), *logged, *_rejected(shares)]
+        all_records = [*(jobs[job] for job in named), *logged, *self._waiting, *_rejected(shares)]
         work = credited_work(all_records, self._standing)
         leaves = as_leaves(accepted)
         full: Node | None = None
@@ -187,6 +189,7 @@ class EpochCloser:
 
     def _advance(self, epoch: Epoch, logged: Sequence[Record]) -> Epoch:
         self._last = epoch.signed
+        self._waiting = []
         self._standing = self._standing.after(logged)
         return epoch
 

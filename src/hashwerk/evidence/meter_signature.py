@@ -38,9 +38,10 @@ def check_meter_signature(meter: Meter) -> str | None:
         serial, readings = document["MS"], document["RD"]
         last = readings[-1]
         value_wh = Decimal(str(last["RV"])) * _UNITS_WH[last["RU"]]
+        agrees = serial == meter.serial and value_wh // 1 == meter.end_wh
     except (ValueError, KeyError, IndexError, TypeError, InvalidOperation, RecursionError) as error:
         raise EvidenceError(f"the signed reading cannot be read: {error!r}") from error
-    if serial != meter.serial or value_wh // 1 != meter.end_wh:
+    if not agrees:
         raise EvidenceError(f"the meter signed {value_wh} Wh of {serial!r}, the record says {meter.end_wh}")
     return f"meter {meter.serial} ({key_hash(meter.signer_key).hex()[:16]}…)"
 

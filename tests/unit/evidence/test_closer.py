@@ -5,16 +5,19 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from hashwerk.chain.template import Template
 from hashwerk.errors import EvidenceError, StoreError
 from hashwerk.evidence import records
+from hashwerk.evidence.bundle import BundleWriter, Manifest
 from hashwerk.evidence.closer import EpochCloser
 from hashwerk.evidence.key_files import SiteKeys
 from hashwerk.evidence.keys import public_bytes
 from hashwerk.evidence.records import UNBOUND
+from hashwerk.evidence.rehash import JobTable
 from hashwerk.evidence.standing import Standing
 from hashwerk.evidence.tag import job_tag, job_tag_preimage
 from hashwerk.evidence.verify import Report, Verdict, verify_bundle
@@ -326,3 +329,48 @@ def test_an_empty_ledger_has_nothing_to_close(tmp_path: Path) -> None:
     connection = sqlite3.connect(made.path)
     assert connection.execute("SELECT count(*) FROM epochs").fetchone() == (0,)
     connection.close()
+
+
+def test_unbound_work_that_was_relabelled_is_noticed(ledger: Ledger) -> None:
+    """Each share credited with its best power of two: hash over target then lies in the upper half."""
+    closer = start(ledger)
+    theirs = ledger.job(2, START_US, closer.root, upstream=True)
+    ledger.shares([theirs], START_US, 120)
+    prepared = epochs.prepare_epoch(ledger.connection, closer, START_US + EPOCH_US)
+    honest = check(in_one_bundle(ledger, prepared, closer))
+    assert honest.ok, honest.failures()
+    again = epochs.open_closer(ledger.connection, KEYS)
+    rows = prepared.epoch.groups[0].leaves
+    shares = np.zeros(len(rows), SHARE_DTYPE)
+    for name in rows.dtype.names or ():
+        if name != "position":
+            shares[name] = rows[name]
+    record = epochs.read_job_records(ledger.connection, [theirs.id])[theirs.id]
+    zeros = JobTable([record], {record.id: 4}).hash(rows).zeros
+    shares["job"] = 1000 + zeros
+    labels = {
+        1000 + int(work): msgspec.structs.replace(record, id=1000 + int(work), work_log2=int(work))
+        for work in set(zeros)
+    }
+    epoch = again.close(shares, labels, (), START_US + EPOCH_US)
+    forged = epochs.PreparedEpoch(epoch, prepared.standing, again.events, 0, 0, 0)
+    report = check(in_one_bundle(ledger, forged, again))
+    assert report.verdict == Verdict.INVALID
+    assert "unbound work is spread so" in next(c.detail for c in report.failures() if c.name == "uniformity")
+
+
+def in_one_bundle(ledger: Ledger, prepared: epochs.PreparedEpoch, closer: EpochCloser) -> bytes:
+    """Write one epoch without storing it."""
+    header = prepared.epoch.header
+    manifest = Manifest(
+        site=header.site, start_us=header.start_us, end_us=header.end_us, first_epoch=1, last_epoch=1, claims=0,
+        period_fixed=1, made_us=header.end_us, software="test", note="",
+    )  # fmt: skip
+    out = io.BytesIO()
+    first = next(epochs.read_epochs(ledger.connection, 0, 0)).signed
+    writer = BundleWriter(
+        out, manifest, keys=closer.events, preamble=[first], standing=prepared.standing.records
+    )
+    writer.epoch(prepared.epoch)
+    writer.finish(KEYS.current)
+    return out.getvalue()

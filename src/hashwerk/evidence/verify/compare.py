@@ -25,7 +25,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     site: bytes
     epochs: dict[int, bytes]  # number → hash, those before the period included
     entries: NDArray[np.void] | None  # None: too many shares to compare in memory
-    certificates: frozenset[str]
+    certificates: dict[str, int]  # id → epoch
 
     @classmethod
     def of(cls, manifest: Manifest, walk: EpochWalk, facts: Facts, seen: SeenHashes) -> Summary:
@@ -34,7 +34,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             site=manifest.site,
             epochs={number: hash_ for hash_, number in walk.hashes.items()},
             entries=seen.entries(),
-            certificates=frozenset(certificate.id for certificate in facts.certificates),
+            certificates=dict(facts.certificate_epochs),
         )
 
 
@@ -108,8 +108,12 @@ def _contradictions(mine: Summary, other: Summary, name: str) -> list[str]:
             f"{shared} shares are also claimed by {name}, for site {other.site.hex()[:16]}…"
             f" (here {mine.site.hex()[:16]}…)"
         )
-    certificates = mine.certificates & other.certificates
-    if certificates and not same_epochs:
+    certificates = [
+        id_
+        for id_, epoch in mine.certificates.items()
+        if epoch not in same_epochs and id_ in other.certificates
+    ]
+    if certificates:
         found.append(f"certificate {min(certificates)!r} is also cancelled in {name}")
     return found
 

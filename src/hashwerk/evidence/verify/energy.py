@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final
@@ -91,6 +92,10 @@ def check_coverage(checks: Checks, facts: Facts, start_us: int, end_us: int, *, 
             checks.failed("meter coverage", f"{name} does not cover the whole period", Verdict.INCOMPLETE)
     if not imports:
         checks.failed("meter coverage", "energy is claimed and no meter was read", Verdict.INCOMPLETE)
+    elif not common_intervals(facts.meters):
+        checks.failed(
+            "meter coverage", "there are no two moments at which all meters were read", Verdict.INCOMPLETE
+        )
     checks.passed("meter coverage", Label.PROVEN, "every interval of the period has its reading")
 
 
@@ -116,12 +121,13 @@ def common_intervals(meters: Iterable[Meter]) -> list[tuple[int, int, int]]:
         Direction.CORRECTION_UP: 1,
         Direction.CORRECTION_DOWN: -1,
     }
-    found = []
-    for start, end in pairwise(edges):
-        inside = [row for row in rows if start <= row.start_us and row.end_us <= end]
-        wh = sum(signs[Direction(row.direction)] * (row.end_wh - row.start_wh) for row in inside)
-        found.append((start, end, wh))
-    return found
+    drawn = [0] * max(0, len(edges) - 1)
+    for row in rows:
+        index = bisect_right(edges, row.start_us) - 1
+        # An edge is common to all registers, so only corrections can reach over one; those count for no interval.
+        if 0 <= index < len(drawn) and row.end_us <= edges[index + 1]:
+            drawn[index] += signs[Direction(row.direction)] * (row.end_wh - row.start_wh)
+    return [(start, end, wh) for (start, end), wh in zip(pairwise(edges), drawn, strict=True)]
 
 
 def least_hashes(bins: dict[int, NDArray[np.int64]], start_us: int, end_us: int, scale: int) -> float:

@@ -44,6 +44,7 @@ class Facts:
         self.meters: list[Meter] = []
         self.sources: list[SourceInterval] = []
         self.certificates: list[Certificate] = []
+        self.certificate_epochs: dict[str, int] = {}
         self.commands: list[Command] = []
         self.grids: list[Grid] = []
         self.payouts: list[tuple[int, Payout]] = []
@@ -66,6 +67,7 @@ class Facts:
             self.sources.append(record)
         elif isinstance(record, Certificate):
             self.certificates.append(record)
+            self.certificate_epochs.setdefault(record.id, number)
         elif isinstance(record, Command):
             self.commands.append(record)
         elif isinstance(record, Grid):

@@ -11,6 +11,7 @@ from typing import BinaryIO, Final
 import msgspec
 import numpy as np
 from cryptography import x509
+from numpy.typing import NDArray
 
 from hashwerk.chain.target import target_from_compact, work_from_target
 from hashwerk.errors import DecodeError, EvidenceError
@@ -104,6 +105,23 @@ def inspect_bundle(source: Path | BinaryIO, options: Options) -> Verified:
 
 def _unreadable(checks: Checks) -> Report:
     return Report(verdict=checks.verdict, subject="unknown", checks=checks.results(), statement={})
+
+
+def uniform_chance(counts: NDArray[np.int64]) -> tuple[float, int] | None:
+    """Return how likely counts in equal bins are if they are uniform, and in how many bins; None: too few to say.
+
+    Bins are joined until at least five are expected in each: below that the statistic has not its distribution.
+    """
+    from scipy.stats import chi2
+
+    total = int(counts.sum())
+    while len(counts) > 4 and total < 5 * len(counts):
+        counts = counts.reshape(-1, 2).sum(axis=1)
+    expected = total / len(counts)
+    if expected < 5:
+        return None
+    statistic = float(np.sum((counts - expected) ** 2) / expected)
+    return float(chi2.sf(statistic, len(counts) - 1)), len(counts)
 
 
 class _Run:
@@ -216,8 +234,8 @@ class _Run:
         simulation = self.standing.simulation
         private = self.standing.site is None or bool(self.standing.site.private)
         asked = bool(self.claims & Claim.TIME)
-        after = time.check_chain(checks, self.facts, chain, private=private)
-        time.check_lower_bounds(checks, headers, after)
+        after, latest = time.check_chain(checks, self.facts, chain, private=private)
+        time.check_lower_bounds(checks, headers, latest)
         trust = Trust(chain=chain, tsa_roots=self.options.tsa_roots, witnesses=self.options.witnesses)
         by_number = {header.number: header for header in headers}
         externals = time.check_stamps(checks, self.reader.stamps, by_number, trust, asked=asked)
@@ -347,26 +365,24 @@ class _Run:
         if private:
             text += "; on a private chain, whose work is cheap, that shows nothing to others"
         checks.passed("anchor", Label.PROVEN if facts.anchored and not private else Label.ASSERTED, text)
-        self._check_uniform(count)
+        self._check_uniform()
 
-    def _check_uniform(self, count: int) -> None:
-        if not count:
-            return
-        from scipy.stats import chi2
-
-        expected = count / len(self.work.uniform)
-        statistic = float(np.sum((self.work.uniform - expected) ** 2) / expected)
-        chance = float(chi2.sf(statistic, len(self.work.uniform) - 1))
-        # Below five a bin the statistic has not the distribution it is compared with.
-        if expected >= 5 and chance < UNIFORM_LIMIT:
-            self.checks.failed(
-                "uniformity", f"hash over target is spread by chance with probability {chance:.1e} only"
+    def _check_uniform(self) -> None:
+        """Check that hash over target is spread by chance, apart for bound and unbound work."""
+        for bound, counts in self.work.uniform.items():
+            found = uniform_chance(counts)
+            if found is None:
+                continue
+            chance, bins = found
+            what = "bound" if bound else "unbound"
+            if chance < UNIFORM_LIMIT:
+                self.checks.failed(
+                    "uniformity",
+                    f"hash over target of {what} work is spread so with probability {chance:.1e} only",
+                )
+            self.checks.passed(
+                "uniformity", Label.PROVEN, f"hash over target: chance {chance:.2g} in {bins} bins"
             )
-        self.checks.passed(
-            "uniformity",
-            Label.PROVEN,
-            f"hash over target: chance {chance:.2g} in {len(self.work.uniform)} bins",
-        )
 
     def _chain(self) -> HeaderChain | None:
         site, part = self.standing.site, self.reader.chain

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hashwerk.errors import DecodeError, EvidenceError
 from hashwerk.evidence import share_tree
 from hashwerk.evidence.epoch import Header, root_of_accounts
-from hashwerk.evidence.records import Job
+from hashwerk.evidence.records import UNBOUND, Job
 from hashwerk.evidence.rehash import Hashed, JobTable, check_fields
 from hashwerk.evidence.share_leaf import Bytes2D, Leaves, leaf_hashes
 from hashwerk.evidence.share_tree import GrowingRoot
@@ -53,7 +53,7 @@ class Work:
     def __init__(self) -> None:
         self.accounts: dict[bytes, NDArray[np.int64]] = {}
         self.bins: dict[int, NDArray[np.int64]] = {}
-        self.uniform = np.zeros(UNIFORM_BINS, np.int64)
+        self.uniform = {bound: np.zeros(UNIFORM_BINS, np.int64) for bound in (True, False)}
         self.blocks: list[FoundShare] = []
         self.found: dict[tuple[int, int], tuple[bytes, bytes]] = {}  # epoch, position → account, leaf hash
 
@@ -66,7 +66,7 @@ class Work:
             here = np.bincount(work[bins == bin_], minlength=129).astype(np.int64)
             self.bins[bin_] = self.bins.get(bin_, np.zeros(129, np.int64)) + here
         within = np.minimum((hashed.uniform * UNIFORM_BINS).astype(np.int64), UNIFORM_BINS - 1)
-        self.uniform += np.bincount(within, minlength=UNIFORM_BINS)
+        self.uniform[account != UNBOUND] += np.bincount(within, minlength=UNIFORM_BINS)
 
     def counts(self) -> NDArray[np.int64]:
         """Return the number of shares by target, of all accounts."""

@@ -30,17 +30,25 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     by: str | None
 
 
-def check_chain(checks: Checks, facts: Facts, chain: HeaderChain | None, *, private: bool) -> dict[int, int]:
-    """Check that jobs build on the given chain; return the earliest possible time of each epoch, in microseconds."""
+def check_chain(
+    checks: Checks, facts: Facts, chain: HeaderChain | None, *, private: bool
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Check that jobs build on the given chain.
+
+    Returns:
+        For each epoch, in microseconds, the times before which none and not all of its work can have been done: those
+        of the earliest and of the latest block that its jobs build on.
+    """
     if private:
         checks.passed("chain", Label.ASSERTED, "a private chain: it gives neither time nor anchor")
-        return {}
+        return {}, {}
     if chain is None:
         checks.passed(
             "chain", Label.ASSERTED, "no block headers were given: that jobs build on the chain is not shown"
         )
-        return {}
+        return {}, {}
     after: dict[int, int] = {}
+    latest: dict[int, int] = {}
     unknown = 0
     for prev_hash, (height, epoch) in facts.prev_hashes.items():
         found = chain.height_of(prev_hash)
@@ -56,19 +64,20 @@ def check_chain(checks: Checks, facts: Facts, chain: HeaderChain | None, *, priv
             continue
         bound = (header.time - HEADER_SLACK_S) * 1_000_000
         after[epoch] = min(after.get(epoch, bound), bound)
+        latest[epoch] = max(latest.get(epoch, bound), bound)
     if unknown * 20 > len(facts.prev_hashes):
         example = next(hash_ for hash_ in facts.prev_hashes if chain.height_of(hash_) is None)
         checks.failed("chain", f"{unknown} jobs' blocks are not in the chain, such as {hash_to_hex(example)}")
     checks.passed(
         "chain", Label.PROVEN, f"jobs build on {len(facts.prev_hashes) - unknown} blocks of the chain"
     )
-    return after
+    return after, latest
 
 
-def check_lower_bounds(checks: Checks, headers: Sequence[Header], after: dict[int, int]) -> None:
+def check_lower_bounds(checks: Checks, headers: Sequence[Header], latest: dict[int, int]) -> None:
     """Check that no epoch ends before a block its jobs build on existed."""
     for header in headers:
-        bound = after.get(header.number)
+        bound = latest.get(header.number)
         if bound is not None and header.end_us < bound:
             checks.failed(
                 "time bounds", f"epoch {header.number} ends before the block that its jobs build on was made"
