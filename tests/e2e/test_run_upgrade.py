@@ -6,8 +6,12 @@ import signal
 import time
 from pathlib import Path
 
+from hashwerk.work.fate import Fate
+from support.fates import books
+from support.machine import DIFFICULTY, STRATUM, Machine
 from support.mine import running_mine
 from support.stratum import Peer
+from support.upstream import ScriptedPool
 
 
 async def test_an_upgrade_costs_no_connection_and_no_share(tmp_path: Path) -> None:
@@ -48,3 +52,34 @@ async def test_an_upgrade_costs_no_connection_and_no_share(tmp_path: Path) -> No
             await peer.close()
         # And the successor ends like any other.
         assert await mine.stop() == 0
+
+
+async def test_an_upgrade_while_machines_work_for_a_pool(tmp_path: Path) -> None:
+    async with ScriptedPool(difficulty=4 * DIFFICULTY) as pool:
+        site = tmp_path / "site.toml"
+        site.write_text(f'{STRATUM}[[upstream]]\nname = "pool"\nurl = "{pool.url}"\nuser = "acct"\n')
+        async with running_mine(tmp_path / "mine", str(site), "--no-miner") as mine:
+            before = mine.child("serve").pid
+            machines = [await Machine.begin(mine.stratum, f"acc.m{number}") for number in range(5)]
+            for machine in machines:
+                machine.work(1)
+            await pool.until(lambda pool: len(pool.accepted) > 20)
+            os.kill(mine.pid, signal.SIGHUP)
+            await mine.until(lambda _: mine.has_other("serve", before))
+            # The machines keep their connections, and what they do reaches the pool again.
+            taken = len(pool.accepted)
+            await pool.until(lambda pool: len(pool.accepted) > taken + 20)
+            for machine in machines:
+                machine.work(0)
+                await machine.until(lambda machine=machine: not machine.under_way)
+                assert not machine.is_lost
+            status = await mine.status()
+            assert await mine.stop() == 0
+        assert pool.violations == []
+        assert status["upstreams"][0]["rejected"] == {}
+        met, fates, _ = books(tmp_path / "mine" / "data" / "testnet4" / "ledger.sqlite")
+        assert sorted(met["hash_key"].tolist()) == sorted(fates["hash_key"].tolist())
+        lost = int((fates["fate"] == Fate.LOST).sum())
+        print(f"{len(fates)} shares met the pool's target, {lost} of them on a job of the old connection")
+        for machine in machines:
+            machine.close()

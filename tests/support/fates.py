@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from hashwerk.store import LedgerReader
 from hashwerk.stratum.ports import Account, FateRecords, ShareRecords
 from hashwerk.work.fate import FATE_DTYPE, Fate
 from hashwerk.work.job import Job, UpstreamPart
-from hashwerk.work.share import FLAG_BLOCK
+from hashwerk.work.share import FLAG_BLOCK, Verdict
 from support.ledger import NOW, make_job, make_shares, make_template
 
 
@@ -56,3 +58,15 @@ def make_fates(
     fates["sent_us"] = shares["time_us"]
     fates["known_us"] = shares["time_us"] + latency_us
     return fates
+
+
+def books(path: Path) -> tuple[ShareRecords, FateRecords, dict[int, str]]:
+    """Return the shares that met their pool's target, all fates, and the words of their reasons."""
+    with LedgerReader(path) as reader:
+        _, shares = reader.shares(0, 1_000_000)
+        of_pools = {
+            number for number in set(shares["job"].tolist()) if (job := reader.job(number)) and job.upstream
+        }
+        met = shares[(shares["verdict"] == Verdict.ACCEPTED) & (shares["flags"] & FLAG_BLOCK != 0)]
+        met = met[np.isin(met["job"], sorted(of_pools))]
+        return met, reader.fates(0, 2**62), reader.fate_reasons()

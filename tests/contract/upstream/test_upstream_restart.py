@@ -8,15 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from hashwerk.pool.server import StratumServer
 from hashwerk.pool.upstream.settings import UpstreamSettings
-from hashwerk.store import LedgerReader, SqliteLedger
-from hashwerk.stratum.ports import FateRecords, ShareRecords
+from hashwerk.store import SqliteLedger
 from hashwerk.work.fate import Fate
-from hashwerk.work.share import FLAG_BLOCK, Verdict
+from support.fates import books
 from support.machine import DIFFICULTY, STRATUM, Machine
 from support.mine import RunningMine, running_mine
 from support.stratum import FakeNode, make_template, serving
@@ -35,18 +33,6 @@ def write_site(path: Path, *pools: ScriptedPool) -> str:
         )
     path.write_text(text)
     return str(path)
-
-
-def books(path: Path) -> tuple[ShareRecords, FateRecords, dict[int, str]]:
-    """Return the shares that met their pool's target, all fates, and the words of their reasons."""
-    with LedgerReader(path) as reader:
-        _, shares = reader.shares(0, 1_000_000)
-        of_pools = {
-            number for number in set(shares["job"].tolist()) if (job := reader.job(number)) and job.upstream
-        }
-        met = shares[(shares["verdict"] == Verdict.ACCEPTED) & (shares["flags"] & FLAG_BLOCK != 0)]
-        met = met[np.isin(met["job"], sorted(of_pools))]
-        return met, reader.fates(0, 2**62), reader.fate_reasons()
 
 
 async def back(mine: RunningMine, before: Machine) -> Machine:
