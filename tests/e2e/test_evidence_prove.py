@@ -7,6 +7,7 @@ from typing import Any
 from click.testing import CliRunner
 
 from hashwerk.cli import cli
+from hashwerk.evidence.tag import account_commitment
 from support.mine import running_mine
 from support.stratum import Peer
 
@@ -35,7 +36,10 @@ async def test_the_evidence_of_a_mine_verifies_as_what_it_is(tmp_path: Path) -> 
     data = tmp_path / "mine" / "data"
     bundle = tmp_path / "hour.hwe"
     # The mine has ended, so the open epoch is closed and the last hour proven.
-    proven = hashwerk("prove", "--data-dir", data, "--from", "-1h", "--to", "now", "-o", bundle)
+    salts = tmp_path / "salts.json"
+    proven = hashwerk(
+        "prove", "--data-dir", data, "--from", "-1h", "--to", "now", "-o", bundle, "--salts", salts
+    )
     assert proven["bytes"] == bundle.stat().st_size
     report = hashwerk("verify", bundle)
     assert (report["verdict"], report["subject"]) == ("valid", "simulation")
@@ -43,6 +47,13 @@ async def test_the_evidence_of_a_mine_verifies_as_what_it_is(tmp_path: Path) -> 
     assert sorted(row["shares"] for row in report["statement"]["work"]["accounts"]) == [20, 30]
     assert all(check["ok"] for check in report["checks"])
     assert any("no external time" in line for line in report["statement"]["not_shown"])
+    # The customer finds himself by his name and the salt he was given.
+    names = {row["name"]: row for row in json.loads(salts.read_text())}
+    assert account_commitment("ada", bytes.fromhex(names["ada"]["salt"])).hex() == names["ada"]["account"]
+    own = next(
+        row for row in report["statement"]["work"]["accounts"] if row["account"] == names["ada"]["account"]
+    )
+    assert own["shares"] == 30
     # With the operator's hash pinned it is the same, with another it is not.
     hashwerk("verify", bundle, "--key", proven["site"])
     assert hashwerk("verify", bundle, "--key", "00" * 32, code=9)["verdict"] == "invalid"

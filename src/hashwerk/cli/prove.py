@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import click
+import msgspec
 
 from hashwerk.cli.output import json_option, print_json
 from hashwerk.errors import ConfigError
@@ -29,6 +32,11 @@ _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 )
 @click.option("--fixed", is_flag=True, help="The period was fixed beforehand, so its intervals hold.")
 @click.option("--note", default="", help="A line for the reader.")
+@click.option(
+    "--salts",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the accounts' names with the salts of their public hashes, each for its owner only.",
+)
 @json_option
 def prove(
     *,
@@ -39,6 +47,7 @@ def prove(
     output: Path,
     fixed: bool,
     note: str,
+    salts: Path | None,
     as_json: bool,
 ) -> None:
     """Write the evidence of a period into one file that anybody can verify offline.
@@ -86,6 +95,8 @@ def prove(
                 connection, stream, keys.current, period, now_us=now_us, software=f"hashwerk {__version__}"
             )
         temporary.replace(output)
+        if salts is not None:
+            write_salts(connection, salts)
     except OSError as error:
         raise EvidenceError(f"{output}: cannot be written: {error.strerror}") from error
     finally:
@@ -108,6 +119,15 @@ def prove(
             f"{output}: {size:,} bytes, epochs {manifest.first_epoch} to {manifest.last_epoch},"
             f" {_text(manifest.start_us)} to {_text(manifest.end_us)}; site {manifest.site.hex()}"
         )
+
+
+def write_salts(connection: sqlite3.Connection, path: Path) -> None:
+    """Write name, salt and commitment of every account into a file that only its owner can read."""
+    rows = connection.execute("SELECT name, salt, commitment FROM accounts ORDER BY name").fetchall()
+    listed = [{"name": name, "salt": salt.hex(), "account": account.hex()} for name, salt, account in rows]
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(listed), indent=2) + b"\n")
 
 
 def parse_time(text: str, now_us: int) -> int:

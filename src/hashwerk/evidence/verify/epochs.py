@@ -79,8 +79,8 @@ class EpochWalk:
                 "key chain",
                 f"{where} is signed by {fingerprint(header.key)[:16]}…, which no key event allows there",
             )
-        elif header.key_events not in {event_hash(known.body) for known in self._keys.events}:
-            self._checks.failed("key chain", f"{where} names a key event that the bundle does not hold")
+        elif header.key_events != event_hash(event.body):
+            self._checks.failed("key chain", f"{where} names another key event than the one in force")
 
 
 class StandingWalk:
