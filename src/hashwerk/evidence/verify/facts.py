@@ -206,7 +206,9 @@ class JobCheck:
             )
         elif following is not None and following + ROOT_SLACK_US < job.created_us:
             self._checks.failed(
-                "anchor", f"{where} carries the root of epoch {number}, which was not the last closed"
+                "anchor",
+                f"{where} carries the root of epoch {number}, which was not the last closed",
+                Verdict.INCOMPLETE,
             )
         self._facts.anchored += 1
         self._facts.roots[job.id] = number
