@@ -184,3 +184,21 @@ def test_what_is_no_time_and_no_ledger(tmp_path: Path) -> None:
         ],
     )
     assert isinstance(done.exception, ConfigError)
+
+
+def test_no_figure_is_worth_more_than_what_it_rests_on() -> None:
+    """Work is proven; whatever rests on the operator's clock, scale, meter or factors is his word."""
+    import io
+
+    statement = verify_bundle(io.BytesIO(SITE.bundle())).statement
+    work = statement["work"]
+    assert {work[name]["label"] for name in ("shares", "hashes")} == {"proven"}
+    assert {row["label"] for row in work["accounts"]} == {"proven"}
+    asserted = [
+        statement["scale"], statement["site"], work["hashes_at_scale"], work["hashrate"], *work["hashes_per_hour"],
+        statement["energy"]["metered"], statement["energy"]["efficiency"], statement["energy"]["inventory_best"],
+        *statement["emissions"].values(), *statement["blocks"], statement["rejected"],
+    ]  # fmt: skip
+    assert {figure["label"] for figure in asserted} == {"asserted"}
+    assert all(figure["label"].startswith("asserted") for figure in statement["matching"].values())
+    assert "not shown" in statement["matching"]["hourly_matching"]["label"]

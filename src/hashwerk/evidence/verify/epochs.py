@@ -132,7 +132,12 @@ class StandingWalk:
         self._checks.passed(
             "standing", Label.PROVEN, f"{len(self.now.records)} declarations, each before its use"
         )
-        self._checks.passed("attribution", Label.PROVEN, "declared before the period, unchanged within it")
+        if self.now.find(AttributionRule) is None:
+            self._checks.passed("attribution", Label.ASSERTED, "no rule is declared")
+        else:
+            self._checks.passed(
+                "attribution", Label.PROVEN, "declared before the period, unchanged within it"
+            )
 
     @property
     def simulation(self) -> bool:

@@ -77,7 +77,7 @@ def make_statement(shown: Shown) -> dict[str, Any]:
             ],
         },
         "scale": figure(scale, "hashes a hash", Label.ASSERTED),
-        "work": _work(shown, counts, duration_s),
+        "work": _work(shown, counts, duration_s, timed=timed),
         "energy": _energy(shown, counts, duration_s, hours),
         "matching": _matching(hours, timed=timed),
         "emissions": _emissions(hours),
@@ -134,7 +134,7 @@ def not_shown(shown: Shown, *, timed: bool, hours: Sequence[Hour]) -> list[str]:
     return found
 
 
-def _work(shown: Shown, counts: NDArray[np.int64], duration_s: float) -> dict[str, Any]:
+def _work(shown: Shown, counts: NDArray[np.int64], duration_s: float, *, timed: bool) -> dict[str, Any]:
     accounts = [
         {
             "account": account.hex(),
@@ -149,6 +149,9 @@ def _work(shown: Shown, counts: NDArray[np.int64], duration_s: float) -> dict[st
     found: dict[str, Any] = {
         "shares": figure(int(counts.sum()), "shares", Label.PROVEN),
         "hashes": _hashes(counts, 1, Label.PROVEN),
+        "interval": "95 %, the period was fixed beforehand"
+        if shown.manifest.period_fixed
+        else "95 % of a period fixed beforehand; this one was chosen afterwards",
         "accounts": accounts,
         "hashes_per_hour": _per_hour(shown.work),
     }
@@ -161,7 +164,8 @@ def _work(shown: Shown, counts: NDArray[np.int64], duration_s: float) -> dict[st
         found["hashrate"] = figure(
             int(total["value"]) / duration_s,
             "H/s",
-            total["label"],
+            # Work over time: worth no more than the time is.
+            "attested by those who name the time" if timed and shown.standing.scale == 1 else Label.ASSERTED,
             low=None if total["low"] is None else total["low"] / duration_s,
             high=None if total["high"] is None else total["high"] / duration_s,
         )
