@@ -174,7 +174,7 @@ def ways_ms(sent: np.ndarray, arrived: np.ndarray) -> np.ndarray:
     return np.concatenate(found)
 
 
-def measure(
+def measure(  # noqa: PLR0917
     processes: Processes, end: Pool, machines: int, rate: float, seconds: float, folder: Path
 ) -> tuple[LoadResult, Any]:
     """Return the answers' times and those of the way to the pool."""

@@ -39,7 +39,8 @@ class Rollup:
     def __init__(self, position: int) -> None:
         self.position = position  # first position that is not counted yet
         self.waiting = 0  # shares counted here and not yet written
-        self._raw: list[bytes] = []  # joining thousands of arrays of records would hold up every thread for 25 ms
+        # As bytes: joining thousands of arrays of records would hold up every thread for 25 ms.
+        self._raw: list[bytes] = []
         self._raw_count = 0
         self._minutes: dict[int, Counts] = {}
         self._open: dict[int, set[int]] = {}

@@ -80,13 +80,29 @@ def mining_sentence(snapshot: Snapshot, now: float) -> str:
     rate = measured_rate(snapshot)
     count = "1 machine hashes" if machines == 1 else f"{machines:,} machines hash"
     speed = f" at {format_hashrate(rate.hs)}" if rate is not None else ""
-    parts = [f"{count}{speed} on {chain}"]
+    pools = [each for each in snapshot.upstreams if each.sessions]
+    if pools and sum(each.sessions for each in pools) >= machines:
+        failed = [each.name for each in snapshot.upstreams if each.state == "failed"]
+        words = f"{count}{speed} for {_listed([each.name for each in pools])}"
+        return (
+            f"{words}; {_listed(failed)} {'does' if len(failed) == 1 else 'do'} not work."
+            if failed
+            else f"{words}."
+        )
+    parts = [
+        f"{count}{speed} on {chain}" + (f" and for {_listed([each.name for each in pools])}" if pools else "")
+    ]
     if snapshot.node.expected_block_s is not None:
         parts.append(f"a block is expected every {format_duration(snapshot.node.expected_block_s)}")
     if snapshot.recent_blocks:
         last = max(block.found_at for block in snapshot.recent_blocks)
         parts.append(f"the last came {format_duration(max(0.0, now - last))} ago")
     return "; ".join(parts) + "."
+
+
+def _listed(names: list[str]) -> str:
+    """Return names as a sentence lists them."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def chain_name(node: NodeView) -> str:

@@ -128,6 +128,11 @@ def _upstreams(sheet: Sheet) -> None:
             sortable=True,
         )
         sheet.bind("rows.upstreams", table.show)
+        fixed(
+            "p",
+            "What happened between pools, the newest first; machines keep their connections.",
+            "small muted",
+        )
         switches = LiveTable(
             [("When", "number"), ("Pool", "name"), ("What happened", "prose")],
             label="What happened between pools",
