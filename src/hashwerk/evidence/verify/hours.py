@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from hashwerk.energy.scores import MatchedHour
 from hashwerk.evidence.records import CARBON_FREE
 from hashwerk.evidence.verify.energy import common_intervals
 from hashwerk.evidence.verify.facts import Facts
@@ -31,6 +32,15 @@ class Hour:
     residual_mg: int | None = None
     price_micro: int | None = None
     factors: str = ""
+
+    def matched(self) -> MatchedHour:
+        """Return the hour as scores are computed from it."""
+        return MatchedHour(
+            start_s=self.start_us // 1_000_000,
+            load_wh=self.load_wh,
+            clean_wh=self.clean_wh,
+            grid_clean_ppm=self.carbon_free_ppm,
+        )
 
     def as_data(self) -> dict[str, Any]:
         """Return the hour for JSON."""

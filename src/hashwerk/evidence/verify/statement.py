@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from hashwerk.energy.scores import cfe_score, matching_score
 from hashwerk.evidence.bundle import Claim, Manifest
 from hashwerk.evidence.epoch import Header
 from hashwerk.evidence.records import UNBOUND
@@ -251,15 +252,16 @@ def _by_source(facts: Facts) -> list[dict[str, Any]]:
 
 
 def _matching(hours: Sequence[Hour], *, timed: bool) -> dict[str, Any] | None:
-    load = sum(hour.load_wh for hour in hours)
-    if not load:
+    loaded = [hour.matched() for hour in hours if hour.load_wh]
+    score = matching_score(loaded)
+    if score is None:
         return None
     label = str(Label.ASSERTED) if timed else f"{Label.ASSERTED}: not shown, for lack of external time"
-    matched = sum(min(hour.load_wh, hour.clean_wh) for hour in hours)
-    found = {"hourly_matching": figure(matched / load, "share of load", label)}
-    if all(hour.carbon_free_ppm is not None for hour in hours if hour.load_wh):
-        rest = sum(max(hour.load_wh - hour.clean_wh, 0) * (hour.carbon_free_ppm or 0) / 1e6 for hour in hours)
-        found["carbon_free"] = figure((matched + rest) / load, "share of load", label)
+    found = {"hourly_matching": figure(float(score), "share of load", label)}
+    # An hour whose grid mix nobody named would count as fossil; the score is left out instead.
+    carbon_free = cfe_score(loaded) if all(hour.grid_clean_ppm is not None for hour in loaded) else None
+    if carbon_free is not None:
+        found["carbon_free"] = figure(float(carbon_free), "share of load", label)
     negative = [hour.load_wh for hour in hours if hour.price_micro is not None and hour.price_micro < 0]
     found["surplus_negative_price"] = figure(sum(negative), "Wh in hours of negative price", Label.ASSERTED)
     return found
