@@ -101,6 +101,8 @@ def causes_of(subject: Subject, thresholds: Thresholds) -> Iterator[Cause]:
         else:
             yield _cause(subject, CauseKind.UNREACHABLE, "it does not answer; what it draws now is not known")
         return
+    if subject.is_unreadable:
+        yield _cause(subject, CauseKind.NONSENSE, "many of its answers cannot be read")
     if subject.reading is None:
         return
     yield from _orders(subject)

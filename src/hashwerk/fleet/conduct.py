@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import msgspec
 
 from hashwerk.fleet.batch import Candidate, Plan, ReduceAll, ReduceBy, ReduceTo, Skip, Step, plan_reduction
-from hashwerk.fleet.commands import Command, Sleep
+from hashwerk.fleet.commands import Command, Sleep, Wake
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.limits import Limits
 from hashwerk.fleet.machine import WorkState
@@ -42,7 +42,7 @@ from hashwerk.fleet.orders import (
     planned,
 )
 from hashwerk.fleet.ramp import next_wave, rest_s
-from hashwerk.fleet.states import State
+from hashwerk.fleet.states import CHANGE_OF, State
 from hashwerk.fleet.timing import Change
 from hashwerk.fleet.verify import CHANGES, Look, effect_of, machine_says
 from hashwerk.work.poisson import Rate
@@ -82,7 +82,7 @@ class Conduct(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     verify_s: float = 180.0  # so long measurements are waited for before a machine's own word stands alone
     settle_s: float = 15.0  # until the site's meter shows what was done
-    tolerance: float = 0.02  # of the baseline: a target counts as met so near
+    tolerance: float = 0.01  # of the baseline: a target counts as met so near
     disagreement: float = 0.5  # stop if the meter shows less than this of what machines say they saved
     noise: float = 0.03  # of the baseline: what the meter moves by itself
     max_plans: int = 4
@@ -241,6 +241,8 @@ def _can_be_measured(progress: Progress, view: View, key: MachineKey, sent_at: f
     look = view.look(key)
     if look is not None and look.measured is not None and look.measured.power_w is not None:
         return True
+    if not isinstance(progress.command, Sleep | Wake):
+        return False  # shares tell sleep from work, not one mode from another
     before = view.rate(key, sent_at - 600.0, sent_at)
     return before is not None and (before.shares > 0 or progress.is_restore)
 
@@ -266,7 +268,13 @@ def _tell(order: Order, key: MachineKey, progress: Progress, view: View, now: fl
     command = progress.command
     look = view.look(key)
     attempt = progress.attempts + 1
-    if look is not None and machine_says(command, look.reading, None) is Vote.YES and attempt == 1:
+    is_steady = look is not None and look.state not in CHANGE_OF
+    if (
+        look is not None
+        and is_steady
+        and attempt == 1
+        and machine_says(command, look.reading, progress.told_at) is Vote.YES
+    ):
         effect = Effect(
             machine=Vote.YES, shares=Vote.CANNOT_SAY, meter=Vote.CANNOT_SAY, text="it is so already"
         )

@@ -39,6 +39,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     hashrate: Rate | None = None  # from shares, with its 95 % interval
     window_s: float | None = None  # over which
     power_w: float | None = None  # of a meter of its own
+    is_settled: bool = True  # it has run as it runs now for long enough that the rate can be held against it
 
 
 class Basis(enum.Enum):
@@ -71,7 +72,12 @@ def expected_power_w(
         return None
     # Half a machine (a dead board) draws about half: power follows the rate of what still works.
     rate_hs = reading.hashrate_hs
-    if measured is not None and measured.hashrate is not None and measured.hashrate.shares >= MIN_SHARES:
+    if (
+        measured is not None
+        and measured.is_settled
+        and measured.hashrate is not None
+        and measured.hashrate.shares >= MIN_SHARES
+    ):
         rate_hs = measured.hashrate.hs
     share = 1.0 if rate_hs is None else min(1.0, rate_hs / point.hashrate_hs)
     return point.power_at_w(reading.inlet_c) * share
@@ -111,6 +117,8 @@ def _lie(reported_w: float | None, true_w: float, tolerance: float, how_known: s
 def hashrate_claim(reading: Reading, measured: Measured | None) -> str | None:
     """Return in words how the claimed hash rate differs from what the shares prove; None while it does not."""
     if measured is None or measured.hashrate is None or reading.hashrate_hs is None:
+        return None
+    if not measured.is_settled:
         return None
     rate = measured.hashrate
     claimed = reading.hashrate_hs

@@ -228,6 +228,7 @@ class Progress:
     effect: Effect | None = None
     reason: str | None = None
     drifts: int = 0
+    told_at: float | None = None  # when it was last told anything by this order, on the way down
     is_restore: bool = False
     was_reduced: bool = False  # it was told something, so it has to be put back
 
@@ -346,7 +347,7 @@ class Order:
         """Go back the way: whoever was told something is told the opposite, the last one first."""
         self.state, self.begun_at = OrderState.RESTORING, at
         back = {
-            key: Progress(step=progress.step, is_restore=True)
+            key: Progress(step=progress.step, is_restore=True, told_at=progress.sent_at)
             for key, progress in reversed(self.machines.items())
             if progress.was_reduced and isinstance(progress.step.command, Sleep | SetMode)
         }

@@ -33,6 +33,7 @@ class MachineRecord(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float | None = None
     slept_at: float | None = None
     starts: tuple[float, ...] = ()
+    worker: str | None = None  # the name under which it mines: asleep, many do not say
     idle_w: float | None = None  # what it was seen to draw asleep, by a meter of its own
     learned: tuple[LearnedMode, ...] = ()
 

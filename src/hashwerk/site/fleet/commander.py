@@ -31,10 +31,13 @@ from hashwerk.fleet.orders import (
     OrderEvent,
     OrderSpec,
     OrderState,
+    Phase,
     RestoreAsked,
     Sent,
     Stopped,
     Tell,
+    Verified,
+    is_repeatable,
     without_secrets,
 )
 from hashwerk.site.fleet.roster import Roster
@@ -174,6 +177,7 @@ class Commander:
                 reason = "the process died in the middle; somebody has to let it go on"
                 await self._note(order, [Stopped(at=self._clock.time(), reason=reason)])
             self._hold.clear()
+            await self._look_round()
             while True:
                 for order in [order for order in self.orders.values() if order.is_open]:
                     await self._advance(order)
@@ -190,6 +194,34 @@ class Commander:
             await asyncio.gather(*self._sending.values(), return_exceptions=True)
 
     # Inside
+
+    async def _look_round(self) -> None:
+        """Wait until every machine was looked at once: an order taken up again must not judge by what it has not seen.
+
+        What was sent without an answer before the process died is told again: nobody knows whether it was taken.
+        """
+        settings = self._roster.settings
+        deadline = self._clock.monotonic() + settings.poll_s + 2 * settings.timeout_s + 1.0
+        while any(unit.tried_at is None for unit in self._roster.units.values()):  # noqa: ASYNC110 - many set it
+            if self._clock.monotonic() >= deadline:
+                break
+            await asyncio.sleep(0.1 * min(1.0, settings.poll_s))
+        now = self._clock.time()
+        for order in [order for order in self.orders.values() if order.is_open]:
+            lost: list[OrderEvent] = [
+                Missed(
+                    at=now,
+                    key=key,
+                    attempt=max(0, progress.attempts - 1),
+                    reason="the process died before it heard an answer",
+                )
+                for key, progress in order.machines.items()
+                if progress.phase is Phase.SENT
+                and progress.outcome is None
+                and is_repeatable(progress.command)
+            ]
+            if lost:
+                await self._note(order, lost)
 
     async def _advance(self, order: Order) -> None:
         async with self._lock(order.spec.id):
@@ -278,8 +310,15 @@ class Commander:
         await asyncio.to_thread(self._store.append, order.spec, events, is_open=is_open and order.is_open)
         for event in events:
             order.apply(event)
+            if isinstance(event, Verified) and order.machines[event.key].sent_at is None:
+                self._note_wish(order, event.key)  # it was so already: nobody had to tell it
             if self.on_event is not None:
                 self.on_event(order, event)
+
+    def _note_wish(self, order: Order, key: MachineKey) -> None:
+        unit = self._roster.units.get(key)
+        if unit is not None:
+            self._roster.wanted(unit, order.machines[key].command)
 
     async def _store_events(self, order: Order, events: Sequence[OrderEvent]) -> None:
         try:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from hashwerk.devices import scan
+from hashwerk.devices import addresses_of, scan
 from hashwerk.errors import DeviceError, FleetError
 from hashwerk.fleet.commands import PoolTarget, SetPools
 from hashwerk.fleet.machine import Capability
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 #: Knocks at a time: a scan must not drown the polls.
 _KNOCKS: Final = 128
 _LAST_REPORTS: Final = 32
+_REST_S: Final = 60.0
 
 OnNew = Callable[[Unit], Awaitable[None]]
 
@@ -60,12 +61,14 @@ class Discovery:
         try:
             while True:
                 await self.search()
-                self._asked.clear()
+                await asyncio.sleep(_REST_S * self._settings.pace)  # whoever asks, not more often than this
                 try:
                     async with asyncio.timeout(self._settings.scan_s):
                         await self._asked.wait()
                 except TimeoutError:
                     continue
+                finally:
+                    self._asked.clear()
         finally:
             listener.close()
             for task in self._looks:
@@ -80,7 +83,7 @@ class Discovery:
 
         try:
             async for found in scan(
-                self._settings.ranges,
+                self._silent_addresses(),
                 self._wire.drivers,
                 timeout_s=self._settings.timeout_s,
                 concurrency=_KNOCKS,
@@ -95,6 +98,17 @@ class Discovery:
         if joined:
             log.info("%d new machines, %d in all", joined, len(self._roster.units))
         return joined
+
+    def _silent_addresses(self) -> list[str]:
+        """Return the addresses of the ranges at which no machine of ours answers anyway."""
+        now = self._roster.clock.time()
+        lately_s = 3 * self._settings.poll_s
+        known = {
+            unit.member.address.host
+            for unit in self._roster.units.values()
+            if unit.member.address is not None and unit.read_at is not None and now - unit.read_at < lately_s
+        }
+        return [host for host in addresses_of(self._settings.ranges) if host not in known]
 
     async def look_at(self, host: str) -> Unit | None:
         """Look at one address; return the machine there, None if there is none.

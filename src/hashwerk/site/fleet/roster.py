@@ -37,6 +37,12 @@ from hashwerk.work.poisson import Rate
 
 #: A difficulty-1 share is so much work; hardware errors are counted in these.
 _ERROR_WORK: Final = 2.0**32
+#: So many of its last answers are looked at to tell a machine that talks nonsense,
+_ANSWERS: Final = 8
+#: and so many of them make one.
+_TOO_MANY: Final = 3
+#: What a machine hashes is compared with its shares only when it has warmed up.
+_RAMP_S: Final = 300.0
 _TRIGGER_OF: Final[dict[type, Trigger]] = {
     Sleep: Trigger.TOLD_SLEEP,
     Wake: Trigger.TOLD_WAKE,
@@ -57,6 +63,8 @@ class Unit:
     tried_at: float | None = None
     failure: str | None = None  # why the last try came to nothing
     is_unreadable: bool = False  # it answers, but with nothing that can be read
+    spoilt: deque[bool] = field(default_factory=lambda: deque(maxlen=_ANSWERS))  # of its last answers
+    worker: str | None = None  # the name under which it mines; None if it never said
     measured: Measured | None = None
     commanded: Command | None = None
     commanded_at: float | None = None
@@ -73,14 +81,14 @@ class Unit:
         """By what it is known."""
         return self.member.key
 
-    @property
-    def worker(self) -> str | None:
-        """The name under which it mines now; None if it does not say."""
-        pools = () if self.reading is None else self.reading.pools
+    def note_worker(self, reading: Reading) -> None:
+        """Take in the name under which it mines; asleep, many name no pool, and it keeps the one it had."""
+        pools = reading.pools
         active = next((slot for slot in pools if slot.active), None)
         if active is None and pools and all(slot.active is None for slot in pools):
             active = pools[0]
-        return active.user if active is not None and active.user else None
+        if active is not None and active.user and active.user != self.worker:
+            self.worker, self.changed = active.user, True
 
     def believed(self) -> Believed:
         """Return its power now, and what that rests on. What does not answer has unknown power."""
@@ -135,6 +143,7 @@ class Roster:
                 commanded=record.commanded,
                 commanded_at=record.commanded_at,
                 idle_w=record.idle_w,
+                worker=record.worker,
                 learned={mode.mode: mode for mode in record.learned},
             )
             self._set_points(unit)
@@ -162,6 +171,8 @@ class Roster:
         before = unit.reading
         unit.reading, unit.read_at, unit.tried_at = reading, now, now
         unit.failure, unit.is_unreadable = None, False
+        unit.spoilt.append(False)
+        unit.note_worker(reading)
         if not unit.points or before is None or before.identity != reading.identity:
             self._set_points(unit)
         deadline_s = self.timings.deadline_s(reading.identity, Change.WAKE)
@@ -173,13 +184,19 @@ class Roster:
         """Take in that a machine did not answer, or with nothing that can be read."""
         now = self.clock.time()
         unit.tried_at, unit.failure, unit.is_unreadable = now, reason, is_unreadable
+        if is_unreadable:
+            unit.spoilt.append(True)
         self._note(unit, unit.condition.miss(now, self.settings.silences))
+
+    def wanted(self, unit: Unit, command: Command) -> None:
+        """Take in how somebody wants a machine to be from now on."""
+        if (lasting := commanded_state(command)) is not None:
+            unit.commanded, unit.commanded_at, unit.changed = lasting, self.clock.time(), True
 
     def told(self, unit: Unit, command: Command) -> None:
         """Take in that a machine was told something and may have taken it."""
         now = self.clock.time()
-        if (lasting := commanded_state(command)) is not None:
-            unit.commanded, unit.commanded_at, unit.changed = lasting, now, True
+        self.wanted(unit, command)
         trigger = _TRIGGER_OF.get(type(command))
         if trigger is not None:
             change = CHANGES[type(command)]
@@ -189,17 +206,26 @@ class Roster:
 
     def measure(self) -> None:
         """Renew what shares and meters say of every machine; once a poll is enough."""
-        now = self.clock.time()
+        now, pace = self.clock.time(), self.settings.pace
         names = self._names()
-        wanted = {
-            name: (max(now - WINDOW_S, self.units[key].condition.since), now) for name, key in names.items()
-        }
-        rates = self.shares.rates(wanted)
+        begins = {key: self._window_start(unit, now) for key, unit in self.units.items()}
+        rates = self.shares.rates({name: (begins[key], now) for name, key in names.items()})
         by_key = {key: rates[name] for name, key in names.items() if name in rates}
         for key, unit in self.units.items():
-            rate, power_w = by_key.get(key), self.meters.machine_w(key)
-            window_s = None if rate is None else min(WINDOW_S, now - unit.condition.since)
-            unit.measured = Measured(at=now, hashrate=rate, window_s=window_s, power_w=power_w)
+            rate = by_key.get(key)
+            unit.measured = Measured(
+                at=now,
+                hashrate=rate,
+                window_s=None if rate is None else now - begins[key],
+                power_w=self.meters.machine_w(key),
+                is_settled=now - unit.condition.since >= 2 * _RAMP_S * pace,
+            )
+
+    def _window_start(self, unit: Unit, now: float) -> float:
+        """Return since when a machine's shares are counted: since it runs as it does now, once that is long enough without
+        its first minutes."""
+        ramp_s, since = _RAMP_S * self.settings.pace, unit.condition.since
+        return max(now - WINDOW_S, since + ramp_s if now - since >= 2 * ramp_s else since)
 
     def _names(self) -> dict[str, MachineKey]:
         """Return the machine of each worker name; a name that two machines use says nothing of either."""
@@ -304,7 +330,7 @@ class Roster:
                 believed=unit.believed(),
                 commanded=unit.commanded,
                 error_share=unit.error_share,
-                is_unreadable=unit.is_unreadable,
+                is_unreadable=unit.is_unreadable or sum(unit.spoilt) >= _TOO_MANY,
                 is_ambiguous=unit.member.is_ambiguous,
             )
 
@@ -352,6 +378,7 @@ class Roster:
                     started_at=unit.wear.started_at,
                     slept_at=unit.wear.slept_at,
                     starts=tuple(unit.wear.starts),
+                    worker=unit.worker,
                     idle_w=unit.idle_w,
                     learned=tuple(unit.learned.values()),
                 )

@@ -26,6 +26,7 @@ from hashwerk.fleet.ports import Driver
 from hashwerk.fleet.ramp import Ramp
 from hashwerk.fleet.record import CommandRecord, TransitionRecord
 from hashwerk.fleet.settings import FleetSettings
+from hashwerk.fleet.states import State
 from hashwerk.fleet.timing import Timings
 from hashwerk.site.fleet.alarms import Alarms
 from hashwerk.site.fleet.channels import Channel
@@ -492,8 +493,15 @@ class FleetService:
             self._kept_leases = leases
 
     async def _measure(self) -> None:
+        lost: set[MachineKey] = set()
         while True:
             self.roster.measure()
+            silent = {
+                unit.key for unit in self.roster.units.values() if unit.condition.state is State.UNREACHABLE
+            }
+            if silent - lost:
+                self.discovery.ask()  # whoever fell silent may have moved
+            lost = silent
             await asyncio.sleep(max(0.2, min(5.0, self.settings.poll_s)))
 
     async def _save(self) -> None:

@@ -47,6 +47,11 @@ class WorkerName(Protocol):
         """Its name within the account."""
         ...
 
+    @property
+    def created_at(self) -> float:
+        """When it was first seen."""
+        ...
+
 
 class ShareLedger(Protocol):
     """What is needed of the ledger's reader."""
@@ -82,6 +87,7 @@ class ShareMeter:
         self._works: dict[int, array[float]] = {}
         self._lifetime: dict[int, tuple[int, float]] = {}
         self._ids: dict[str, int] = {}
+        self._first_at: dict[int, float] = {}
         self._since = clock.time()
         self._read_at: float | None = None
         self._failure = ""
@@ -113,7 +119,7 @@ class ShareMeter:
                 first, records = await asyncio.to_thread(ledger.shares, self._position, _BATCH)
                 self._position = first + len(records)
                 if len(records):
-                    await self._learn_names(records)
+                    await self._learn_names(ledger, records)
                     self.add(records)
                 if len(records) < _BATCH:
                     break
@@ -125,18 +131,16 @@ class ShareMeter:
         self._failure = ""
         self._read_at = now
 
-    async def _learn_names(self, records: ShareRecords) -> None:
-        assert self._ledger is not None
+    async def _learn_names(self, ledger: ShareLedger, records: ShareRecords) -> None:
         known = set(self._ids.values())
         if not known.issuperset(np.unique(records["worker"]).tolist()):
-            rows = await asyncio.to_thread(lambda: list(self._ledger.workers()))  # type: ignore[union-attr]
-            self.name(
-                (f"{row.account}.{row.machine}" if row.machine else row.account, row.id) for row in rows
-            )
+            self.learn(await asyncio.to_thread(ledger.workers))
 
-    def name(self, workers: Iterable[tuple[str, int]]) -> None:
-        """Say which names workers have."""
-        self._ids.update(workers)
+    def learn(self, workers: Iterable[WorkerName]) -> None:
+        """Take in which workers there are, and since when."""
+        for row in workers:
+            self._ids[f"{row.account}.{row.machine}" if row.machine else row.account] = row.id
+            self._first_at[row.id] = row.created_at
 
     def add(self, records: ShareRecords) -> None:
         """Count shares."""
@@ -184,8 +188,10 @@ class ShareMeter:
         for name, (start, end) in wanted.items():
             worker = self._ids.get(name)
             until = min(end, self._read_at or end)
-            since = max(start, self._since)
-            if worker is None or worker not in self._times or until - since < 1.0:
+            if worker is None or worker not in self._times:
+                continue
+            since = max(start, self._since, self._first_at.get(worker, 0.0))
+            if until - since < 1.0:
                 continue
             times, works = self._times[worker], self._works[worker]
             if not works:
