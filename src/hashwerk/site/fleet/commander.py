@@ -202,7 +202,7 @@ class Commander:
         """
         settings = self._roster.settings
         deadline = self._clock.monotonic() + settings.poll_s + 2 * settings.timeout_s + 1.0
-        while any(unit.tried_at is None for unit in self._roster.units.values()):  # noqa: ASYNC110 - many set it
+        while any(unit.tried_at is None for unit in self._roster.units.values()):
             if self._clock.monotonic() >= deadline:
                 break
             await asyncio.sleep(0.1 * min(1.0, settings.poll_s))
