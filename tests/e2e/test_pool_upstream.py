@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from hashwerk.work.check import check_share
 from hashwerk.work.fate import Fate
 from hashwerk.work.share import FLAG_BLOCK, Verdict
 from support.stratum import FakeNode, MemoryLedger, Peer, make_template, serving, until
+from support.tls import make_certificate
 
 
 @asynccontextmanager
@@ -259,3 +261,21 @@ async def test_machines_wait_for_the_first_work_of_a_pool() -> None:
             assert (await peer.next_job()).job_id
             assert next(iter(ledger.jobs.values())).template.height == 4
         await peer.close()
+
+
+async def test_a_pool_over_tls(tmp_path: Path) -> None:
+    certificate, key = map(str, make_certificate(tmp_path))
+    async with pool(1, tls_port=0, tls_certificate=certificate, tls_key=key) as (upper, _, _):
+        url = upper.urls["stratum_tls"].replace("127.0.0.1", "localhost")
+        trusted = upstream(upper, "trusted", url=url, tls_ca_file=certificate)
+        strange = upstream(upper, "strange", url=url, priority=2)
+        async with serving(FakeNode(), ledger := MemoryLedger(), upstreams=(trusted, strange)) as lower:
+            assert lower.upstreams is not None
+            first, second = lower.upstreams.pools
+            await until(lambda: first.open_links and second.failed_because)
+            assert "certificate" in (second.failed_because or "")
+            peer = await Peer.connect(lower.urls["stratum"])
+            await peer.begin("hall.m1")
+            assert await peer.submit(1) is True
+            await until(lambda: fates(ledger) == [Fate.ACCEPTED])
+            await peer.close()

@@ -18,6 +18,7 @@ __all__ = [
     "Snapshot",
     "Switch",
     "TemplateView",
+    "UpstreamSums",
     "UpstreamView",
     "WorkerView",
 ]
@@ -50,6 +51,15 @@ class TemplateView(msgspec.Struct, frozen=True, kw_only=True):
     template_to_job_ms: float | None  # until the last machine had it
 
 
+class UpstreamSums(msgspec.Struct, frozen=True, kw_only=True):
+    """What upstream pools made of one machine's shares since the ledger began."""
+
+    accepted: int
+    rejected: int
+    lost: int
+    latency_ms_mean: float | None  # until they answered; None: no answer yet
+
+
 class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     """One machine as the shares show it."""
 
@@ -64,6 +74,7 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int
     rejected: dict[str, int]  # by reason
     last_share_at: float | None
+    upstream: UpstreamSums | None = None  # None: it never worked for one
 
 
 class AccountView(msgspec.Struct, frozen=True, kw_only=True):

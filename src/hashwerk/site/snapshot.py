@@ -19,11 +19,13 @@ from hashwerk.site.messages import (
     Rate,
     Snapshot,
     TemplateView,
+    UpstreamSums,
     UpstreamView,
     WorkerView,
 )
 from hashwerk.store import SqliteLedger
 from hashwerk.stratum.ports import BlockRecord, Node
+from hashwerk.work.fate import Fate
 
 #: Workers that a snapshot carries; the API reads the others from the ledger.
 MAX_WORKERS: Final = 200
@@ -184,6 +186,24 @@ def _accounts(observed: Observed, now: float) -> list[AccountView]:
     ]
 
 
+def _upstream_sums(ledger: SqliteLedger, worker: int) -> UpstreamSums | None:
+    fates = ledger.fates_of_worker(worker)
+    if not fates:
+        return None
+    shares = dict.fromkeys(Fate, 0)
+    latency_us = 0
+    for key, count in fates.items():
+        shares[key.fate] += count.shares
+        latency_us += count.latency_us_sum
+    answered = shares[Fate.ACCEPTED] + shares[Fate.REJECTED]
+    return UpstreamSums(
+        accepted=shares[Fate.ACCEPTED],
+        rejected=shares[Fate.REJECTED],
+        lost=shares[Fate.LOST],
+        latency_ms_mean=latency_us / answered / 1000 if answered else None,
+    )
+
+
 def _worker(
     observed: Observed,
     worker: int,
@@ -205,4 +225,5 @@ def _worker(
         accepted=accepted,
         rejected=rejected,
         last_share_at=observed.ledger.rates.last_share_at(worker),
+        upstream=_upstream_sums(observed.ledger, worker),
     )

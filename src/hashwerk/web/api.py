@@ -205,6 +205,7 @@ def worker_model(worker: WorkerView) -> models.Worker:
         rejected=sum(worker.rejected.values()),
         rejected_by_reason=worker.rejected,
         last_share_at=worker.last_share_at,
+        upstream=None if worker.upstream is None else models.UpstreamSums.model_validate(worker.upstream),
     )
 
 

@@ -137,6 +137,15 @@ class Status(Model):
     upstreams: list[Upstream]
 
 
+class UpstreamSums(Model):
+    """What upstream pools made of a machine's shares since the ledger began."""
+
+    accepted: int
+    rejected: int
+    lost: int = Field(description="Without an answer, or not handed in.")
+    latency_ms_mean: float | None
+
+
 class Worker(Model):
     """One machine as its shares show it."""
 
@@ -155,6 +164,7 @@ class Worker(Model):
     rejected: int
     rejected_by_reason: dict[str, int]
     last_share_at: float | None
+    upstream: UpstreamSums | None = Field(description="None: it never worked for an upstream pool.")
 
 
 class Workers(Model):
