@@ -13,19 +13,9 @@ import click
 from hashwerk.cli.output import json_option, print_json
 
 if TYPE_CHECKING:
-    from hashwerk.dispatch.backtest.report import BacktestResult
+    from hashwerk.dispatch.backtest.report import BacktestResult, PolicyResult
     from hashwerk.dispatch.backtest.settings import BacktestSettings
 
-#: Columns in money, and the fields of a result that they show.
-_MONEY: Final = {
-    "revenue": "revenue",
-    "energy": "energy_cost",
-    "demand": "demand_cost",
-    "other": "other_cost",
-    "margin": "margin",
-    "vs always on": "against_always_on",
-    "regret": "regret",
-}
 _DAY = click.DateTime(["%Y-%m-%d"])
 
 
@@ -149,35 +139,27 @@ class _Bars:
 
 
 def _print(result: BacktestResult) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
     money = f"thousand {result.currency}"
     table = Table(
-        title=f"{result.site}, {result.start} to {result.stop}: {result.machines:,} machines,"
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title=f"{result.site}, {result.start} to {result.stop}\n{result.machines:,} machines,"
         f" {result.intervals:,} intervals of {result.interval_s / 60:g} min",
-        caption=f"perfect foresight (a bound, {result.foresight_method}): {_thousand(result.foresight_margin)} {money}",
+        caption=f"perfect foresight (a bound, {result.foresight_method}):\n{_thousand(result.foresight_margin)} {money}",
     )
-    table.add_column("policy")
-    for title in (*_MONEY, "MWh", "per MWh", "tCO2", "uptime", "starts", "curtailed h"):
-        table.add_column(title, justify="right")
+    table.add_column("")
     for policy in result.policies:
-        mean, emission_t = policy.mean_price_per_mwh, policy.emission_t
-        table.add_row(
-            policy.policy,
-            *(_thousand(getattr(policy, name)) for name in _MONEY.values()),
-            f"{policy.imported_mwh:,.0f}",
-            "–" if mean is None else f"{mean:,.2f}",
-            "–" if emission_t is None else f"{emission_t:,.0f}",
-            f"{policy.uptime:.1%}",
-            f"{policy.starts_per_machine:,.0f}",
-            f"{policy.curtailed_h:,.0f}",
-        )
+        table.add_column(policy.policy, justify="right")
+    for title, shown in _ROWS.items():
+        table.add_row(title, *(shown(policy) for policy in result.policies))
     console.print(table)
-    console.print(
-        f"Money in {money}; per MWh is what imports cost with fees; starts are a machine's.", highlight=False
-    )
+    console.print(f"Money in {money}. Regret: what perfect foresight had more.", highlight=False)
+    console.print("Curtailed: less than half of the machines on.", highlight=False)
     if result.missing_h:
         console.print(f"{result.missing_h:,.0f} h have no price and are in no account.", highlight=False)
     console.print("Assumed:", highlight=False)
@@ -189,4 +171,26 @@ def _print(result: BacktestResult) -> None:
 
 
 def _thousand(value: float) -> str:
-    return f"{value / 1e3:,.1f}"
+    return f"{round(value / 1e3, 1) + 0.0:,.1f}"
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+#: The lines of the table and how each is read from a policy's result.
+_ROWS: Final[dict[str, Callable[[PolicyResult], str]]] = {
+    "revenue": lambda policy: _thousand(policy.revenue),
+    "energy": lambda policy: _thousand(-policy.energy_cost),
+    "demand charge": lambda policy: _thousand(-policy.demand_cost),
+    "carbon, wear": lambda policy: _thousand(-policy.other_cost),
+    "margin": lambda policy: _thousand(policy.margin),
+    "against always on": lambda policy: _thousand(policy.against_always_on),
+    "regret": lambda policy: _thousand(policy.regret),
+    "imported MWh": lambda policy: f"{policy.imported_mwh:,.0f}",
+    "paid per MWh": lambda policy: _or_dash(policy.mean_price_per_mwh, ",.2f"),
+    "tCO2": lambda policy: _or_dash(policy.emission_t, ",.0f"),
+    "uptime": lambda policy: f"{policy.uptime:.1%}",
+    "starts a machine": lambda policy: f"{policy.starts_per_machine:,.0f}",
+    "hours curtailed": lambda policy: f"{policy.curtailed_h:,.0f}",
+}

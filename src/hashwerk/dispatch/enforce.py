@@ -49,6 +49,7 @@ def keep_limits(
     origin: Origin = Origin.POLICY,
     battery: BatteryUse | None = None,
     import_limit_w: FloatArray | None = None,
+    import_wish_w: FloatArray | None = None,
     remarks: Sequence[str] = (),
 ) -> Schedule:
     """Return the schedule nearest to what is wanted that keeps every hard limit.
@@ -60,17 +61,20 @@ def keep_limits(
         origin: Who decided.
         battery: What the battery does; None: nothing.
         import_limit_w: A limit of the policy's own, for example clean energy only; kept as a hard one.
+        import_wish_w: Another, for which no machine stops before its minimum time.
         remarks: What people should know already.
 
     Where limits cannot all be kept, breakers, feeders and orders come before minimum times, and a remark says so.
     """
     order = order or merit_order(problem)
     use = battery or _idle(problem)
-    chosen, starts, broken, cause, above_w = _run_kernel(problem, order, want, use, import_limit_w)
+    chosen, starts, broken, cause, above_w = _run_kernel(
+        problem, order, want, use, (import_limit_w, import_wish_w)
+    )
     running = running_from_steps(problem, order.steps, order.to_at_least(chosen))
     use = _battery_as_needed(problem, use, load_w(problem, running))
     used_w = load_w(problem, running) + use.charge_w - use.discharge_w
-    turns_down = import_limit_w is None and not problem.demand
+    turns_down = import_limit_w is None and import_wish_w is None and not problem.demand
     local_w = local_use_w(problem, used_w, turns_down=turns_down)
     net_w = used_w - local_w
     return Schedule(
@@ -95,12 +99,13 @@ def _run_kernel(
     order: MeritOrder,
     want: IntArray,
     use: BatteryUse,
-    import_limit_w: FloatArray | None,
+    own_limits_w: tuple[FloatArray | None, FloatArray | None],
 ) -> tuple[IntArray, IntArray, IntArray, IntArray, FloatArray]:
     grid, groups = problem.grid, problem.groups
     limit_w = site_limit_w(problem)
-    if import_limit_w is not None:
-        limit_w = np.fmin(limit_w, import_limit_w)
+    if own_limits_w[0] is not None:
+        limit_w = np.fmin(limit_w, own_limits_w[0])
+    wished_w = np.full(len(grid), np.inf) if own_limits_w[1] is None else own_limits_w[1]
     cooled = 1 + problem.cooling_share
     residual_w = sum(group.residual_w * group.count for group in groups)
     local_w = np.nan_to_num(problem.local_w)
@@ -138,6 +143,7 @@ def _run_kernel(
         grid.starts_s,
         grid.durations_s,
         (limit_w - offset_w) / cooled,
+        (wished_w - offset_w) / cooled,
         rise * grid.durations_s,
         fall * grid.durations_s,
         cooled,

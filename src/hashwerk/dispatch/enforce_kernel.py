@@ -32,6 +32,7 @@ def enforce(  # noqa: PLR0917 - machine code takes plain arrays
     starts_s: FloatArray,
     durations_s: FloatArray,
     machines_w: FloatArray,
+    wished_w: FloatArray,
     rise_w: FloatArray,
     fall_w: FloatArray,
     cooled: FloatArray,
@@ -53,6 +54,7 @@ def enforce(  # noqa: PLR0917 - machine code takes plain arrays
         starts_per_day: On every other, (G,).
         starts_s, durations_s: The grid, (T,).
         machines_w: What the site's limits leave to machines above their residual power, (T,).
+        wished_w: The same of a limit of the policy's own, for which nobody stops before his time, (T,).
         rise_w, fall_w: Largest change of import within each interval, (T,), infinite where free.
         cooled: Import per watt of machine, (T,).
         offset_w: Import with every machine asleep: house and battery less own generation, (T,).
@@ -148,7 +150,7 @@ def enforce(  # noqa: PLR0917 - machine code takes plain arrays
         if t > 0 or not np.isnan(import_before_w):
             ramped_w = (import_last_w + rise_w[t] - offset_w[t]) / cooled[t]
         for attempt in range(2):
-            bound_w = min(allowed_w, ramped_w) if attempt == 0 else allowed_w
+            bound_w = min(allowed_w, ramped_w, wished_w[t]) if attempt == 0 else allowed_w
             for back in range(step_count):
                 s = step_count - 1 - back
                 g = group[s]
@@ -169,7 +171,7 @@ def enforce(  # noqa: PLR0917 - machine code takes plain arrays
                     excess_w[feeder[g]] -= less * power_w[s]
                 if over_feeder >= over_site:
                     cause[g, t] = _FEEDER
-                elif ramped_w < allowed_w and attempt == 0:
+                elif ramped_w < min(allowed_w, wished_w[t]) and attempt == 0:
                     cause[g, t] = _RAMP
                 else:
                     cause[g, t] = _SITE

@@ -152,21 +152,30 @@ class OrderBook:
         return max(0.0, baseline_w - order.amount_w)
 
     def _limit(self, order: Order, problem: Problem) -> Limit:
-        grid = problem.grid
-        during = within(order, grid)
-        target_w = np.inf if order.kind is OrderKind.ALL else self.target_w(order)
-        limit_w = np.where(during, target_w, np.inf)
-        if order.stop_s is not None and order.restore_s > 0 and np.isfinite(target_w):
-            limit_w = np.minimum(limit_w, self._restoring(order, problem, target_w))
+        during = within(order, problem.grid)
+        if (
+            order.kind is OrderKind.ALL
+        ):  # machines are made unavailable; what the house draws is not ours to switch
+            limit_w = np.full(len(problem.grid), np.inf)
+        else:
+            limit_w = np.where(during, self.target_w(order), np.inf)
+        if order.stop_s is not None and order.restore_s > 0:
+            limit_w = np.minimum(limit_w, self._restoring(order, problem))
         return Limit(name=f"order {order.id}", limit_w=limit_w)
 
-    def _restoring(self, order: Order, problem: Problem, target_w: float) -> FloatArray:
-        """Return the limit after the order: it rises linearly to everything on, at the pace of the beginning of each interval."""
+    def _restoring(self, order: Order, problem: Problem) -> FloatArray:
+        """Return the limit after the order: it rises linearly from the target, or the house, to everything on.
+
+        Each interval has the limit of its beginning.
+        """
         assert order.stop_s is not None
-        highest_w = sum(group.count * group.modes[-1].power_w for group in problem.groups)
-        highest_w = highest_w * (1 + float(problem.cooling_share.max())) + float(problem.auxiliary_w.max())
+        cooled = 1 + problem.cooling_share
+        residual_w = sum(group.residual_w * group.count for group in problem.groups)
+        standing_w = residual_w * cooled + problem.auxiliary_w
+        highest_w = sum(group.count * group.modes[-1].power_w for group in problem.groups) * cooled
+        from_w = np.maximum(self.target_w(order), standing_w)
         share = (problem.grid.starts_s - order.stop_s) / order.restore_s
-        rising_w = target_w + np.maximum(share, 0.0) * max(0.0, highest_w - target_w)
+        rising_w = from_w + share * np.maximum(0.0, highest_w + problem.auxiliary_w - from_w)
         return np.where((share >= 0) & (share < 1), rising_w, np.inf)
 
 

@@ -297,11 +297,22 @@ def _check_counts(problem: Problem, counts: IntArray) -> None:
             raise DispatchError(
                 f"{group.name} has {group.count} machines and says that {available.max()} are available"
             )
+    for name, values in (
+        ("auxiliary power", problem.auxiliary_w),
+        ("the share of cooling", problem.cooling_share),
+        ("generation that must be taken", problem.must_take_w),
+    ):
+        if not np.isfinite(values).all():
+            raise DispatchError(f"{name} is not known in {int((~np.isfinite(values)).sum())} intervals")
     feeders = {group.feeder for group in problem.groups}
     for limit in problem.limits:
         if limit.limit_w.shape != (len(problem.grid),):
             raise DispatchError(
                 f"the limit {limit.name!r} has {limit.limit_w.size} values for {len(problem.grid)} intervals"
+            )
+        if np.isnan(limit.limit_w).any():
+            raise DispatchError(
+                f"the limit {limit.name!r} is not known in {int(np.isnan(limit.limit_w).sum())} intervals"
             )
         if limit.feeder is not None and limit.feeder not in feeders:
             raise DispatchError(

@@ -44,11 +44,10 @@ def test_a_day_ahead_price_is_known_at_a_local_time_before_the_local_day() -> No
 
 def test_a_real_time_price_is_known_after_its_interval() -> None:
     grid = uniform_grid(0.0, 900.0, 3)
-    assert publication_times(grid, PublicationSettings(kind="after", lag_min=5)).tolist() == [
-        1_200,
-        2_100,
-        3_000,
-    ]
+    after = PublicationSettings(kind="after", lag_min=5)
+    assert publication_times(grid, after).tolist() == [1_200, 2_100, 3_000]
+    hourly = publication_times(uniform_grid(0.0, 900.0, 5), PublicationSettings(kind="after"), 3_600.0)
+    assert hourly.tolist() == [3_600, 3_600, 3_600, 3_600, 7_200]
 
 
 def test_an_unknown_zone_is_said() -> None:
@@ -78,13 +77,22 @@ def test_a_late_value_is_bridged_by_the_last_known_one_and_a_missing_one_is_not(
     assert np.isnan(known[2])
 
 
-def test_what_is_expected_is_the_same_time_of_the_last_known_day() -> None:
-    grid = uniform_grid(0.0, 3_600.0, 72)
-    published_s = np.where(np.arange(72) < 48, 0.0, 1e9)
-    history = History(grid, {"p": Published("p", np.arange(72.0), published_s)})
-    expected = history.at(30 * 3_600.0).expected("p", 40, 60, daily=True)
-    assert expected.tolist() == [*range(40, 48), *range(24, 36)]
-    assert history.at(30 * 3_600.0).expected("p", 46, 50, daily=False).tolist() == [46, 47, 47, 47]
+def test_what_is_expected_is_the_same_time_of_the_last_known_day_and_a_difference_that_fades() -> None:
+    grid = uniform_grid(0.0, 3_600.0, 96)
+    daily = np.tile(np.arange(24.0), 4)
+    values = daily + np.where(
+        np.arange(96) == 47, 10.0, 0.0
+    )  # the last known value is 10 above the day before
+    history = History(grid, {"p": Published("p", values, np.where(np.arange(96) < 48, 0.0, 1e9))})
+    expected = history.at(30 * 3_600.0).expected("p", 46, 58, daily=True)
+    assert expected[:2].tolist() == [22.0, 33.0]
+    fading = 10 * np.exp(-np.arange(1, 11) / 2)
+    np.testing.assert_allclose(expected[2:], daily[48:58] + fading)
+    assert history.at(30 * 3_600.0).expected("p", 46, 50, daily=False).tolist() == [22, 33, 33, 33]
+    assert (
+        history.at(-1.0).known("p", 0, 96).size
+        == np.isnan(history.at(-1.0).expected("p", 0, 96, daily=True)).sum()
+    )
 
 
 class Peeking:

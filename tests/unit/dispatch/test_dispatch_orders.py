@@ -78,6 +78,12 @@ def test_power_is_given_back_in_stages() -> None:
     assert obeyed(book) == [31_000, 5_500, 5_500, 17_500]
 
 
+def test_after_an_order_for_all_nobody_wakes_at_once_either() -> None:
+    book = OrderBook()
+    book.receive(order(kind=OrderKind.ALL, amount_w=None, restore_s=2 * HOUR_S))
+    assert obeyed(book) == [31_000, 1_000, 1_000, 16_000]
+
+
 def test_orders_that_make_no_sense_are_refused() -> None:
     for more in ({"amount_w": None}, {"amount_w": -1.0}, {"stop_s": MIDNIGHT_S}, {"kind": OrderKind.ALL}):
         with pytest.raises(ValueError, match="order 17"):

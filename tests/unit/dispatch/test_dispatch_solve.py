@@ -248,6 +248,11 @@ def test_a_ramp_from_the_measured_import_is_kept() -> None:
     [
         ({"buy_per_mwh": np.zeros(2)}, "buying price has 2 values"),
         ({"limits": [Limit(name="x", limit_w=np.zeros(2))]}, "the limit 'x' has 2 values"),
+        (
+            {"limits": [Limit(name="x", limit_w=np.array([1.0, np.nan, 1.0]))]},
+            "'x' is not known in 1 intervals",
+        ),
+        ({"cooling_share": np.nan}, "share of cooling is not known"),
         ({"limits": [Limit(name="x", limit_w=np.zeros(3), feeder="F9")]}, "'F9', which feeds no group"),
         ({"available": np.full((1, 3), 11)}, "says that 11 are available"),
         ({"available": np.full((2, 3), 1)}, "shape"),

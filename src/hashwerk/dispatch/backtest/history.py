@@ -10,12 +10,16 @@ import datetime
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from hashwerk.dispatch.backtest.settings import PublicationSettings
 from hashwerk.dispatch.grid import DAY_S, FloatArray, Grid, IntArray
 from hashwerk.errors import DispatchError
+
+#: How fast the last known deviation from the day before loses its meaning.
+_SHIFT_FADES_S: Final = 2 * 3_600.0
 
 
 class NotYetPublishedError(DispatchError):
@@ -104,27 +108,47 @@ class HistoryView:
         return np.where(published_s <= self._now, values, np.nan)
 
     def expected(self, name: str, first: int, last: int, *, daily: bool) -> FloatArray:
-        """Return known values, and for the others the same time of the last known day, or else the last known value.
+        """Return known values, and for the others a forecast: the whole forecast of a backtest, printed as an assumption.
 
-        This is the whole forecast of a backtest: it is printed as an assumption.
+        ``daily``: the same time of the last known day, shifted by how much the last known value differs from the day before it,
+        less and less (by a factor e in two hours). Otherwise, and where there is no earlier day: the last known value.
         """
         values = self.known(name, first, last)
+        missing = ~np.isfinite(values)
+        if not missing.any():
+            return values
+        one = self._series[name]
+        seen = np.flatnonzero((one.published_s[:last] <= self._now) & np.isfinite(one.values[:last]))
+        if not len(seen):
+            return values
+        latest = int(seen[-1])
         if daily:
-            per_day = round(DAY_S / float(self._grid.durations_s[0]))
-            for days in range(1, 8):
-                missing = ~np.isfinite(values)
-                back = first - days * per_day
-                if not missing.any() or back < 0:
-                    break
-                earlier = self.known(name, back, back + (last - first))
-                earlier = np.append(earlier, np.full(last - first - len(earlier), np.nan))
-                values = np.where(missing, earlier, values)
-        if not np.isfinite(values).all():
-            one = self._series[name]
-            seen = np.flatnonzero((one.published_s <= self._now) & np.isfinite(one.values))
-            if len(seen):
-                values = np.where(np.isfinite(values), values, one.values[seen[-1]])
-        return values
+            base = self._days_before(name, latest, last)
+            shift = one.values[latest] - base[0] if np.isfinite(base[0]) else 0.0
+            distance_s = self._grid.starts_s[first:last] - self._grid.starts_s[latest]
+            # Of what comes before the last known value nothing is forecast: gaps there are gaps.
+            after = np.arange(first, last) > latest
+            guess = np.full(last - first, np.nan)
+            guess[after] = base[np.arange(first, last)[after] - latest]
+            guess += shift * np.exp(-np.maximum(distance_s, 0.0) / _SHIFT_FADES_S)
+            values = np.where(missing & np.isfinite(guess), guess, values)
+        return np.where(np.isfinite(values), values, one.values[latest])
+
+    def _days_before(self, name: str, first: int, last: int) -> FloatArray:
+        """Return, for each interval of a range, the value at the same time of the last known day before it."""
+        per_day = round(DAY_S / float(self._grid.durations_s[0]))
+        found = np.full(last - first, np.nan)
+        for days in range(1, 8):
+            source = np.arange(first, last) - days * per_day
+            inside = source >= 0
+            earlier = np.full(last - first, np.nan)
+            if inside.any():
+                low, high = int(source[inside][0]), int(source[inside][-1]) + 1
+                earlier[inside] = self.known(name, low, high)
+            found = np.where(np.isfinite(found), found, earlier)
+            if np.isfinite(found).all():
+                break
+        return found
 
 
 def _last_known(
@@ -145,16 +169,21 @@ def _last_known(
     return np.where(late, one.values[np.maximum(source, 0)], kept)
 
 
-def publication_times(grid: Grid, settings: PublicationSettings) -> FloatArray:
+def publication_times(
+    grid: Grid, settings: PublicationSettings, resolution_s: float | None = None
+) -> FloatArray:
     """Return when the value of each interval became known.
 
-    Daylight saving is here and nowhere else: a day-ahead price is published at a local time for a local day.
+    Daylight saving is here and nowhere else: a day-ahead price is published at a local time for a local day. What is
+    published afterwards is known when the series' own interval (``resolution_s``) is over, not when the grid's is.
 
     Raises:
         DispatchError: If the time zone is not known.
     """
     if settings.kind == "after":
-        return np.asarray(grid.ends_s + settings.lag_min * 60.0)
+        length_s = grid.durations_s if resolution_s is None else resolution_s
+        whole_s = grid.starts_s // length_s * length_s + length_s
+        return np.asarray(whole_s + settings.lag_min * 60.0)
     try:
         zone = zoneinfo.ZoneInfo(settings.zone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:

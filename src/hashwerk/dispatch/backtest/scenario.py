@@ -179,7 +179,9 @@ def load_scenario(
         if gaps is not None:
             what = "left out of every account" if key == PRICE else "counted as zero"
             assumptions.append(f"{gaps}: {what}")
-        series[key] = Published(raw.name, on_grid(raw, grid), publication_times(grid, one.publication))
+        series[key] = Published(
+            raw.name, on_grid(raw, grid), publication_times(grid, one.publication, raw.resolution_s)
+        )
 
     take(PRICE, settings.price)
     if settings.local is not None:
@@ -243,7 +245,8 @@ def _assumptions(settings: BacktestSettings, price_name: str) -> list[str]:
         )
     lines.append("every machine is available all the time")
     lines.append(
-        "the optimiser takes what is not yet published to be as at the same time of the last known day"
+        "what is not yet published the optimiser takes to be as at the same time of the last known day, shifted by the last known"
+        " difference, which fades in two hours"
     )
     if settings.carbon is not None:
         source = settings.carbon.factor_set or "factors without a name"

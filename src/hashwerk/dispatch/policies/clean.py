@@ -104,7 +104,7 @@ class SurplusOnly:
         never = np.full(len(problem.grid), np.inf)
         want = worthwhile(problem, order, never) * allowed[None, :]
         # What cannot be switched, the house and sleeping machines, may still be bought.
-        return keep_limits(problem, want, order=order, import_limit_w=_standing_import_w(problem))
+        return keep_limits(problem, want, order=order, import_wish_w=_standing_import_w(problem))
 
 
 def _standing_import_w(problem: Problem) -> FloatArray:
