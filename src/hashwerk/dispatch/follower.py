@@ -31,7 +31,7 @@ class FollowedMachine(msgspec.Struct, frozen=True, kw_only=True):
     hashrate_per_w: float = 1.0  # merit: any unit, the same for all
     takes_limits: bool = True
     wake_s: float = 240.0
-    sleep_s: float = 15.0
+    sleep_s: float = 30.0  # until the meter shows it whole: shorter, and the rest is asked for twice
     min_on_s: float = 1_800.0
     min_off_s: float = 600.0
     starts_per_day: int = 6
@@ -125,8 +125,16 @@ class Follower:
         """Return how often a machine may still be woken today."""
         return self._machines[name].starts_left
 
-    def step(self, now: float, measured_w: float | None, setpoint_w: float) -> Step:
-        """Return what to do now. Without a measurement nothing is done: the safety layer decides what silence means."""
+    def step(self, now: float, measured_w: float | None, setpoint_w: float, *, ordered: bool = False) -> Step:
+        """Return what to do now. Without a measurement nothing is done: the safety layer decides what silence means.
+
+        Args:
+            now: Unix seconds.
+            measured_w: What the meter says; None: it does not.
+            setpoint_w: What it should say.
+            ordered: The set-point is a grid operator's order or a hard limit: no wait, no minimum time and no count of starts
+                stands in its way; machines with starts left still go first.
+        """
         if measured_w is None:
             self._over_since = self._under_since = None
             return Step(error_w=math.nan, instructions=())
@@ -135,7 +143,7 @@ class Follower:
         error_w = setpoint_w - measured_w - sum(state.pending_w(now) for state in self._machines.values())
         band_w = max(self.settings.dead_band_w, self.settings.dead_band_share * abs(setpoint_w))
         if error_w < -band_w:
-            return self._lower(now, error_w)
+            return self._lower(now, error_w, ordered=ordered)
         if error_w > band_w:
             return self._raise(now, error_w)
         self._over_since = self._under_since = None
@@ -146,12 +154,12 @@ class Follower:
             state.day = int(now // DAY_S)
             state.starts_left = state.machine.starts_per_day
 
-    def _lower(self, now: float, error_w: float) -> Step:
+    def _lower(self, now: float, error_w: float, *, ordered: bool) -> Step:
         self._under_since = None
         if self._over_since is None:
             self._over_since = now
         waited_s = now - self._over_since
-        if waited_s < self.settings.down_wait_s:
+        if waited_s < self.settings.down_wait_s and not ordered:
             return Step(error_w=error_w, instructions=())
         excess_w = -error_w
         instructions: list[Instruction] = []
@@ -159,32 +167,39 @@ class Follower:
             if excess_w <= 0:
                 break
             excess_w -= self._limit(state, now, state.target_w - excess_w, instructions)
+        waited_long = waited_s >= self.settings.sleep_wait_s or ordered
         band_w = self.settings.dead_band_w
         unmet_w = 0.0
-        if excess_w > band_w and waited_s >= self.settings.sleep_wait_s:
-            excess_w = self._put_to_sleep(now, excess_w, instructions)
+        if excess_w > band_w and waited_long:
+            excess_w = self._put_to_sleep(now, excess_w, instructions, ordered=ordered)
             unmet_w = max(0.0, excess_w - band_w)
         return Step(error_w=error_w, instructions=tuple(instructions), unmet_w=unmet_w)
 
-    def _put_to_sleep(self, now: float, excess_w: float, instructions: list[Instruction]) -> float:
-        """Sleep machines, the worst first, as long as more than half of one is in excess; return what is left."""
+    def _put_to_sleep(
+        self, now: float, excess_w: float, instructions: list[Instruction], *, ordered: bool
+    ) -> float:
+        """Sleep machines, the worst first, as long as more than half of one is in excess; return what is left.
+
+        For an order the last one goes as well. Who has just been told a new limit in this step is told to sleep instead.
+        """
+        told = {instruction.machine: place for place, instruction in enumerate(instructions)}
         for state in self._by_merit(reverse=True):
             machine = state.machine
             saved_w = state.target_w - machine.residual_w
-            if excess_w <= saved_w / 2 or excess_w <= self.settings.dead_band_w:
+            if excess_w <= self.settings.dead_band_w or (excess_w <= saved_w / 2 and not ordered):
                 break
             # A start must be left, or it could not come back today; and what is still waking is left to wake.
-            if (
-                not state.on
-                or state.starts_left < 1
-                or now - state.since < max(machine.min_on_s, machine.wake_s)
-            ):
+            settled = now - state.since >= max(machine.min_on_s, machine.wake_s) and state.starts_left >= 1
+            if not state.on or not (settled or ordered):
                 continue
-            state.before_w, state.target_w = state.target_w, machine.residual_w
+            state.before_w = state.before_w if now < state.settled_at else state.target_w
+            state.target_w = machine.residual_w
             state.on, state.since, state.settled_at = False, now, now + machine.sleep_s
-            instructions.append(
-                Instruction(machine=machine.name, command=Sleep(), reason="above the set-point")
-            )
+            instruction = Instruction(machine=machine.name, command=Sleep(), reason="above the set-point")
+            if machine.name in told:
+                instructions[told[machine.name]] = instruction
+            else:
+                instructions.append(instruction)
             excess_w -= saved_w
         return excess_w
 

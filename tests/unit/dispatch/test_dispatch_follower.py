@@ -151,3 +151,30 @@ def test_without_a_measurement_nothing_is_done() -> None:
     follower = Follower()
     follower.add(FollowedMachine(name="a", lowest_w=1_500, highest_w=3_000), 0.0, on=True)
     assert follower.step(0.0, None, 0.0).instructions == ()
+
+
+def test_an_order_is_at_the_meter_within_a_minute_with_5000_machines() -> None:
+    follower, plant = make(5_000)
+    for name in plant.machines:
+        plant.on[name], plant.power_w[name] = True, 3_000.0
+        follower.remove(name)
+        follower.add(plant.machines[name], MIDNIGHT_S, on=True, starts_left=0, since=MIDNIGHT_S - 100)
+    measured_w = 0.0
+    for step in range(12):
+        now = MIDNIGHT_S + 5.0 * step
+        measured_w = plant.advance(now, 5.0)
+        for instruction in follower.step(now, measured_w, 3_000_000.0, ordered=True).instructions:
+            plant.obey(now, instruction.machine, instruction.command)
+    assert measured_w == pytest.approx(3_000_000.0, rel=0.05)
+    assert not plant.starts
+
+
+def test_one_machine_gets_one_command_a_step() -> None:
+    follower, plant = make(60)
+    for name in plant.machines:
+        follower.remove(name)
+        follower.add(plant.machines[name], MIDNIGHT_S, on=True)
+    instructions = follower.step(MIDNIGHT_S, 180_000.0, 20_000.0, ordered=True).instructions
+    names = [instruction.machine for instruction in instructions]
+    assert len(names) == len(set(names))
+    assert any(isinstance(instruction.command, Sleep) for instruction in instructions)
