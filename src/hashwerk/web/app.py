@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ from hashwerk.web.guard import Guard, is_loopback
 from hashwerk.web.history import History
 from hashwerk.web.login import login_router
 from hashwerk.web.reference import reference_router
-from hashwerk.web.state import MineView
+from hashwerk.web.state import NO_SITE, MineView, Site
 
 ASSETS: Final = Path(__file__).parent / "assets"
 _DESCRIPTION: Final = (
@@ -54,15 +55,18 @@ def create_app(
     *,
     session_key: bytes | None = None,
     routers: Sequence[APIRouter] = (),
+    site: Site = NO_SITE,
 ) -> FastAPI:
     """Return the whole application. NiceGUI keeps its pages globally, so there can be one in a process.
+
+    ``site`` is what the pages show beside the mine itself: the fleet, and the configuration as it runs.
 
     Raises:
         ConfigError: If others could reach the page and nothing is set that they would be asked for.
     """
     from hashwerk.web.pages import mount_pages
 
-    return _create(view, settings, clock, session_key, mount_pages, routers)
+    return _create(view, settings, clock, session_key, partial(mount_pages, site=site), routers)
 
 
 Mount = Callable[[FastAPI, MineView, History, Clock, str], AbstractAsyncContextManager[None]]

@@ -14,9 +14,11 @@ from typing import Any, Final
 from hashwerk.clock import Clock
 from hashwerk.errors import StoreError
 from hashwerk.web.charts import rate_chart, shares_chart
+from hashwerk.web.fleet_frames import fleet_frame
 from hashwerk.web.frames import event_rows, mine_frame
 from hashwerk.web.history import LIVE, LOST_STATES, RANGES, History, Point
-from hashwerk.web.state import MineView
+from hashwerk.web.settings_frames import settings_frame
+from hashwerk.web.state import NO_SITE, MineView, Site
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ Listener = Callable[[Frame], None]
 EVENTS_SHOWN: Final = 100
 _REFRESH_S: Final = 1.0
 _EVENTS_EVERY_S: Final = 2.0
+_FLEET_EVERY_S: Final = 2.0
 
 
 class Board:
@@ -35,11 +38,13 @@ class Board:
         `run` holds nothing but the subscriptions; cancelling it leaves the last frame standing.
     """
 
-    def __init__(self, view: MineView, history: History, clock: Clock) -> None:
+    def __init__(self, view: MineView, history: History, clock: Clock, site: Site = NO_SITE) -> None:
         self._view = view
         self._clock = clock
         self.history = history
+        self.site = site
         self.frame: Frame = {}
+        self._fleet_drawn_at = float("-inf")
         self._listeners: list[Listener] = []
         self._drawn: dict[str, tuple[list[Point], set[float]]] = {}
         self._events_read_at = float("-inf")
@@ -55,7 +60,10 @@ class Board:
     def join(self, listener: Listener) -> None:
         """Tell a page of every change from now on; the frame is brought up to date at once."""
         self._listeners.append(listener)
+        if "settings.set" not in self.frame:
+            self._update(settings_frame(self.site.config))
         self._update(mine_frame(self._view, self._clock.time()))
+        self._refresh_fleet()
         self._woken.set()
 
     def leave(self, listener: Listener) -> None:
@@ -75,6 +83,7 @@ class Board:
     async def refresh(self) -> None:
         """Compute what is shown now and tell the pages what changed."""
         self._update(mine_frame(self._view, self._clock.time()))
+        self._refresh_fleet()
         try:
             await self._refresh_history()
         except StoreError as error:
@@ -85,6 +94,11 @@ class Board:
             return
         self._history_fails = False
         self._update({"history.trouble": ""})
+
+    def _refresh_fleet(self) -> None:
+        if self._clock.monotonic() - self._fleet_drawn_at >= _FLEET_EVERY_S:
+            self._fleet_drawn_at = self._clock.monotonic()
+            self._update(fleet_frame(self.site.fleet))
 
     async def _refresh_history(self) -> None:
         now = self._clock.time()

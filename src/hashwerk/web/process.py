@@ -24,7 +24,7 @@ from hashwerk.web.app import create_app
 from hashwerk.web.fleet_api import fleet_router
 from hashwerk.web.guard import needs_credentials
 from hashwerk.web.server import serve_web
-from hashwerk.web.state import MineView
+from hashwerk.web.state import MineView, Site
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,14 @@ async def serve_site(orders: Orders, stop: asyncio.Event) -> None:
     try:
         async with running_fleet(config, folder.here, clock, reader) as fleet:
             routers = [] if fleet is None else [_fleet_routes(fleet, settings, folder)]
-            app = create_app(view, settings, clock, session_key=_session_key(folder), routers=routers)
+            app = create_app(
+                view,
+                settings,
+                clock,
+                session_key=_session_key(folder),
+                routers=routers,
+                site=Site(fleet=fleet, config=config),
+            )
             await serve_web(app, settings, stop, lambda url: tell(Ready({"web": url})))
     finally:
         following.cancel()

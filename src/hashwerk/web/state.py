@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hashwerk.clock import Clock
 from hashwerk.web.history import LIVE, Point
 
 if TYPE_CHECKING:
+    from hashwerk.config.site import SiteConfig
+    from hashwerk.site.fleet import FleetService
     from hashwerk.site.messages import Snapshot
     from hashwerk.web.history import Ledger
 
 #: `serve` reports once a second; three missed reports mean that it is not there.
 STALE_AFTER_S: Final = 3.5
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What runs in this process beside the pages; None where it does not."""
+
+    fleet: FleetService | None = None
+    config: SiteConfig | None = None
+
+
+#: The mine alone: neither fleet nor configuration is known.
+NO_SITE: Final = Site()
 
 
 class MineView:

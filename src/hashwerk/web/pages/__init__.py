@@ -15,38 +15,58 @@ from hashwerk import __version__
 from hashwerk.clock import Clock
 from hashwerk.web.board import Board
 from hashwerk.web.history import History
+from hashwerk.web.pages.hall import hall_page
 from hashwerk.web.pages.log import log_page
+from hashwerk.web.pages.machine import machine_page
 from hashwerk.web.pages.now import now_page
+from hashwerk.web.pages.settings import settings_page
 from hashwerk.web.pages.sheet import fixed
 from hashwerk.web.pages.work import work_page
-from hashwerk.web.state import MineView
+from hashwerk.web.state import NO_SITE, MineView, Site
 
 #: Path → what builds the page. A new page is one row here and one in `shell.PAGES`.
-_BUILDERS: Final = {"/": now_page, "/work": work_page, "/log": log_page}
+_BUILDERS: Final = {
+    "/": now_page,
+    "/hall": hall_page,
+    "/work": work_page,
+    "/settings": settings_page,
+    "/log": log_page,
+}
 #: Each open page holds about a megabyte here.
 MAX_PAGES: Final = 128
 _HEAD: Final = (
     '<link rel="icon" href="/assets/icon.svg">'
     f'<link rel="stylesheet" href="/assets/hashwerk.css?v={__version__}">'
+    f'<link rel="stylesheet" href="/assets/fleet/fleet.css?v={__version__}">'
     f'<script src="/assets/hashwerk.js?v={__version__}"></script>'
     '<meta name="color-scheme" content="light dark">'
 )
 
 
 def mount_pages(
-    app: FastAPI, view: MineView, history: History, clock: Clock, title: str
+    app: FastAPI, view: MineView, history: History, clock: Clock, title: str, *, site: Site = NO_SITE
 ) -> AbstractAsyncContextManager[None]:
     """Hang the pages into the application; the context that is returned keeps them up to date."""
-    board = Board(view, history, clock)
+    board = Board(view, history, clock, site)
+
+    def is_full() -> bool:
+        if board.listeners >= MAX_PAGES:
+            fixed("p", "Too many pages of this mine are open. Close some, then load this one again.")
+        return board.listeners >= MAX_PAGES
+
     for path, build in _BUILDERS.items():
 
         def page(build=build) -> None:  # type: ignore[no-untyped-def]
-            if board.listeners >= MAX_PAGES:
-                fixed("p", "Too many pages of this mine are open. Close some, then load this one again.")
-                return
-            build(board, title)
+            if not is_full():
+                build(board, title)
 
         ui.page(path, response_timeout=10.0)(page)
+
+    async def one(machine: str) -> None:
+        if not is_full():
+            await machine_page(board, title, machine)
+
+    ui.page("/machine/{machine}", response_timeout=10.0)(one)
     ui.add_head_html(_HEAD, shared=True)
     ui.run_with(
         app,

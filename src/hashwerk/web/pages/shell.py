@@ -15,7 +15,13 @@ from hashwerk.web.pages.sheet import Sheet, box, fixed
 
 NO_BLOCK_YET: Final = "No block yet. Each hash has the same small chance; the sentence above says how long one takes on average."
 #: A page joins the navigation when it exists; one row each.
-PAGES: Final = (("Now", "/"), ("Work", "/work"), ("Log", "/log"))
+PAGES: Final = (
+    ("Now", "/"),
+    ("Hall", "/hall"),
+    ("Work", "/work"),
+    ("Settings", "/settings"),
+    ("Log", "/log"),
+)
 
 
 @contextmanager
