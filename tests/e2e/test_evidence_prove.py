@@ -1,5 +1,6 @@
 """From a mine that really runs to a file that a stranger verifies: `hashwerk prove`, `verify` and `payout`."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,10 @@ from typing import Any
 from click.testing import CliRunner
 
 from hashwerk.cli import cli
+from hashwerk.evidence.key_files import write_key
+from hashwerk.evidence.keys import fingerprint, public_bytes
 from hashwerk.evidence.tag import account_commitment
+from support.evidence import seeded_key
 from support.mine import running_mine
 from support.stratum import Peer
 
@@ -65,6 +69,22 @@ async def test_the_evidence_of_a_mine_verifies_as_what_it_is(tmp_path: Path) -> 
     # The payout recomputes; no block was found, so nothing is due by block, and by share it is.
     assert hashwerk("payout", bundle, "--scheme", "proportional")["paid_sat"] == 0
     assert len(hashwerk("payout", bundle, "--scheme", "fpps", "--fee", "2")["accounts"]) <= 2
+    # Another Hashwerk serves as witness of what it verified; who pins it has a time.
+    witness, said = tmp_path / "witness.key", tmp_path / "said"
+    write_key(witness, seeded_key("witness"))
+    hashwerk("verify", bundle, "--countersign", witness, "--statement", said)
+    document = tmp_path / "document"
+    hashwerk(
+        "prove", "--data-dir", data, "--from", "-1h", "-o", again, "--stamp", said, "--document", document
+    )
+    name = fingerprint(public_bytes(seeded_key("witness")))
+    stamped = hashwerk("verify", again, "--witness", name)
+    assert stamped["verdict"] == "valid"
+    assert stamped["statement"]["period"]["external_time"][0]["by"].startswith("witness")
+    assert hashwerk("verify", again, code=9)["verdict"] == "incomplete", (
+        "a witness that nobody pinned shows no time"
+    )
+    assert hashlib.sha256(document.read_bytes()).hexdigest() == stamped["statement"]["period"]["last_epoch"]
     # A file cut short is refused.
     cut = tmp_path / "cut.hwe"
     cut.write_bytes(bundle.read_bytes()[:-1])

@@ -1,24 +1,28 @@
 """Bundles come from strangers: whatever is in them, the verifier answers and does not fall over."""
 
 import io
+from collections.abc import Iterator
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashwerk.errors import DecodeError
+from hashwerk.errors import DecodeError, EvidenceError
 from hashwerk.evidence import keys
 from hashwerk.evidence.bundle import MAGIC, MAX_SECTION_BYTES, BundleReader
 from hashwerk.evidence.columns import decode_chunk, encode_chunk
 from hashwerk.evidence.domains import BUNDLE, SIGN_BUNDLE, tagged
 from hashwerk.evidence.leaf import decode_record, encode_record
+from hashwerk.evidence.report import figures
 from hashwerk.evidence.share_leaf import LEAF_DTYPE
 from hashwerk.evidence.share_tree import all_levels, leaf_level, path_of, root_of
 from hashwerk.evidence.tree import SHARES, Node, climb, levels, root
 from hashwerk.evidence.verify import Verdict, verify_bundle
 from hashwerk.evidence.verify.run import Options
-from support.evidence import EvidenceSite
+from support.evidence import EvidenceSite, decoded, resign, write_bundle
+from support.forgeries import reclosed
 
 OPTIONS = Options(threads=1)
 SEAL_SIZE = 9 + 128
@@ -133,3 +137,41 @@ def test_the_compiled_tree_is_the_written_one(works: list[int]) -> None:
     index = works[0] % len(works)
     path = path_of(all_levels(level), index)
     assert climb(SHARES, nodes[index], path) == levels(SHARES, nodes)[-1][0]
+
+
+def extremes(record: msgspec.Struct) -> Iterator[dict[str, object]]:
+    """Yield changes of one field of a struct to the least and greatest value that can be written."""
+    for name in record.__struct_fields__:
+        value = getattr(record, name)
+        if isinstance(value, int):
+            for extreme in (0, 255, 2**32 - 1, 2**63, 2**64 - 1):
+                yield {name: extreme}
+
+
+def test_headers_with_extreme_numbers_get_an_answer() -> None:
+    last = SITE.last
+    for change in extremes(last.header):
+        try:
+            changed = resign(last, SITE.key, **change)
+        except EvidenceError:
+            continue  # does not fit the field
+        report = verify_bundle(io.BytesIO(write_bundle(SITE, [SITE.epochs[0], changed])), OPTIONS)
+        assert figures(report) or not report.statement
+        if change != {name: getattr(last.header, name) for name in change}:
+            assert not report.ok, change
+
+
+def test_records_with_extreme_numbers_get_an_answer() -> None:
+    site = EvidenceSite(name="small", shares=3).run(4)
+    for index, record in enumerate(decoded(site.last)):
+        for change in extremes(record):
+            changed = msgspec.structs.replace(record, **change)
+            logged = decoded(site.last)
+            logged[index] = changed
+            try:
+                part = reclosed(site, 4, logged=logged)
+            except (EvidenceError, DecodeError):
+                continue  # not even its owner can write that
+            report = verify_bundle(io.BytesIO(write_bundle(site, part)), OPTIONS)
+            assert report.checks
+            assert figures(report) or not report.statement

@@ -287,7 +287,7 @@ def write_bundle(
     manifest = Manifest(
         site=site.id, start_us=part[0].header.start_us, end_us=part[-1].header.end_us,
         first_epoch=part[0].header.number, last_epoch=part[-1].header.number, claims=int(claims), period_fixed=1,
-        made_us=part[-1].header.end_us + 1_000_000, software="test", note="",
+        made_us=min(part[-1].header.end_us + 1_000_000, 2**64 - 1), software="test", note="",
     )  # fmt: skip
     out = io.BytesIO()
     if preamble is None:

@@ -33,6 +33,18 @@ _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 @click.option("--fixed", is_flag=True, help="The period was fixed beforehand, so its intervals hold.")
 @click.option("--note", default="", help="A line for the reader.")
 @click.option(
+    "--stamp",
+    "stamps",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="External stamp of one of the epochs: OpenTimestamps, RFC 3161 or a witness's statement; can be repeated.",
+)
+@click.option(
+    "--document",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the document of the last epoch that external services are to stamp.",
+)
+@click.option(
     "--salts",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write the accounts' names with the salts of their public hashes, each for its owner only.",
@@ -47,6 +59,8 @@ def prove(
     output: Path,
     fixed: bool,
     note: str,
+    stamps: tuple[Path, ...],
+    document: Path | None,
     salts: Path | None,
     as_json: bool,
 ) -> None:
@@ -66,8 +80,10 @@ def prove(
     from hashwerk.errors import EvidenceError, StoreError
     from hashwerk.evidence.key_files import open_keys
     from hashwerk.evidence.records import Scale, Site
+    from hashwerk.evidence.stamps import stamped_document
     from hashwerk.store.bundles import Period, close_stopped, write_bundle
     from hashwerk.store.connection import connect_reader
+    from hashwerk.store.epochs import read_epochs
 
     now_us = int(time.time() * 1e6)
     period = Period(
@@ -92,9 +108,18 @@ def prove(
     try:
         with temporary.open("wb") as stream:
             manifest = write_bundle(
-                connection, stream, keys.current, period, now_us=now_us, software=f"hashwerk {__version__}"
+                connection,
+                stream,
+                keys.current,
+                period,
+                now_us=now_us,
+                software=f"hashwerk {__version__}",
+                stamps=[path.read_bytes() for path in stamps],
             )
         temporary.replace(output)
+        if document is not None:
+            (last,) = read_epochs(connection, manifest.last_epoch, manifest.last_epoch)
+            document.write_bytes(stamped_document(last.signed.header))
         if salts is not None:
             write_salts(connection, salts)
     except OSError as error:

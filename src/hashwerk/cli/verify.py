@@ -56,6 +56,17 @@ Exit codes:
     help="File with receipts to hold against the bundle.",
 )
 @click.option(
+    "--countersign",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Serve as a witness: sign with this key file that the last epoch of a valid bundle exists now.",
+)
+@click.option(
+    "--statement",
+    "statement_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where --countersign writes; for hashwerk prove --stamp.",
+)
+@click.option(
     "--report",
     "report_file",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -72,6 +83,8 @@ def verify(
     witnesses: tuple[str, ...],
     tsa_roots: Path | None,
     receipts: Path | None,
+    countersign: Path | None,
+    statement_file: Path | None,
     report_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -96,6 +109,8 @@ def verify(
         receipts=receipts,
     )
     reports = verify_bundles(files, options)
+    if countersign is not None:
+        _countersign(files, reports, countersign, statement_file)
     if report_file is not None:
         from hashwerk.evidence.report import write_report
 
@@ -109,6 +124,30 @@ def verify(
             show(Console(), str(file), report)
     if not all(report.ok for report in reports):
         raise SystemExit(9)
+
+
+def _countersign(files: tuple[Path, ...], reports: list[Report], key_file: Path, out: Path | None) -> None:
+    """Witness the last epoch of one valid bundle."""
+    import time
+
+    from hashwerk.evidence.key_files import read_key
+    from hashwerk.evidence.stamps import countersign
+
+    if out is None or len(files) != 1:
+        raise ConfigError("--countersign takes one bundle, and --statement FILE to write to")
+    if not reports[0].ok:
+        return  # a witness signs nothing that does not hold; the report says why
+    period, site = reports[0].statement["period"], reports[0].statement["site"]
+    key, number = read_key(key_file), period["epochs"][1]
+    out.write_bytes(
+        countersign(
+            bytes.fromhex(site["id"]),
+            number,
+            bytes.fromhex(period["last_epoch"]),
+            key,
+            int(time.time() * 1e6),
+        )
+    )
 
 
 def as_data(report: Report) -> dict[str, Any]:

@@ -7,7 +7,7 @@ header names the hash of the one before. Proofs come from strangers: no library'
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from cryptography import x509
@@ -23,6 +23,8 @@ from hashwerk.evidence.epoch import HEADER, Header
 from hashwerk.evidence.keys import fingerprint, is_signed, public_bytes, sign
 
 MAX_STAMP_BYTES: Final = 1 << 16
+_OPENTIMESTAMPS_MAGIC: Final = b"\x00OpenTimestamps\x00"
+_WITNESS_SIZE: Final = 32 + 8 + 32 + 8 + 32 + 64
 
 
 class WitnessStatement(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +64,26 @@ class UntrustedStampError(EvidenceError):
 def stamped_document(header: Header) -> bytes:
     """Return the bytes that external services stamp."""
     return EPOCH + HEADER.encode(header)
+
+
+def recognise(data: bytes) -> tuple[StampKind, bytes]:
+    """Return the kind of an external stamp and the hash of the epoch that it is of; nothing else is checked.
+
+    Raises:
+        EvidenceError: If it is none that is known.
+    """
+    if data.startswith(_OPENTIMESTAMPS_MAGIC):
+        return StampKind.OPENTIMESTAMPS, _read_opentimestamps(data).file_digest
+    if len(data) == _WITNESS_SIZE:
+        return StampKind.WITNESS, WITNESS.decode(data).epoch
+    from rfc3161_client import decode_timestamp_response
+
+    try:
+        return StampKind.RFC3161, decode_timestamp_response(data).tst_info.message_imprint.message
+    except ValueError as error:
+        raise EvidenceError(
+            "neither an OpenTimestamps proof, an RFC 3161 response nor a witness's statement"
+        ) from error
 
 
 def countersign(site: bytes, number: int, epoch: bytes, key: Ed25519PrivateKey, now_us: int) -> bytes:
@@ -140,14 +162,9 @@ def _check_rfc3161(stamp: Stamp, epoch: bytes, trust: Trust) -> External:
 def _check_opentimestamps(stamp: Stamp, epoch: bytes, trust: Trust) -> External:
     from opentimestamps.core.notary import BitcoinBlockHeaderAttestation
     from opentimestamps.core.op import OpSHA256
-    from opentimestamps.core.serialize import BytesDeserializationContext, DeserializationError
-    from opentimestamps.core.timestamp import DetachedTimestampFile
 
-    try:
-        proof = DetachedTimestampFile.deserialize(BytesDeserializationContext(stamp.data))
-        found = list(proof.timestamp.all_attestations())
-    except (DeserializationError, ValueError, RecursionError, OverflowError) as error:
-        raise EvidenceError(f"not an OpenTimestamps proof: {error}") from error
+    proof = _read_opentimestamps(stamp.data)
+    found = list(proof.timestamp.all_attestations())
     if proof.file_digest != epoch or not isinstance(proof.file_hash_op, OpSHA256):
         raise EvidenceError("the OpenTimestamps proof is of something else")
     blocks = [(made, digest) for digest, made in found if isinstance(made, BitcoinBlockHeaderAttestation)]
@@ -169,3 +186,15 @@ def _check_opentimestamps(stamp: Stamp, epoch: bytes, trust: Trust) -> External:
     return External(
         epoch=stamp.epoch, at_us=time_s * 1_000_000, by=f"Bitcoin block {height} (OpenTimestamps)"
     )
+
+
+def _read_opentimestamps(data: bytes) -> Any:
+    from opentimestamps.core.serialize import BytesDeserializationContext, DeserializationError
+    from opentimestamps.core.timestamp import DetachedTimestampFile
+
+    try:
+        proof = DetachedTimestampFile.deserialize(BytesDeserializationContext(data))
+        list(proof.timestamp.all_attestations())  # deep proofs overflow here and not later
+    except (DeserializationError, ValueError, RecursionError, OverflowError) as error:
+        raise EvidenceError(f"not an OpenTimestamps proof: {error}") from error
+    return proof

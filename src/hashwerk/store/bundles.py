@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hashwerk.errors import EvidenceError
 from hashwerk.evidence import records
-from hashwerk.evidence.bundle import BundleWriter, Claim, Manifest
+from hashwerk.evidence.bundle import BundleWriter, Claim, Manifest, Stamp
 from hashwerk.evidence.epoch import SignedHeader
 from hashwerk.evidence.key_files import SiteKeys
 from hashwerk.evidence.leaf import decode_record
 from hashwerk.evidence.records import Record
+from hashwerk.evidence.stamps import recognise
 from hashwerk.evidence.tag import ZERO_ROOT
 from hashwerk.store import epochs
 from hashwerk.store.connection import WriterLock, connect_writer
@@ -44,6 +45,7 @@ def write_bundle(
     *,
     now_us: int,
     software: str,
+    stamps: Sequence[bytes] = (),
 ) -> Manifest:
     """Write the closed epochs of a period; return what the bundle says of itself.
 
@@ -54,6 +56,7 @@ def write_bundle(
         period: What to cover.
         now_us: The time.
         software: Name and version of this program.
+        stamps: External stamps of its epochs, beside those in the ledger.
 
     Raises:
         EvidenceError: If no epoch of the period is closed, or its shares are gone.
@@ -63,10 +66,11 @@ def write_bundle(
         raise EvidenceError("no epoch of this period is closed yet; closed epochs are what can be proven")
     first, last = found
     rows = list(epochs.read_epochs(connection, first, last))
-    stamps = epochs.read_stamps(connection, first, last)
+    kept = [*epochs.read_stamps(connection, first, last), *_recognise(stamps, rows)]
     headers = [row.signed.header for row in rows]
     roots: set[bytes] = set()
-    claims = Claim.TIME if stamps else Claim(0)
+    # A time for the last epoch holds for all before it.
+    claims = Claim.TIME if any(stamp.epoch == last for stamp in kept) else Claim(0)
     anchored = True
     for row in rows:
         for record in map(decode_record, row.records):
@@ -100,7 +104,7 @@ def write_bundle(
     )
     for row in rows:
         writer.epoch(epochs.read_epoch(connection, row))
-    writer.finish(key, stamps=stamps)
+    writer.finish(key, stamps=kept)
     return manifest
 
 
@@ -161,6 +165,17 @@ def _close_open(
         if connection.in_transaction:
             connection.execute("COMMIT")
     return True
+
+
+def _recognise(stamps: Sequence[bytes], rows: Sequence[epochs.EpochRow]) -> list[Stamp]:
+    numbers = {row.signed.hash(): row.signed.header.number for row in rows}
+    found = []
+    for data in stamps:
+        kind, epoch = recognise(data)
+        if epoch not in numbers:
+            raise EvidenceError(f"a stamp is of epoch {epoch.hex()[:16]}…, which is not in this period")
+        found.append(Stamp(epoch=numbers[epoch], kind=kind, data=data))
+    return found
 
 
 def _claims(record: Record) -> Claim:

@@ -18,7 +18,14 @@ from hashwerk.evidence.blockchain import Checkpoint, HeaderChain, trusted_chain
 from hashwerk.evidence.bundle import ChainPart, Claim, Stamp, StampKind
 from hashwerk.evidence.keys import fingerprint, public_bytes
 from hashwerk.evidence.meter_signature import check_meter_signature
-from hashwerk.evidence.stamps import Trust, UntrustedStampError, check_stamp, countersign, stamped_document
+from hashwerk.evidence.stamps import (
+    Trust,
+    UntrustedStampError,
+    check_stamp,
+    countersign,
+    recognise,
+    stamped_document,
+)
 from hashwerk.evidence.verify import Report, Verdict, verify_bundle
 from hashwerk.evidence.verify.run import Options
 from support.evidence import ALL_CLAIMS, EvidenceSite, seeded_key
@@ -156,6 +163,11 @@ def test_stamps_that_do_not_hold(mine: EvidenceSite, authority: TestAuthority) -
         where = mine.epochs[stamp.epoch]
         with pytest.raises(EvidenceError, match=words):
             check_stamp(stamp, where.header, where.signed.hash(), trust)
+    assert recognise(witness.data) == (StampKind.WITNESS, two.signed.hash())
+    assert recognise(rfc.data) == (StampKind.RFC3161, epoch)
+    for noise in (b"", b"noise", b"\x00OpenTimestamps\x00\x00"):
+        with pytest.raises(EvidenceError):
+            recognise(noise)
     impostor = TestAuthority()
     with pytest.raises(EvidenceError, match="does not hold"):
         check_stamp(rfc, header, epoch, Trust(tsa_roots=(impostor.root,)))
@@ -183,6 +195,7 @@ def test_opentimestamps_leads_to_a_block(mine: EvidenceSite) -> None:
     context = BytesSerializationContext()
     DetachedTimestampFile(OpSHA256(), proof).serialize(context)
     stamp = Stamp(epoch=4, kind=StampKind.OPENTIMESTAMPS, data=context.getbytes())
+    assert recognise(stamp.data) == (StampKind.OPENTIMESTAMPS, epoch)
     merkle = hashlib.sha256(epoch + b"salt").digest()
     chain = regtest_chain(merkle)
     shown = check_stamp(stamp, mine.last.header, epoch, Trust(chain=chain))

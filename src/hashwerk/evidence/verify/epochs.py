@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hashwerk.errors import EvidenceError
 from hashwerk.evidence.epoch import VERSION, Header, SignedHeader
 from hashwerk.evidence.keys import KeyChain, event_hash, fingerprint
-from hashwerk.evidence.records import AttributionRule, Record, Scale, Site
+from hashwerk.evidence.records import AttributionRule, Record, Scale, Site, Thinning
 from hashwerk.evidence.standing import Standing
 from hashwerk.evidence.verify.result import Checks, Label
 
@@ -99,6 +99,11 @@ class StandingWalk:
         where = f"epoch {header.number}"
         if header.standing != self.now.root():
             self._checks.failed("standing", f"{where}: the header commits to other declarations")
+        full = header.full_root != bytes(32), header.full_shares, header.full_work
+        if self.now.find(Thinning) is None and any(full):
+            self._checks.failed("sums", f"{where}: a tree before thinning is named, and nothing was thinned")
+        elif header.full_shares < header.shares and any(full):
+            self._checks.failed("sums", f"{where}: there are more shares after thinning than before")
         if header.number == 0:
             return  # the epoch in which everything is declared
         scale, site = self.now.find(Scale), self.now.find(Site)

@@ -19,6 +19,16 @@ HOUR_US: Final = 3_600_000_000
 MAX_HOURS: Final = 24 * 366 * 10
 
 
+def time_text(time_us: int | None) -> str | None:
+    """Return a time as ISO 8601; None for none, and for what no calendar holds."""
+    if time_us is None:
+        return None
+    try:
+        return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 @dataclass(slots=True)
 class Hour:
     """One hour of the period."""
@@ -45,7 +55,7 @@ class Hour:
     def as_data(self) -> dict[str, Any]:
         """Return the hour for JSON."""
         return {
-            "start": datetime.fromtimestamp(self.start_us / 1e6, UTC).isoformat().replace("+00:00", "Z"),
+            "start": time_text(self.start_us),
             "load_wh": self.load_wh,
             "clean_wh": self.clean_wh,
             "estimated": self.estimated,
@@ -55,7 +65,7 @@ class Hour:
 def hours_of(facts: Facts, start_us: int, end_us: int) -> list[Hour]:
     """Return the hours that a period touches; none where it is too long to be believed."""
     first, last = start_us // HOUR_US, -(-end_us // HOUR_US)
-    if last - first > MAX_HOURS:
+    if not 0 < last - first <= MAX_HOURS:
         return []
     hours = {number: Hour(number * HOUR_US) for number in range(first, last)}
     for from_us, to_us, wh in common_intervals(facts.meters):
@@ -77,16 +87,15 @@ def hours_of(facts: Facts, start_us: int, end_us: int) -> list[Hour]:
 
 
 def _spread(hours: dict[int, Hour], start_us: int, end_us: int, wh: int) -> None:
-    """Put the energy of an interval into its hours, in proportion to time, exactly in sum."""
+    """Put the energy of an interval into the hours of the period, in proportion to time, exactly in sum."""
     first, last = start_us // HOUR_US, (end_us - 1) // HOUR_US
-    if last - first > MAX_HOURS:
-        return
-    done = 0
-    for number in range(first, last + 1):
+    begin, end = max(first, min(hours)), min(last, max(hours))
+    # What lies before the period belongs to none of its hours.
+    done = 0 if begin == first else wh * (begin * HOUR_US - start_us) // (end_us - start_us)
+    for number in range(begin, end + 1):
         until = min(end_us, (number + 1) * HOUR_US)
         up_to = wh * (until - start_us) // (end_us - start_us)
-        hour = hours.get(number)
-        if hour is not None:
-            hour.load_wh += up_to - done
-            hour.estimated = hour.estimated or first != last
+        hour = hours[number]
+        hour.load_wh += up_to - done
+        hour.estimated = hour.estimated or first != last
         done = up_to

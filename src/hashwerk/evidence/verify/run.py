@@ -14,7 +14,7 @@ from cryptography import x509
 from numpy.typing import NDArray
 
 from hashwerk.chain.target import target_from_compact, work_from_target
-from hashwerk.errors import DecodeError, EvidenceError
+from hashwerk.errors import DecodeError, EvidenceError, HashwerkError
 from hashwerk.evidence.blockchain import Checkpoint, HeaderChain, trusted_chain
 from hashwerk.evidence.bundle import BundleReader, Claim, RecordsPart
 from hashwerk.evidence.epoch import Header, SignedHeader, credited_work
@@ -394,7 +394,7 @@ class _Run:
             return None
         try:
             return trusted_chain(site.network, headers, self.options.checkpoints)
-        except (EvidenceError, DecodeError) as error:
+        except HashwerkError as error:
             if given or self.claims & Claim.TIME:
                 self.checks.failed("chain", str(error), Verdict.INVALID if given else Verdict.INCOMPLETE)
             return None

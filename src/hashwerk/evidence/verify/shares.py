@@ -183,7 +183,7 @@ class EpochShares:
 
     def _check_times(self, leaves: Leaves) -> None:
         early = leaves["time_us"] + np.uint64(TIME_SLACK_US) < np.uint64(self._header.start_us)
-        late = leaves["time_us"] > np.uint64(self._header.end_us + TIME_SLACK_US)
+        late = leaves["time_us"] > np.uint64(min(self._header.end_us + TIME_SLACK_US, 2**64 - 1))
         if (early | late).any():
             position = int(leaves["position"][int(np.argmax(early | late))])
             self._checks.failed(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -12,12 +11,12 @@ from numpy.typing import NDArray
 
 from hashwerk.energy.scores import cfe_score, matching_score
 from hashwerk.evidence.bundle import Claim, Manifest
-from hashwerk.evidence.epoch import Header
+from hashwerk.evidence.epoch import Header, header_hash
 from hashwerk.evidence.records import UNBOUND
 from hashwerk.evidence.verify.energy import BEST_MACHINE_MJ_PER_TH, common_intervals
 from hashwerk.evidence.verify.epochs import StandingWalk
 from hashwerk.evidence.verify.facts import Facts
-from hashwerk.evidence.verify.hours import Hour, hours_of
+from hashwerk.evidence.verify.hours import Hour, hours_of, time_text
 from hashwerk.evidence.verify.result import Checks, Label
 from hashwerk.evidence.verify.shares import Work, total_work
 from hashwerk.evidence.verify.time import Bounds
@@ -68,12 +67,18 @@ def make_statement(shown: Shown) -> dict[str, Any]:
             "label": str(Label.ASSERTED),
         },
         "period": {
-            "start": _time(headers[0].start_us),
-            "end": _time(headers[-1].end_us),
+            "start": time_text(headers[0].start_us),
+            "end": time_text(headers[-1].end_us),
             "fixed_beforehand": bool(shown.manifest.period_fixed),
             "epochs": [headers[0].number, headers[-1].number],
+            "last_epoch": header_hash(headers[-1]).hex(),
             "external_time": [
-                {"epoch": b.epoch, "after": _time(b.after_us), "before": _time(b.before_us), "by": b.by}
+                {
+                    "epoch": b.epoch,
+                    "after": time_text(b.after_us),
+                    "before": time_text(b.before_us),
+                    "by": b.by,
+                }
                 for b in shown.bounds
             ],
         },
@@ -193,7 +198,7 @@ def _per_hour(work: Work) -> list[dict[str, Any]]:
     for bin_, counts in work.bins.items():
         hours[bin_ // 60] = hours.get(bin_ // 60, np.zeros(129, np.int64)) + counts
     return [
-        {"start": _time(hour * 3_600_000_000), **_hashes(counts, 1, Label.ASSERTED)}
+        {"start": time_text(hour * 3_600_000_000), **_hashes(counts, 1, Label.ASSERTED)}
         for hour, counts in sorted(hours.items())[:10_000]
     ]
 
@@ -284,7 +289,7 @@ def _emissions(hours: Sequence[Hour]) -> dict[str, Any] | None:
 def _commands(facts: Facts) -> list[dict[str, Any]]:
     return [
         {
-            "at": _time(row.at_us),
+            "at": time_text(row.at_us),
             "command": row.command,
             "group": row.group,
             "machines": row.machines,
@@ -295,7 +300,7 @@ def _commands(facts: Facts) -> list[dict[str, Any]]:
             "delivered_w": None
             if row.before_w is None or row.after_w is None
             else max(0, row.before_w - row.after_w),
-            "effect": _time(row.effect_us),
+            "effect": time_text(row.effect_us),
             "label": str(Label.ASSERTED),
         }
         for row in facts.commands[:10_000]
@@ -308,19 +313,10 @@ def _blocks(facts: Facts) -> list[dict[str, Any]]:
         {
             "hash": block.hash[::-1].hex(),
             "height": block.height,
-            "found": _time(block.found_us),
+            "found": time_text(block.found_us),
             "reward_sat": block.reward_sat,
             "state": states[block.state] if block.state < len(states) else "unknown",
             "label": str(Label.ASSERTED),
         }
         for block in sorted(facts.blocks.values(), key=lambda block: (block.found_us, block.hash))
     ]
-
-
-def _time(time_us: int | None) -> str | None:
-    if time_us is None:
-        return None
-    try:
-        return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat().replace("+00:00", "Z")
-    except (ValueError, OverflowError, OSError):
-        return None
