@@ -161,7 +161,7 @@ class StratumServer:
             clock=self._clock,
             on_event=self._on_event,
             on_blocks=self._blocks.submit,
-            upstreams=self.upstreams,
+            upstreams=None if self.upstreams is None else self.upstreams.forwarding,
         )
         context = tls_context(settings) if settings.tls_port is not None else None
         plain = listeners or listen(settings.host, settings.port, settings.backlog)

@@ -25,7 +25,8 @@ from hashwerk.stratum.ports import Ledger
 from hashwerk.stratum.v1.server import Extranonce
 
 if TYPE_CHECKING:
-    from hashwerk.pool.upstream.pools import Pool, Upstreams
+    from hashwerk.pool.upstream.pool import Pool
+    from hashwerk.pool.upstream.pools import Upstreams
 
 log = logging.getLogger(__name__)
 

@@ -12,12 +12,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
-from fractions import Fraction
 from typing import Final
-
-import numpy as np
-from numpy.typing import NDArray
 
 from hashwerk.clock import Clock
 from hashwerk.errors import DecodeError
@@ -27,17 +22,17 @@ from hashwerk.pool.room import Room
 from hashwerk.pool.seats import Seats
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.pool.upstream.crew import Crew
+from hashwerk.pool.upstream.forwarding import Forwarding
 from hashwerk.pool.upstream.health import Trust
-from hashwerk.pool.upstream.link import MAX_WAITING, Link, Waiting
-from hashwerk.pool.upstream.record import FateBook, PoolRecord, WorkWindow
+from hashwerk.pool.upstream.link import Link, Waiting
+from hashwerk.pool.upstream.pool import Pool
+from hashwerk.pool.upstream.record import PoolRecord, WorkWindow
+from hashwerk.pool.upstream.report import view_of
 from hashwerk.pool.upstream.settings import UpstreamSettings
 from hashwerk.pool.upstream.views import Switch, UpstreamView
 from hashwerk.pool.upstream.work import UpstreamWork, room_for
 from hashwerk.stratum.ports import Ledger
 from hashwerk.stratum.v1.client_events import ClientJob, Rejected
-from hashwerk.work.fate import Fate
-from hashwerk.work.job import Job, UpstreamPart
-from hashwerk.work.share import FLAG_NETWORK
 
 log = logging.getLogger(__name__)
 
@@ -47,24 +42,6 @@ _FAREWELL_S: Final = 1.0
 _SWITCHES_KEPT: Final = 50
 _MESSAGE_EVERY_S: Final = 10.0
 _GONE: Final = "the connection was gone"
-
-
-@dataclass(slots=True)
-class Pool:
-    """One pool while we run."""
-
-    settings: UpstreamSettings
-    id: int  # in the ledger
-    trust: Trust
-    record: PoolRecord
-    links: list[Link | None]
-    failed_because: str | None = None
-    quiet_until: float = 0.0  # its messages are not shown before, monotonic
-
-    @property
-    def open_links(self) -> list[Link]:
-        """Connections that have work."""
-        return [link for link in self.links if link is not None and link.is_open]
 
 
 class Upstreams:
@@ -104,7 +81,6 @@ class Upstreams:
         self._clock = clock
         self._crew = crew
         self._rng = rng or random.Random()  # noqa: S311 - jitter
-        self._fates = FateBook(ledger, clock)
         # Never a number of an earlier process: its jobs are still in the book, and their shares must not go over ours.
         self._number = int(now * 1000)
         self._closing = False
@@ -112,7 +88,6 @@ class Upstreams:
         self._broadcasts: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
         self.switches: Final[deque[Switch]] = deque(maxlen=_SWITCHES_KEPT)
-        self._machines = machines  # names, by worker id
         self.pools: Final = [
             Pool(
                 settings=each,
@@ -123,7 +98,9 @@ class Upstreams:
             )
             for each in pools
         ]
-        self._by_id = {pool.id: pool for pool in self.pools}
+        self.forwarding: Final = Forwarding(
+            self.pools, book=book, ledger=ledger, clock=clock, crew=crew, machines=machines
+        )
         self._pool_of: dict[int, Pool] = {}  # by link number
         crew.attach(self)
 
@@ -159,7 +136,7 @@ class Upstreams:
             log.warning("pools did not answer every share before the end")
         for link in self._links():
             link.end("we ended before the pool answered")
-        self._fates.flush()
+        self.forwarding.flush()
 
     def want_links(self, planes: int) -> None:
         """Make room for so many planes of extranonces: each needs a connection of its own at every pool."""
@@ -281,27 +258,10 @@ class Upstreams:
 
     def on_answer(self, link: Link, share: Waiting, refused: Rejected | None) -> None:
         """Record what a pool made of a share."""
-        pool, job = self._pool_of.get(link.number), self._book.job(share.job_id)
+        pool = self._pool_of.get(link.number)
         if pool is None:
             return
-        record, now = pool.record, self._clock.time()
-        record.latency.add(self._clock.monotonic() - share.sent_monotonic, self._clock.monotonic())
-        if refused is None:
-            record.accepted += 1
-            if job is not None and job.upstream is not None:
-                record.credited.add((1 << 256) // (job.upstream.target + 1), now)
-                record.accepted_difficulty += Fraction(job.upstream.difficulty)
-        else:
-            record.refuse(refused.reason)
-        self._fates.put(
-            Fate.ACCEPTED if refused is None else Fate.REJECTED,
-            hash_key=share.hash_key,
-            job_id=share.job_id,
-            worker_id=share.worker_id,
-            upstream_id=pool.id,
-            reason="" if refused is None else refused.reason,
-            sent_at=share.sent_at,
-        )
+        self.forwarding.answered(pool, share, refused)
         if self._closing:
             self._note_answered()
 
@@ -320,7 +280,7 @@ class Upstreams:
         if pool is None:
             return
         for share in unanswered:
-            self._lose(pool, share, reason)
+            self.forwarding.lose(pool, share, reason)
         worked = link.job is not None
         if link in pool.links:
             pool.links[pool.links.index(link)] = None
@@ -335,97 +295,6 @@ class Upstreams:
         elif worked:
             log.warning("%s: a connection ended: %s", pool.settings.name, reason)
         self._crew.lost(link.number)
-
-    # --- shares ----------------------------------------------------------------------------------------------------
-
-    def forward(self, rows: NDArray[np.void]) -> None:
-        """Hand in the shares that meet their pool's target (`work.batch.ROW_DTYPE`), each once."""
-        at, monotonic = self._clock.time(), self._clock.monotonic()
-        used: dict[int, Link] = {}
-        for row in rows:
-            job = self._book.job(int(row["job"]))
-            if job is None or job.upstream is None:
-                continue
-            part = job.upstream
-            pool = self._by_id.get(part.upstream_id)
-            share = Waiting(
-                hash_key=row["hash_key"].tobytes(),
-                job_id=job.id,
-                worker_id=int(row["worker"]),
-                sent_at=at,
-                sent_monotonic=monotonic,
-                user=None,
-            )
-            if pool is None:
-                self._fates.put(
-                    Fate.LOST,
-                    hash_key=share.hash_key,
-                    job_id=job.id,
-                    worker_id=share.worker_id,
-                    upstream_id=part.upstream_id,
-                    reason="the pool is not configured any more",
-                    sent_at=None,
-                )
-                continue
-            link = next((each for each in pool.links if each is not None and each.number == part.link), None)
-            if link is None or not link.is_open or link.waiting >= MAX_WAITING:
-                self._lose(pool, share, _GONE, handed_in=False)
-                continue
-            self._hand_in(pool, link, job, part, share, row)
-            used[link.number] = link
-        for link in used.values():
-            link.flush()
-
-    def count(self, rows: NDArray[np.void]) -> None:
-        """Count accepted shares for the pools their jobs came from."""
-        jobs, counts = np.unique(rows["job"], return_counts=True)
-        now = self._clock.time()
-        for job_id, number in zip(jobs.tolist(), counts.tolist(), strict=True):
-            job = self._book.job(job_id)
-            if job is None or job.upstream is None:
-                continue
-            work = number << job.work_log2
-            pool = self._by_id.get(job.upstream.upstream_id)
-            if pool is not None:
-                pool.record.seen.add(work, now)
-                self._crew.count(job.account_id, pool, work)
-
-    def _hand_in(  # noqa: PLR0917
-        self, pool: Pool, link: Link, job: Job, part: UpstreamPart, share: Waiting, row: np.void
-    ) -> None:
-        extranonce1 = int(row["extranonce1"]).to_bytes(8, "big")[8 - job.extranonce1_size :]
-        extranonce2 = int(row["extranonce2"]).to_bytes(8, "big")[8 - job.extranonce2_size :]
-        machine = self._machines.get(share.worker_id)
-        share.user = None if machine is None else link.name(machine)
-        link.submit(
-            part,
-            share,
-            extranonce=extranonce1 + extranonce2,
-            ntime=int(row["ntime"]),
-            nonce=int(row["nonce"]),
-            version=int(row["version"]),
-        )
-        pool.record.forwarded += 1
-        if row["flags"] & FLAG_NETWORK:
-            self._tell_block(pool, job)
-
-    def _tell_block(self, pool: Pool, job: Job) -> None:
-        """Tell people that a share is a block: the pool has it with the share, we only say so."""
-        text = f"a block for {pool.settings.name}, height {job.template.height}"
-        log.info("%s", text)
-        self._ledger.event("upstream", text, pool=pool.settings.name, job=job.id)
-
-    def _lose(self, pool: Pool, share: Waiting, reason: str, *, handed_in: bool = True) -> None:
-        pool.record.lost += 1
-        self._fates.put(
-            Fate.LOST,
-            hash_key=share.hash_key,
-            job_id=share.job_id,
-            worker_id=share.worker_id,
-            upstream_id=pool.id,
-            reason=reason,
-            sent_at=share.sent_at if handed_in else None,
-        )
 
     # --- what others ask -------------------------------------------------------------------------------------------
 
@@ -444,45 +313,14 @@ class Upstreams:
 
     def views(self) -> list[UpstreamView]:
         """Return all pools as they are now."""
-        now, monotonic = self._clock.time(), asyncio.get_running_loop().time()
+        now, monotonic = self._clock.time(), self._clock.monotonic()
         sessions = self._crew.sessions()
-        return [self._view(pool, sessions.get(pool.id, 0), now, monotonic) for pool in self.pools]
-
-    def _view(self, pool: Pool, sessions: int, now: float, monotonic: float) -> UpstreamView:
-        settings, record, links = pool.settings, pool.record, pool.open_links
-        usable_in_s = pool.trust.usable_in_s(monotonic)
-        if links:
-            state = "working" if usable_in_s <= 0 else "proving"
-        else:
-            state = "connecting" if pool.failed_because is None else "failed"
-        last = max((link.last_job_at for link in links if link.last_job_at is not None), default=None)
-        work = self._work(links[0].number) if links else None
-        return UpstreamView(
-            name=settings.name,
-            url=str(settings.server),
-            user=settings.user,
-            priority=settings.priority,
-            share=settings.share,
-            state=state,
-            role="in use" if sessions else "standby" if links else "out",
-            reason=pool.failed_because,
-            usable_in_s=usable_in_s if links and usable_in_s > 0 else None,
-            sessions=sessions,
-            connections=len(links),
-            difficulty=None if work is None else float(work.job.difficulty),
-            height=None if work is None else work.template.height or None,
-            last_job_at=last,
-            seen_hs=record.seen.rates_hs(now),
-            credited_hs=record.credited.rates_hs(now),
-            forwarded=record.forwarded,
-            accepted=record.accepted,
-            rejected=dict(record.rejected),
-            lost=record.lost,
-            waiting=sum(link.waiting for link in links),
-            accepted_difficulty=_decimal(record.accepted_difficulty),
-            latency_ms_p50=record.latency.quantile_ms(0.5, self._clock.monotonic()),
-            latency_ms_p99=record.latency.quantile_ms(0.99, self._clock.monotonic()),
-        )
+        found = []
+        for pool in self.pools:
+            links = pool.open_links
+            work = self._work(links[0].number) if links else None
+            found.append(view_of(pool, work, sessions.get(pool.id, 0), now=now, monotonic=monotonic))
+        return found
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
@@ -517,10 +355,3 @@ class Upstreams:
         log.info("%s %s", pool.settings.name, what)
         self.switches.append(Switch(at=self._clock.time(), pool=pool.settings.name, what=what))
         self._ledger.event("upstream", f"{pool.settings.name} {what}", pool=pool.settings.name)
-
-
-def _decimal(number: Fraction) -> str:
-    """Return a sum of difficulties as people read it; exact up to nine places."""
-    if number.denominator == 1:
-        return str(number.numerator)
-    return f"{float(number):.9g}"
