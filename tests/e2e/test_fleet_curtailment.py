@@ -25,6 +25,7 @@ from support.pool import RunningPool, running_pool
 
 MACHINES = int(os.environ.get("HASHWERK_TWINS", "60"))
 MODELS = ("avalon-q", "antminer-s19jpro", "luxos-s19kpro", "whatsminer-m50s", "nerdqaxe")
+TELL = "HASHWERK_TELL" in os.environ  # prints how it goes
 HASTE = 40.0
 SCALE = 1e11
 DIFFICULTY = 2.0**-24
@@ -90,16 +91,18 @@ class Site:
         try:
             async with asyncio.timeout(within_s):
                 while not (found := await condition()):  # noqa: ASYNC110 - it happens in another process
-                    await asyncio.sleep(0.1)
+                    await asyncio.sleep(0.25)
         except TimeoutError:
             raise AssertionError(f"not within {within_s} s: {what}") from None
+        if TELL:
+            print(f"{asyncio.get_running_loop().time():.1f} {what}")
         return found
 
     async def order(self, order_id: str, *states: str) -> Any:
         async def reached() -> Any:
             order = await self.get(f"/fleet/orders/{order_id}")
-            if os.environ.get("HASHWERK_TELL"):
-                print(asyncio.get_running_loop().time(), order["state"], order["counts"])
+            if TELL:
+                print(f"{asyncio.get_running_loop().time():.1f} {order['state']} {order['counts']}")
             return order if order["state"] in states else None
 
         return await self.until(reached, f"order {' or '.join(states)}")
@@ -176,7 +179,10 @@ async def test_half_power_with_liars_and_a_killed_process(tmp_path: Path) -> Non
         # every machine is found, known by its MAC address, and measured by its shares
         async def found() -> bool:
             fleet = await site.get("/fleet")
-            return fleet["by_state"].get("hashing") == MACHINES and bool(fleet["measured_hs"])
+            return (
+                fleet["by_state"].get("hashing") == MACHINES
+                and (fleet["measured_hs"] or 0) > 0.5 * fleet["reported_hs"]
+            )
 
         await site.until(found, "all machines found and measured")
         machines = (await site.get("/machines"))["machines"]
@@ -188,16 +194,10 @@ async def test_half_power_with_liars_and_a_killed_process(tmp_path: Path) -> Non
         )
         assert (await site.post("/fleet/places", places))["placed"] == MACHINES
 
-        # ten of them get a fault each; a few seconds of shares say how they really hash
+        # ten of them get a fault each
         for index, kind in FAULTS.items():
             await hall.inject(names[index], Fault(kind=FaultKind(kind)))
         key = {index: f"mac:{_mac(hall, index)}" for index in FAULTS}
-
-        async def rates_known() -> bool:
-            rows = (await site.get("/machines"))["machines"]
-            return all((row["measured_shares"] or 0) >= 6 for row in rows if row["make"] != "nerdaxe")
-
-        await site.until(rates_known, "shares of every machine")
 
         # half power, please
         before_w = hall.power_w()

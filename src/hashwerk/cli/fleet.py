@@ -359,9 +359,17 @@ def resume(
         hashwerk fleet resume --wait
     """
     api = FleetApi(options)
-    orders = api.post("/fleet/resume", {"order": order_id, "group": group, "who": who(), "why": why})[
-        "orders"
-    ]
+    body = {"order": order_id, "group": group, "who": who(), "why": why, "dry_run": dry_run}
+    answer = api.post("/fleet/resume", body)
+    if dry_run:
+        if as_json:
+            print_json(answer)
+            return
+        for order in answer["orders"]:
+            click.echo(f"order {order['id']} would be put back: {order['machines']} machines")
+        click.echo(f"{len(answer['would_wake'])} further machines would be woken")
+        return
+    orders = answer["orders"]
     if wait:
         orders = [_await(api, order["id"], ("ended", "aborted")) for order in orders]
     _tell_orders(orders, as_json=as_json)

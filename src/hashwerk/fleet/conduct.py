@@ -374,7 +374,7 @@ def _hold(order: Order, view: View, conduct: Conduct, now: float) -> list[OrderE
                 events.append(Drifted(at=now, key=key, text=text))
         elif progress.effect is not None and progress.effect.verdict is Verdict.CLAIMED:
             effect = _effect(progress, look, view, now)
-            if effect.verdict in (Verdict.CONFIRMED, Verdict.CONTRADICTED):
+            if effect.verdict is Verdict.CONFIRMED or Vote.NO in (effect.shares, effect.meter):
                 events.append(Verified(at=now, key=key, effect=effect))
     return events
 

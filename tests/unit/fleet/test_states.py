@@ -83,8 +83,12 @@ def test_times_are_learned_from_what_was_seen() -> None:
     assert 60.0 < timings.deadline_s(machine, Change.REBOOT) < 0.5 * before_s
     restored = Timings(timings.rows())
     assert restored.deadline_s(machine, Change.REBOOT) == timings.deadline_s(machine, Change.REBOOT)
-    assert Timings(pace=0.01).deadline_s(machine, Change.WAKE) == pytest.approx(
-        0.01 * Timings().deadline_s(machine, Change.WAKE)
+    hasty = Timings(pace=0.01)
+    assert hasty.deadline_s(machine, Change.MODE) == pytest.approx(
+        0.01 * Timings().deadline_s(machine, Change.MODE)
+    )
+    assert hasty.deadline_s(machine, Change.SLEEP) == 10.0, (
+        "an Avalon's command carries five seconds all the same"
     )
 
 

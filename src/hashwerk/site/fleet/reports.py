@@ -30,6 +30,7 @@ _MAX_BYTES: Final = 512
 _PER_SECOND: Final = 10
 _IP: Final = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 _MAC: Final = re.compile(r"(?<![0-9A-Fa-f:-])(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}(?![0-9A-Fa-f:-])")
+_LABEL: Final = re.compile(r"(?:MAC|IP)[:=]", re.IGNORECASE)
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +49,7 @@ def read_report(data: bytes, sender: str, make: str) -> Report | None:
 
     The sender's address counts unless the text names another; behind a relay only the text is right.
     """
-    text = data[:_MAX_BYTES].decode("ascii", "replace")
+    text = _LABEL.sub(" ", data[:_MAX_BYTES].decode("ascii", "replace"))
     mac_text, ip_text = _MAC.search(text), _IP.search(text)
     mac = normal_mac(mac_text[0]) if mac_text else None
     if mac is None and ip_text is None:
