@@ -146,6 +146,9 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=8, help="plans a case")
     parser.add_argument("--days", type=int, default=365, help="days of the backtest")
     options = parser.parse_args()
+    # The limits' machine code is loaded once a process, or compiled once an installation: not a part of any plan.
+    few_machines = [group_settings(number, 2, 2).group() for number in range(2)]
+    Optimiser().plan(plan_problem(uniform_grid(START_S, 300.0, 4), few_machines))
     print(f"{'':<44} {'first':>8} {'median':>8} {'worst':>8}   of the later plans, warm")
     few = min(4, options.repeat)
 
