@@ -149,3 +149,64 @@ def _clock_labels() -> dict[str, str]:
 
 def _ms(time_s: float) -> int:
     return int(time_s * 1000)
+
+
+CurvePoint = tuple[float, float, str | None]
+_POINT_TIP: Final = (
+    "(p) => `<div class=tip-head>${p.value[2] ?? 'the only mode'}</div><div class=tip-row><span>${p.seriesName}</span>"
+    "<b>${Math.round(p.value[1]).toLocaleString('en-US')} W, ${hw.hashrate(p.value[0])}</b></div>`"
+)
+
+
+def curve_chart(
+    published: Sequence[CurvePoint], learned: Sequence[CurvePoint], now: tuple[float, float] | None
+) -> Options:
+    """Return power over hash rate: what is published of a machine, what was learned on site, and where it is now.
+
+    Points are (H/s, W, mode).
+    """
+    options = _base(Range("", 0, 1), 0.0, "", "(w) => w.toLocaleString('en-US') + ' W'")
+    options["tooltip"] = options["tooltip"] | {"trigger": "item", ":formatter": _POINT_TIP}
+    axis = {
+        "type": "value",
+        "min": 0,
+        "axisLabel": _TEXT | {":formatter": "hw.hashrate", "hideOverlap": True},
+    }
+    options["xAxis"] = axis | {
+        "splitLine": {"show": False},
+        "splitNumber": 5,
+        "axisLine": {"lineStyle": {"color": "var(--line-strong)"}},
+    }
+    options["grid"] = options["grid"] | {"right": 34}
+    muted, violet = "var(--muted)", "var(--violet)"
+    line = {"type": "line", "animation": False, "symbolSize": 9}
+    return options | {
+        "series": [
+            line
+            | {
+                "name": "published",
+                "data": [list(point) for point in published],
+                "symbol": "emptyDiamond",
+                "lineStyle": {"color": muted, "type": "dashed", "width": 1.5},
+                "itemStyle": {"color": muted},
+            },
+            line
+            | {
+                "name": "learned here",
+                "data": [list(point) for point in learned],
+                "symbol": "circle",
+                "lineStyle": {"color": violet, "width": 2},
+                "itemStyle": {"color": violet},
+            },
+            {
+                "name": "now",
+                "type": "scatter",
+                "animation": False,
+                "data": [] if now is None else [[*now, "now"]],
+                "symbol": "path://M0 0L10 10M10 0L0 10",
+                "symbolSize": 11,
+                "z": 5,
+                "itemStyle": {"color": "none", "borderColor": "var(--ink)", "borderWidth": 2.5},
+            },
+        ]
+    }

@@ -28,11 +28,17 @@ ALERTS_SHOWN: Final = 100
 #: A silence from the page lasts so long; others can be had over the API.
 SILENCE_S: Final = 3_600.0
 _DIFFERS: Final = DIFFERS_FROM_COMMAND | DIFFERS_IN_POWER | DIFFERS_IN_HASHRATE
+#: State → what is said of one such machine, and of several.
 _HAND_WORDS: Final = {
-    State.FAULTY.value: "report a fault",
-    State.UNREACHABLE.value: "do not answer",
-    State.UNKNOWN.value: "do not tell what they do",
+    State.FAULTY.value: ("reports a fault", "report a fault"),
+    State.UNREACHABLE.value: ("does not answer", "do not answer"),
+    State.UNKNOWN.value: ("does not tell what it does", "do not tell what they do"),
 }
+_DIFFERS_WORDS: Final = (
+    "says or does other than was told or measured",
+    "say or do other than was told or measured",
+)
+_ALERT_WORDS: Final = ("has an open alert", "have an open alert")
 
 
 def fleet_frame(service: FleetService | None) -> Frame:
@@ -81,7 +87,8 @@ def _sentence_frame(view: FleetView, columns: FleetColumns) -> Frame:
         sentence = "No machine is known yet." if not view.scanning else "Looking for machines."
         glyph, state = "○", ""
     elif hand:
-        noun, verb = ("machine", "needs") if view.machines == 1 else ("machines", "need")
+        noun = "machine" if view.machines == 1 else "machines"
+        verb = "needs" if hand == 1 else "need"
         sentence = f"{hand:,} of {view.machines:,} {noun} {verb} a hand: {why}."
         glyph, state = "▲", "attention"
     else:
@@ -115,10 +122,9 @@ def _needing_a_hand(columns: FleetColumns) -> tuple[int, str]:
         else:
             continue
         hand += 1
-    found = [f"{count:,} {_HAND_WORDS[state]}" for state, count in counts.items() if count]
-    found += [f"{differing:,} say or do other than was told or measured"] if differing else []
-    found += [f"{alerting:,} have an open alert"] if alerting else []
-    return hand, ", ".join(found)
+    found = [(count, _HAND_WORDS[state]) for state, count in counts.items()]
+    found += [(differing, _DIFFERS_WORDS), (alerting, _ALERT_WORDS)]
+    return hand, ", ".join(f"{count:,} {words[count > 1]}" for count, words in found if count)
 
 
 def _power_frame(view: FleetView, columns: FleetColumns, service: FleetService) -> Frame:

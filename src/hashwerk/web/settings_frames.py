@@ -18,7 +18,9 @@ Frame = dict[str, Any]
 Row = dict[str, Any]
 
 #: Settings whose names hold one of these are never shown, whatever they are.
-_SECRET_WORDS: Final = ("password", "token", "secret", "cookie", "private_key", "auth")
+_SECRET_WORDS: Final = ("password", "passphrase", "token", "secret", "private", "webhook", "api_key")
+#: Whole sections of which nothing but the first setting, what they are for, is shown.
+_SECRET_PLACES: Final = ("fleet.credentials[",)
 _HIDDEN: Final = "set, not shown"
 
 
@@ -32,6 +34,7 @@ def settings_frame(config: SiteConfig | None) -> Frame:
     return {
         "settings.sections": [section for section in rows if rows[section]],
         "settings.set": f"{len(settings):,} settings run; {own:,} were set, the others are defaults.",
+        "rows.settings": [row for row in settings if row["c"][2]["s"]],
         **{f"rows.settings.{section}": found for section, found in rows.items()},
         **_door_frame(config),
     }
@@ -79,6 +82,8 @@ def _row(path: str, value: Any, default: Any, description: str | None) -> Row:
 def is_secret(path: str) -> bool:
     """Say whether what stands under a dotted path must not be shown."""
     name = path.rpartition(".")[2].lower()
+    if path.startswith(_SECRET_PLACES) and name != "make":
+        return True
     return any(word in name for word in _SECRET_WORDS)
 
 

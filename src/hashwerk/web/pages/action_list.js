@@ -10,7 +10,7 @@ export default {
         <li v-for="row in rows" :key="row.k" :class="row.c">
           <span class="glyph" aria-hidden="true">{{ row.glyph }}</span>
           <div class="what"><p><b>{{ row.title }}</b> {{ row.text }}</p>
-            <p class="small muted"><time :datetime="utc(row.since)">{{ local(row.since) }}</time><template v-if="row.note"> · {{ row.note }}</template></p></div>
+            <p v-if="row.since" class="small muted"><time :datetime="utc(row.since)">{{ local(row.since) }}</time><template v-if="row.note"> · {{ row.note }}</template></p></div>
           <div class="buttons">
             <button v-if="row.machines?.length && canShow" type="button" class="copyless" @click="show(row)" :aria-label="'Show ' + row.title">Show</button>
             <a v-if="row.href" :href="row.href" class="copyless">Open</a>

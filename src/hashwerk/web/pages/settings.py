@@ -23,6 +23,8 @@ _TITLES: Final = {
     "log": "Log",
 }
 
+_COLUMNS: Final = [("Setting", ""), ("Value", "prose"), ("From", ""), ("What it means", "prose muted")]
+
 
 def settings_page(board: Board, title: str) -> None:
     """Build the page for one browser."""
@@ -40,6 +42,7 @@ def settings_page(board: Board, title: str) -> None:
                 _door(sheet)
                 _contents(board)
             with box("div", "stack"):
+                _own(sheet)
                 for section in board.frame.get("settings.sections", []):
                     _section(sheet, section)
 
@@ -73,11 +76,22 @@ def _title(section: str) -> str:
     return _TITLES.get(section, section.capitalize())
 
 
+def _own(sheet: Sheet) -> None:
+    with panel("What was set", "settings own"):
+        table = LiveTable(
+            _COLUMNS,
+            label="Settings that were set",
+            empty="Nothing was set: everything runs on its default. Settings stand in a site.toml; hashwerk check-config reads it over.",
+            searchable="any word",
+        )
+        sheet.bind("rows.settings", table.show)
+
+
 def _section(sheet: Sheet, section: str) -> None:
     with panel(f"{_title(section)} [{section}]", "settings") as place:
         place.props(f"id=settings-{section}")
         table = LiveTable(
-            [("Setting", ""), ("Value", "prose"), ("From", ""), ("What it means", "prose muted")],
+            _COLUMNS,
             label=f"Settings of section {section}",
             empty="Nothing is configured here.",
             sortable=True,

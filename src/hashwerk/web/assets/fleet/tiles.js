@@ -206,12 +206,12 @@ export function drawHall(context, machines, layout, view, painter) {
 // What is selected lies on ink; neighbours run together, as one piece of the hall.
 function underlay(context, layout, view, palette) {
   context.fillStyle = palette.ink;
-  const around = layout.pitch - layout.size;
+  const around = Math.min(2, layout.pitch - layout.size);
   for (const key of view.selected) {
     const index = view.indexOf.get(key);
     if (index === undefined) continue;
     context.globalAlpha = view.fits[index] ? 0.85 : 0.3;
-    context.fillRect(layout.x[index] - around, layout.y[index] - around, layout.pitch + around, layout.pitch + around);
+    context.fillRect(layout.x[index] - around, layout.y[index] - around, layout.size + 2 * around, layout.size + 2 * around);
   }
   context.globalAlpha = 1;
 }
