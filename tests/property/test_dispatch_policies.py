@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hashwerk.dispatch.accounts import settle
@@ -16,8 +16,9 @@ from hashwerk.dispatch.policies.marginal import MarginalStrike
 from hashwerk.dispatch.policies.optimiser import Optimiser
 from hashwerk.dispatch.policies.port import Policy
 from hashwerk.dispatch.policies.strike import OneStrike
-from hashwerk.dispatch.problem import Battery, DemandCharge, Group, GroupHistory, Limit, Problem, Ramp
+from hashwerk.dispatch.problem import Battery, DemandCharge, Event, Group, GroupHistory, Limit, Problem, Ramp
 from hashwerk.dispatch.solve import Solver
+from hashwerk.dispatch.why import explain
 from support.dispatch import group, problem
 from support.dispatch_checks import check_schedule
 
@@ -132,6 +133,7 @@ def test_no_policy_breaks_a_limit(seed: int) -> None:
 
 
 @settings(max_examples=30, deadline=None)
+@example(1_109)  # the price turns negative while the sun shines
 @given(SEEDS)
 def test_a_ramp_up_is_kept_by_everybody(seed: int) -> None:
     asked = replace(coupled_problem(seed, demand=False), ramp=Ramp(up_w_per_s=20.0), battery=None)
@@ -161,3 +163,47 @@ def test_clean_only_imports_no_more_than_is_matched_or_cannot_be_switched(seed: 
         sum(g.residual_w * g.count for g in asked.groups) * (1 + asked.cooling_share) + asked.auxiliary_w
     )
     assert (plan.import_w <= np.maximum(asked.clean.contracted_w, standing_w) + 1e-3).all()
+
+
+ODD = st.one_of(st.sampled_from([np.nan, np.inf, -np.inf, -500.0, 9_000.0, 0.0]), st.floats(-100, 200))
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, st.data())
+def test_whatever_comes_in_a_plan_comes_out_and_machines_are_in_a_known_state(
+    seed: int, data: st.DataObject
+) -> None:
+    asked = coupled_problem(seed, intervals=8)
+    times = len(asked.grid)
+    buy = np.array(data.draw(st.lists(ODD, min_size=times, max_size=times)))
+    limit_w = np.array(
+        data.draw(
+            st.lists(st.sampled_from([0.0, 1.0, 50_000.0, np.inf, -10.0]), min_size=times, max_size=times)
+        )
+    )
+    event_w = np.array(data.draw(st.lists(st.sampled_from([0.0, 40_000.0]), min_size=times, max_size=times)))
+    event = Event(
+        name="event", baseline_w=np.full(times, 30_000.0), committed_w=event_w, emergency=bool(seed % 2)
+    )
+    asked = replace(
+        asked,
+        buy_per_mwh=buy,
+        sell_per_mwh=buy - 1.0,
+        limits=(*asked.limits, Limit(name="order", limit_w=limit_w)),
+        events=(event,),
+        ramp=Ramp(up_w_per_s=5.0, down_w_per_s=5.0, import_before_w=20_000.0),
+    )
+    for policy in (Optimiser(), MarginalStrike(), OneStrike(), AlwaysOn(), CleanOnly(), SurplusOnly()):
+        plan = policy.plan(asked)
+        assert np.isfinite(plan.running).all()
+        assert (plan.running == np.round(plan.running)).all()
+        assert (plan.running >= 0).all()
+        assert (plan.on <= asked.available).all()
+        assert np.isfinite(plan.import_w).all()
+        floor_w = (
+            sum(g.residual_w * g.count for g in asked.groups) * (1 + asked.cooling_share) + asked.auxiliary_w
+        )
+        hard_w = np.maximum(np.minimum(limit_w, 400_000.0), floor_w - asked.local_w + 1e-6)
+        if asked.battery is None:
+            assert (plan.import_w <= np.maximum(hard_w, 0.0) + 1e-3).all(), policy.name
+        explain(asked, plan)

@@ -74,7 +74,9 @@ def keep_limits(
     running = running_from_steps(problem, order.steps, order.to_at_least(chosen))
     use = _battery_as_needed(problem, use, load_w(problem, running))
     used_w = load_w(problem, running) + use.charge_w - use.discharge_w
-    turns_down = import_limit_w is None and import_wish_w is None and not problem.demand
+    # Turning own generation down raises the import: not where a ramp or a peak stands against it.
+    own_limit = import_limit_w is not None or import_wish_w is not None
+    turns_down = not (own_limit or problem.demand or problem.ramp)
     local_w = local_use_w(problem, used_w, turns_down=turns_down)
     net_w = used_w - local_w
     return Schedule(
@@ -193,7 +195,8 @@ def _battery_as_needed(problem: Problem, use: BatteryUse, machines_w: FloatArray
 def local_use_w(problem: Problem, used_w: FloatArray, *, turns_down: bool) -> FloatArray:
     """Return how much of own generation is used or fed in; where importing is paid for, it may be turned down instead.
 
-    Not so for those who want to be clean, nor under a demand charge, which makes importing more a different question.
+    ``turns_down`` is False for those who want to be clean, and where a demand charge or a ramp makes importing more a
+    different question.
     """
     available_w = np.nan_to_num(problem.local_w)
     wanted_w = np.minimum(available_w, used_w + problem.export_limit_w)
