@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -163,6 +164,28 @@ def test_clean_only_imports_no_more_than_is_matched_or_cannot_be_switched(seed: 
         sum(g.residual_w * g.count for g in asked.groups) * (1 + asked.cooling_share) + asked.auxiliary_w
     )
     assert (plan.import_w <= np.maximum(asked.clean.contracted_w, standing_w) + 1e-3).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEEDS)
+def test_a_group_behind_one_switch_is_never_split(seed: int) -> None:
+    asked = coupled_problem(seed, intervals=8, machines=6)
+    first, *others = asked.groups
+    alike = np.full(len(asked.histories[0].on_for_s) and first.count, 90_000.0)
+    history = GroupHistory(
+        on_for_s=alike,
+        off_for_s=np.full(first.count - len(alike), 90_000.0),
+        starts_left=None if first.starts_per_day is None else np.full(first.count, 2),
+    )
+    asked = replace(
+        asked,
+        groups=(msgspec.structs.replace(first, together=True), *others),
+        histories=(history, *asked.histories[1:]),
+        available=np.where(np.arange(3)[:, None] == 0, first.count - seed % 2, asked.available),
+    )
+    for policy in (AlwaysOn(), OneStrike(), MarginalStrike(), SurplusOnly(), Optimiser()):
+        plan = policy.plan(asked)
+        check_schedule(asked, plan, remarks_allowed=bool(plan.remarks))
 
 
 ODD = st.one_of(st.sampled_from([np.nan, np.inf, -np.inf, -500.0, 9_000.0, 0.0]), st.floats(-100, 200))

@@ -19,6 +19,9 @@ def check_schedule(problem: Problem, schedule: Schedule, *, remarks_allowed: boo
     assert (schedule.import_w >= -1e-6).all()
     assert (schedule.local_w <= problem.local_w + 1e-6).all()
     np.testing.assert_allclose(given_w, used_w, atol=1e-3)
+    for g, group in enumerate(problem.groups):
+        if group.together:
+            assert set(running[g].ravel().tolist()) <= {0.0, float(group.count)}
     if not remarks_allowed:
         assert schedule.remarks == ()
         for limit in problem.limits:

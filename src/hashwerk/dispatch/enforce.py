@@ -135,6 +135,7 @@ def _run_kernel(
         order.power_w,
         np.ascontiguousarray(problem.available, dtype=np.int64),
         np.array([group.count for group in groups], dtype=np.int64),
+        np.array([group.count if group.together else 1 for group in groups], dtype=np.int64),
         problem.running_before(),
         np.array(held_on, dtype=np.int64),
         np.array(held_off, dtype=np.int64),

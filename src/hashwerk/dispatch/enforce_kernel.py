@@ -22,6 +22,7 @@ def enforce(  # noqa: PLR0917 - machine code takes plain arrays
     power_w: FloatArray,
     available: IntArray,
     counts: IntArray,
+    unit: IntArray,
     running_before: IntArray,
     held_on: IntArray,
     held_off: IntArray,
@@ -47,6 +48,7 @@ def enforce(  # noqa: PLR0917 - machine code takes plain arrays
         want: Machines wanted in each step or above, in merit order, (S, T).
         group, rank, power_w: Of the steps, (S,).
         available: (G, T).
+        unit: How many machines of a group one switch turns: 1, or all of them, (G,).
         counts, running_before: Machines, and those on just before, (G,).
         held_on, held_off: Machines that their history keeps on, or asleep, (G, T), never rising.
         min_on_s, min_off_s: (G,).
@@ -102,16 +104,16 @@ def enforce(  # noqa: PLR0917 - machine code takes plain arrays
                 resting[g] -= stops[g, first_off[g]]
                 first_off[g] += 1
             keep = young[g] + max(0, held_on[g, t] - lost[g])
-            low[g] = min(keep, available[g, t])
+            low[g] = min(_whole_up(keep, unit[g]), _whole(available[g, t], unit[g]))
             rested = max(0, counts[g] - on_before[g] - resting[g] - held_off[g, t])
             s = on_step[g]
-            on = min(want[s, t], available[g, t])
+            on = _whole(min(want[s, t], available[g, t]), unit[g])
             if want[s, t] > available[g, t]:
                 cause[g, t] = _UNAVAILABLE
             if on < low[g]:
                 on = low[g]
                 cause[g, t] = _MIN_ON
-            most = on_before[g] + min(rested, budget[g])
+            most = on_before[g] + _whole(min(rested, budget[g]), unit[g])
             if on > most:
                 cause[g, t] = _STARTS if budget[g] < rested else _MIN_OFF
                 on = most
@@ -123,7 +125,7 @@ def enforce(  # noqa: PLR0917 - machine code takes plain arrays
         for s in range(step_count):
             g = group[s]
             if rank[s] > 0:
-                now[s] = min(want[s, t], now[_below(s, group, rank)])
+                now[s] = _whole(min(want[s, t], now[_below(s, group, rank)]), unit[g])
             total_w += now[s] * power_w[s]
             if feeder[g] >= 0:
                 excess_w[feeder[g]] += now[s] * power_w[s]
@@ -137,7 +139,7 @@ def enforce(  # noqa: PLR0917 - machine code takes plain arrays
                 more = min(chosen[s, t - 1], available[g, t]) - now[s]
                 if rank[s] > 0:
                     more = min(more, now[_below(s, group, rank)] - now[s])
-                more = min(more, int(np.ceil((floor_w - total_w) / power_w[s])))
+                more = _whole(min(more, int(np.ceil((floor_w - total_w) / power_w[s]))), unit[g])
                 if more > 0:
                     now[s] += more
                     total_w += more * power_w[s]
@@ -162,7 +164,7 @@ def enforce(  # noqa: PLR0917 - machine code takes plain arrays
                 least = 0
                 if rank[s] == 0 and attempt == 0:
                     least = low[g]
-                less = min(now[s] - least, int(np.ceil((over - 1e-6) / power_w[s])))
+                less = min(now[s] - least, _whole_up(int(np.ceil((over - 1e-6) / power_w[s])), unit[g]))
                 if less <= 0:
                     continue
                 now[s] -= less
@@ -218,3 +220,15 @@ def _below(s: int, group: IntArray, rank: IntArray) -> int:
     while group[place] != group[s] or rank[place] != rank[s] - 1:
         place -= 1
     return place
+
+
+@njit(cache=True, nogil=True)
+def _whole(machines: int, unit: int) -> int:
+    """Return the most machines that whole switches turn, no more than given."""
+    return machines if unit <= 1 else machines // unit * unit
+
+
+@njit(cache=True, nogil=True)
+def _whole_up(machines: int, unit: int) -> int:
+    """Return the fewest machines that whole switches turn, no fewer than given."""
+    return machines if unit <= 1 else -(-machines // unit) * unit

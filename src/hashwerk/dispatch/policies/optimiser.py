@@ -21,7 +21,8 @@ class Optimiser:
     """Plans with HiGHS and falls to the merit order when that fails, saying so. Owned by one task.
 
     Args:
-        integer: Whole numbers of machines over all modes, instead of the linear program and rounding.
+        integer: Whole numbers of machines over all modes, instead of the linear program and rounding; always
+            so where one switch turns a whole group.
         time_limit_s: After which the ladder is used.
     """
 
@@ -36,10 +37,11 @@ class Optimiser:
     def plan(self, problem: Problem) -> Schedule:
         """Return the cheapest plan in whole machines, or the merit order with a remark where there is none."""
         try:
-            plan = self._solver.solve(problem, integer=self._integer, time_limit_s=self._time_limit_s)
+            integer = self._integer or any(group.together for group in problem.groups)
+            plan = self._solver.solve(problem, integer=integer, time_limit_s=self._time_limit_s)
         except DispatchError as error:
             return climb_down(problem, str(error))
-        if self._integer:
+        if integer:
             return plan
         return in_whole_machines(problem, plan)
 
