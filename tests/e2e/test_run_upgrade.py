@@ -73,7 +73,7 @@ async def test_an_upgrade_while_machines_work_for_a_pool(tmp_path: Path) -> None
                 machine.work(0)
                 await machine.until(lambda machine=machine: not machine.under_way)
                 assert not machine.is_lost
-            status = await mine.status()
+            status = await mine.until(lambda found: found["upstreams"] and found["upstreams"][0]["accepted"])
             assert await mine.stop() == 0
         assert pool.violations == []
         assert status["upstreams"][0]["rejected"] == {}

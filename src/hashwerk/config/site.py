@@ -77,6 +77,15 @@ class MinerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     user: Annotated[str, Meta(description="Account and machine it works for.", min_length=1)] = "demo.cpu"
 
 
+class EvidenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The log that proves the work."""
+
+    epoch_s: Annotated[
+        float,
+        Meta(ge=5, le=3_600, description="An epoch closes this often; the jobs that follow carry its root."),
+    ] = 60.0
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is written to the log."""
 
@@ -107,6 +116,9 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         FleetSettings, Meta(description="The machines that are watched and commanded; none without ranges.")
     ] = FleetSettings()
     miner: Annotated[MinerSettings, Meta(description="The miner on this computer's CPU.")] = MinerSettings()
+    evidence: Annotated[EvidenceSettings, Meta(description="The log that proves the work.")] = (
+        EvidenceSettings()
+    )
     log: Annotated[LogSettings, Meta(description="What is written to the log.")] = LogSettings()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from hashwerk.chain.template import Template
 from hashwerk.clock import Clock
+from hashwerk.evidence.tag import ZERO_ROOT
 from hashwerk.pool.own_work import OwnWork
 from hashwerk.pool.room import Room
 from hashwerk.pool.settings import PoolSettings
@@ -124,6 +125,7 @@ class JobBook:
         self._site_key = site_key
         self._payout_script = payout_script
         self._own: OwnWork | None = None
+        self._epoch_root = ZERO_ROOT
         self._sources: dict[int, _Source] = {}
         self._tips: dict[int, bytes] = {}
         self._current: dict[_Key, PreparedJob] = {}
@@ -155,9 +157,16 @@ class JobBook:
             self._settings,
             site_key=self._site_key,
             payout_script=self._payout_script,
+            epoch_root=self._epoch_root,
             before=self._own,
         )
         return self.use_work(OWN, self._own)
+
+    def set_epoch_root(self, root: bytes) -> None:
+        """Let the jobs that are built from now on carry this root of the last closed epoch."""
+        self._epoch_root = root
+        if self._own is not None:
+            self._own.epoch_root = root
 
     def use_work(self, source: int, work: Work, *, clean: bool = False) -> bool:
         """Let a source give this work from now on; return whether what it gave before is stale.

@@ -16,7 +16,7 @@ from hashwerk.work.job import Job
 class OwnWork:
     """One template, from which the jobs of accounts and targets are made."""
 
-    __slots__ = ("_branch", "_payout_script", "_settings", "_site_key", "template")
+    __slots__ = ("_branch", "_payout_script", "_settings", "_site_key", "epoch_root", "template")
 
     def __init__(
         self,
@@ -25,6 +25,7 @@ class OwnWork:
         *,
         site_key: bytes,
         payout_script: bytes,
+        epoch_root: bytes = ZERO_ROOT,
         before: OwnWork | None = None,
     ) -> None:
         """Take a template; the branch of the work ``before`` is used again if the transactions are the same."""
@@ -32,6 +33,7 @@ class OwnWork:
         self._settings = settings
         self._site_key = site_key
         self._payout_script = payout_script
+        self.epoch_root = epoch_root  # of the last closed epoch; the next jobs carry it
         self._branch: tuple[bytes, ...]
         if before is not None and template.transactions == before.template.transactions:
             self._branch = before._branch
@@ -65,7 +67,7 @@ class OwnWork:
             CoinbaseSizeError: If the coinbase does not fit.
         """
         template, settings = self.template, self._settings
-        preimage = job_tag_preimage(self._site_key, ZERO_ROOT, account.commitment, work_log2)
+        preimage = job_tag_preimage(self._site_key, self.epoch_root, account.commitment, work_log2)
         tag = job_tag(preimage)
         parts = build_coinbase(
             template=template,

@@ -19,7 +19,9 @@ from hashwerk.chain.header import hash_to_hex
 from hashwerk.chain.network import network_from_name
 from hashwerk.clock import Clock, SystemClock
 from hashwerk.config.site import SiteConfig
-from hashwerk.errors import NodeError, PoolError
+from hashwerk.errors import HashwerkError, NodeError, PoolError
+from hashwerk.evidence.key_files import open_keys
+from hashwerk.evidence.records import Scale, Site
 from hashwerk.node.open import NodeSpec, open_node
 from hashwerk.pool.handover import (
     Handover,
@@ -29,6 +31,7 @@ from hashwerk.pool.handover import (
     import_sessions,
     request_handover,
 )
+from hashwerk.pool.jobs import JobBook
 from hashwerk.pool.server import StratumServer
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.pool.warm_up import quiet_collector, warm_up
@@ -38,6 +41,7 @@ from hashwerk.site.link import LinkServer
 from hashwerk.site.orders import Orders
 from hashwerk.site.snapshot import Observed, take_snapshot
 from hashwerk.store import SqliteLedger
+from hashwerk.store.keeper import EpochKeeper
 from hashwerk.stratum.ports import Node
 
 log = logging.getLogger(__name__)
@@ -117,7 +121,19 @@ async def _serve(
         await link.start()
         stack.push_async_callback(link.close)
         successor.start()
-        observed = Observed(node, ledger, server, private, clock.time(), server.urls["stratum"])
+        keeper = EpochKeeper(
+            folder.ledger,
+            open_keys(folder.root),
+            ledger.put,
+            declarations=(
+                Site(name=config.site.name, network=config.node.network, private=int(private)),
+                Scale(factor=1, basis="one hash is one hash"),
+            ),
+            interval_s=config.evidence.epoch_s,
+        )
+        server.book.set_epoch_root(await asyncio.to_thread(keeper.open, clock.time()))
+        stack.push_async_callback(asyncio.to_thread, keeper.close)
+        observed = Observed(node, ledger, server, keeper, private, clock.time(), server.urls["stratum"])
         ledger.event("serve", f"serving work on {server.urls['stratum']}")
         quiet_collector()
         tell(Ready(server.urls))
@@ -141,12 +157,26 @@ async def _run(
             group.create_task(observed.server.run(), name="stratum"),
             group.create_task(_publish(observed, link, clock), name="snapshots"),
             group.create_task(_watch_node(observed), name="node"),
+            group.create_task(_close_epochs(observed.server.book, observed.keeper, clock), name="epochs"),
         ]
         await asyncio.wait({stopped, succeeded}, return_when=asyncio.FIRST_COMPLETED)
         asked = succeeded.done() and not stop.is_set()
         for task in tasks:
             task.cancel()
     return asked
+
+
+async def _close_epochs(book: JobBook, keeper: EpochKeeper, clock: Clock) -> None:
+    """Close epochs as they end and let the following jobs carry the root."""
+    while True:
+        if keeper.due(clock.time()):
+            try:
+                root = await asyncio.to_thread(keeper.close_epoch, clock.time())
+            except HashwerkError as error:
+                log.warning("no epoch was closed: %s", error)
+            else:
+                book.set_epoch_root(root)
+        await asyncio.sleep(SNAPSHOT_INTERVAL_S)
 
 
 async def review_blocks(ledger: SqliteLedger, node: Node) -> None:

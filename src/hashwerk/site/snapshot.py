@@ -24,6 +24,7 @@ from hashwerk.site.messages import (
     WorkerView,
 )
 from hashwerk.store import SqliteLedger
+from hashwerk.store.keeper import EpochKeeper
 from hashwerk.stratum.ports import BlockRecord, Node
 from hashwerk.work.fate import Fate
 
@@ -40,6 +41,7 @@ class Observed:
     node: Node
     ledger: SqliteLedger
     server: StratumServer
+    keeper: EpochKeeper
     private: bool
     started_at: float
     stratum_url: str = ""

@@ -329,6 +329,10 @@ class SqliteLedger:
 
         self._put(Write(apply))
 
+    def put(self, write: Write) -> None:
+        """Make a row durable, in order with all others; for evidence."""
+        self._put(write)
+
     # What the rest of the mine asks of it
 
     @property
