@@ -197,7 +197,7 @@ def _check(progress: Progress, view: View, conduct: Conduct, now: float) -> Orde
     command = progress.command
     change = CHANGES.get(type(command))
     deadline = sent_at + (conduct.at_once_s if change is None else view.deadline_s(key, change))
-    effect = _effect(progress, look, view, now)
+    effect = _effect(progress, look, view, now, is_late=now >= deadline)
     verdict = effect.verdict
     if verdict is Verdict.CONFIRMED:
         return Verified(at=now, key=key, effect=effect)
@@ -221,7 +221,7 @@ def _check(progress: Progress, view: View, conduct: Conduct, now: float) -> Orde
     return Verified(at=now, key=key, effect=effect)
 
 
-def _effect(progress: Progress, look: Look, view: View, now: float) -> Effect:
+def _effect(progress: Progress, look: Look, view: View, now: float, *, is_late: bool = True) -> Effect:
     is_down, sent_at = not progress.is_restore, progress.sent_at or now
     # Shares of work begun before it slept still come in; count from when it said that it was done.
     since = max(sent_at, look.since) + 2.0
@@ -233,6 +233,7 @@ def _effect(progress: Progress, look: Look, view: View, now: float) -> Effect:
         expected_w=progress.step.saves_w if is_down else None,
         before=view.rate(progress.step.key, sent_at - 600.0, sent_at),
         since=view.rate(progress.step.key, since, now) if now > since else None,
+        is_late=is_late,
     )
 
 

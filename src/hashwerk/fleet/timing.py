@@ -120,6 +120,10 @@ class Timings:
         least_s = _LEAST_S * (
             1.0 if carried else self._pace
         )  # no pace shortens the time that a command names
+        if (
+            change is Change.WAKE
+        ):  # many say that they hash minutes before they do, and would be learned too short
+            least_s = max(least_s, prior_s(identity, change) * self._pace)
         return self.of(identity, change).deadline_s(least_s)
 
     def rows(self) -> list[TimingRow]:

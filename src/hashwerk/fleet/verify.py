@@ -94,6 +94,7 @@ def effect_of(
     expected_w: float | None,
     before: Rate | None,
     since: Rate | None,
+    is_late: bool = True,
 ) -> Effect:
     """Return what everybody says on whether a command was carried out.
 
@@ -105,6 +106,7 @@ def effect_of(
         expected_w: What it was to save; None if that is not known.
         before: Its hash rate by shares before it was told.
         since: Its hash rate by shares from when it should have been done until now.
+        is_late: Whether it has had the time that it may take: before, that no shares come says nothing against a start.
     """
     machine = machine_says(command, look.reading, sent_at)
     own_w = look.measured.power_w if look.measured is not None else None
@@ -117,7 +119,7 @@ def effect_of(
         claimed = look.reading.hashrate_hs if look.reading is not None else None
         if since.shares >= ENOUGH_SHARES:
             shares = Vote.YES
-        elif claimed and since.high_hs < 0.5 * claimed:
+        elif is_late and claimed and since.high_hs < 0.5 * claimed:
             shares = Vote.NO
     elif isinstance(command, SetMode) and expected_w is not None:
         meter = drop_by_meter(before_w, own_w, expected_w, METER_NOISE_W)
