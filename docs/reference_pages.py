@@ -41,27 +41,45 @@ def configuration_page() -> str:
         "",
     ]
     for table in msgspec.structs.fields(SiteConfig):
-        lines += _table(table.name, _plain_type(table.type))
+        kind, is_list = _struct_of(table.type)
+        lines += _table(table.name, kind, is_list=is_list)
     return "\n".join(lines) + "\n"
 
 
-def _table(path: str, kind: type[msgspec.Struct]) -> list[str]:
-    lines = [f"## `[{path}]`", "", (kind.__doc__ or "").strip().split("\n\n")[0], ""]
+def _table(path: str, kind: type[msgspec.Struct] | None, *, is_list: bool) -> list[str]:
+    if kind is None:
+        raise TypeError(f"[{path}] is no table of settings")
+    heading = f"[[{path}]]" if is_list else f"[{path}]"
+    words = (kind.__doc__ or "").strip().split("\n\n")[0]
+    lines = [f"## `{heading}`", "", words + (" One section each." if is_list else ""), ""]
     nested: list[str] = []
     rows = ["| setting | default | meaning |", "|---|---|---|"]
     for field in msgspec.structs.fields(kind):
-        inner = _plain_type(field.type)
-        if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-            nested += _table(f"{path}.{field.name}", inner)
+        inner = _struct_of(field.type)
+        if inner[0] is not None:
+            nested += _table(f"{path}.{field.name}", inner[0], is_list=inner[1])
             continue
-        default = field.default if field.default is not msgspec.NODEFAULT else None
+        default = field.default
         if field.default_factory is not msgspec.NODEFAULT:
             default = field.default_factory()
-        shown = "none" if default is None else f"`{msgspec.json.encode(default).decode()}`"
+        if default is msgspec.NODEFAULT:
+            shown = "required"
+        else:
+            shown = "none" if default is None else f"`{msgspec.json.encode(default).decode()}`"
         rows.append(f"| `{field.name}` | {shown} | {describe(field)} |")
     if len(rows) == 2:
         rows = []
     return [*lines, *rows, "", *nested]
+
+
+def _struct_of(kind: object) -> tuple[type[msgspec.Struct] | None, bool]:
+    """Return the struct a setting is a table of, if it is one, and whether there may be many."""
+    plain = _plain_type(kind)
+    is_list = typing.get_origin(plain) is tuple
+    inner = _plain_type(typing.get_args(plain)[0]) if is_list else plain
+    return (
+        (inner, is_list) if isinstance(inner, type) and issubclass(inner, msgspec.Struct) else (None, is_list)
+    )
 
 
 def _plain_type(kind: object) -> type:
