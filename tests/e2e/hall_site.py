@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import importlib.util
 import json
 import random
@@ -72,6 +73,11 @@ KINDS = (
     ("whatsminer", "M50S", {None: (3276, 126.0)}),
 )
 ALL = Capability.SLEEP | Capability.MODE | Capability.REBOOT | Capability.LOCATE | Capability.POOLS
+
+
+@functools.cache
+def interval(shares: int) -> tuple[float, float]:
+    return poisson_interval(shares)
 
 
 class Hall:
@@ -159,7 +165,7 @@ class Hall:
         asleep, fault = self.asleep[host], self.fault(number)
         rate_hs = 0.0 if asleep else self.kind(number)[2][self.modes[host]][1] * 1e12
         shares = round((0.55 if fault == "hash" else 1.0) * 240 * (not asleep))
-        low, high = poisson_interval(shares)
+        low, high = interval(shares)
         unit = rate_hs / 240 if rate_hs else 1e10
         return Measured(at=now, hashrate=Rate(shares * unit, low * unit, high * unit, shares), window_s=600.0)
 

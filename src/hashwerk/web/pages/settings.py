@@ -81,7 +81,8 @@ def _own(sheet: Sheet) -> None:
         table = LiveTable(
             _COLUMNS,
             label="Settings that were set",
-            empty="Nothing was set: everything runs on its default. Settings stand in a site.toml; hashwerk check-config reads it over.",
+            empty="Nothing was set: everything runs on its default. Settings stand in a site.toml;"
+            " hashwerk check-config reads it over.",
             searchable="any word",
         )
         sheet.bind("rows.settings", table.show)
