@@ -26,9 +26,10 @@ from hashwerk.dispatch.backtest.settings import (
     PublicationSettings,
     SeriesSettings,
 )
+from hashwerk.dispatch.compose import make_problem
 from hashwerk.dispatch.grid import FloatArray, Grid, rolling_grid, uniform_grid
 from hashwerk.dispatch.policies.optimiser import Optimiser
-from hashwerk.dispatch.problem import Battery, DemandCharge, Group, Limit, Problem, make_problem
+from hashwerk.dispatch.problem import Battery, DemandCharge, Group, Limit, Problem
 
 START_S = 1_735_689_600.0  # 2025-01-01
 

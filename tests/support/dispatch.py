@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hashwerk.dispatch.compose import make_problem
 from hashwerk.dispatch.grid import Grid, uniform_grid
 from hashwerk.dispatch.modes import Mode
-from hashwerk.dispatch.problem import Group, GroupHistory, Problem, make_problem
+from hashwerk.dispatch.problem import Group, GroupHistory, Problem
 
 MIDNIGHT_S = 1_750_032_000.0  # 2025-06-16T00:00Z
 HASHPRICE = 45.0

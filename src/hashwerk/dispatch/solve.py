@@ -11,13 +11,14 @@ from typing import Any, Final
 import highspy
 import numpy as np
 
+from hashwerk.dispatch.compose import missing_prices
 from hashwerk.dispatch.formulation.build import build
 from hashwerk.dispatch.formulation.columns import W_PER_MW, Columns, Steps
 from hashwerk.dispatch.formulation.conflict import name_conflict
 from hashwerk.dispatch.formulation.model import Block, Model
 from hashwerk.dispatch.formulation.program import to_highs
 from hashwerk.dispatch.grid import FloatArray, IntArray
-from hashwerk.dispatch.problem import Problem, missing_prices
+from hashwerk.dispatch.problem import Problem
 from hashwerk.dispatch.schedule import Origin, Schedule
 from hashwerk.errors import DispatchError
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hashwerk.dispatch.accounts import settle
+from hashwerk.dispatch.compose import make_problem
 from hashwerk.dispatch.grid import rolling_grid
 from hashwerk.dispatch.policies.optimiser import Optimiser
 from hashwerk.dispatch.problem import (
@@ -21,7 +22,6 @@ from hashwerk.dispatch.problem import (
     Ppa,
     Ramp,
     Reserve,
-    make_problem,
 )
 from hashwerk.dispatch.schedule import Origin
 from hashwerk.dispatch.solve import InfeasibleError, Solver, SolverError

@@ -14,6 +14,7 @@ from hashwerk.dispatch.backtest.hashprice_history import hashprice_history
 from hashwerk.dispatch.backtest.history import History, Published, publication_times
 from hashwerk.dispatch.backtest.series_files import describe_gaps, on_grid, read_series
 from hashwerk.dispatch.backtest.settings import BacktestSettings, SeriesSettings
+from hashwerk.dispatch.compose import make_problem
 from hashwerk.dispatch.grid import DAY_S, FloatArray, Grid, uniform_grid
 from hashwerk.dispatch.problem import (
     Battery,
@@ -24,7 +25,6 @@ from hashwerk.dispatch.problem import (
     GroupHistory,
     Limit,
     Problem,
-    make_problem,
 )
 from hashwerk.errors import ConfigError, FeedError
 
