@@ -1,0 +1,1289 @@
+#!/usr/bin/env python3
+"""Verify an evidence bundle with the standard library and an Ed25519 library.
+
+A second reading of `docs/evidence/specification.md` ("section N" below), kept apart from Hashwerk's own code so that
+neither can hide a mistake of the other. Clarity before speed: about 30,000 shares a second.
+
+    python verify_bundle.py BUNDLE [BUNDLE …] [--key FINGERPRINT] [--json]   (--help names more)
+
+Not checked here, and said in the table where it matters: OpenTimestamps and RFC 3161 stamps, meters' OCMF signatures
+(such readings count as asserted), and what a mine's own node could add.
+"""
+
+import argparse
+import hashlib
+import itertools
+import json
+import math
+import struct
+import sys
+import unicodedata
+from collections import defaultdict
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+MAX_FILE, MAX_SECTION, MAX_RECORD, MAX_SHARES = 1 << 29, 1 << 26, 1 << 22, 1 << 22
+SECOND_US = 1_000_000
+ZERO = bytes(32)
+ANCHOR, TIME, METERS, PAYOUTS = 1, 2, 4, 16  # claims, section 9; 8 asks for nothing that could lack
+MAIN_GENESIS = "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f"
+BEST_MACHINE_MJ_PER_TH = 9_500
+
+# Section 14: the checks in their order, and what each is worth.
+LABELS = {
+    "container": "proven", "seal": "proven", "pinned key": "asserted", "key chain": "proven", "epoch chain": "proven",
+    "standing": "proven", "scale": "asserted", "records": "proven", "shares": "proven", "duplicates": "proven", "sums": "proven",
+    "binding": "proven", "anchor": "proven", "time bounds": "asserted", "external time": "asserted", "uniformity": "proven",
+    "chain": "asserted", "meters": "asserted", "meter coverage": "asserted", "energy bound": "asserted",
+    "sources": "asserted", "attribution": "proven", "payouts": "proven", "receipts": "proven", "other bundles": "proven",
+}  # fmt: skip
+
+# Records (records.md). uN: N bytes; i8: signed; b32, b64: as they are; ? optional; * list, of pairs where there is a +.
+RECORDS = {
+    1: "Job id:u4 account:b32 work_log2:u1 height:u4 prev_hash:b32 nbits:u4 version:u4 version_mask:u4 min_time:u4 max_time:?u4"
+    " ntime:u4 coinbase1:bytes coinbase2:bytes branch:*b32 extranonce1_size:u1 extranonce2_size:u1 coinbase_value_sat:u8"
+    " template_hash:b32 source:text upstream:u1 site_key:b32 epoch_root:b32 created_us:u8",
+    2: "Meter meter:text serial:text multiplier_ppm:u8 direction:u1 start_us:u8 end_us:u8 start_wh:u8 end_wh:u8 quality:u1"
+    " signed_by:text signed_data:bytes signer_key:bytes",
+    3: "SourceInterval name:text source:u1 start_us:u8 end_us:u8 wh:u8 certificate:text meter:text",
+    4: "Certificate id:text registry:text source:u1 start_us:u8 end_us:u8 wh:u8 beneficiary:text registry_key:bytes"
+    " signature:bytes",
+    5: "Command id:u8 at_us:u8 command:text group:text machines:u4 reason:text ordered_w:?u8 before_w:?u8 after_w:?u8"
+    " effect_us:?u8",
+    6: "Inventory group:text make:text model:text machines:u4 nominal_hs:u8 declared_mj_per_th:u4 learned_mj_per_th:?u4"
+    " learned_low_mj_per_th:?u4 learned_high_mj_per_th:?u4",
+    7: "AttributionRule rule:text parameters:text",
+    8: "PayoutRule scheme:text fee_ppm:u4 window_ppm:u8 threshold_sat:u8",
+    9: "Payout block_hash:b32 height:u4 at_us:u8 position:u4 reward_sat:u8 fee_sat:u8 state:u1 entries:*b32+u8",
+    10: "KeyRecord event:b32",
+    11: "Scale factor:u8 basis:text",
+    12: "Configuration name:text value:text",
+    13: "Block hash:b32 height:u4 found_us:u8 reward_sat:u8 job:u4 state:u1",
+    14: "Grid factors:text vintage:text start_us:u8 end_us:u8 location_mg_per_kwh:u8 residual_mg_per_kwh:u8 carbon_free_ppm:u4"
+    " price_micro_per_mwh:?i8 currency:text",
+    15: "Site name:text network:text private:u1",
+    16: "PrefixTable upstream:text work_log2:u1 prefixes:*bytes+b32",
+    17: "PoolStatement upstream:text start_us:u8 end_us:u8 shares:u8 paid_sat:u8 document:b32",
+    18: "LocalFact name:text value:text",
+    19: "Thinning work_log2:u1",
+    20: "Rejected verdict:u1 count:u8",
+}
+KEY_EVENT = "KeyEvent kind:u1 previous:b32 key:b32 next_hash:b32 recovery:b32 from_epoch:u8 at:u8 possession:b64 authority:b64"
+HEADER = (
+    "Header version:u1 site:b32 number:u8 start:u8 end:u8 previous:b32 key:b32 key_events:b32 standing_root:b32 accounts_root:b32"
+    " accounts:u4 shares:u8 work:u16 records_root:b32 records:u8 import_wh:u8 export_wh:u8 correction_up_wh:u8"
+    " correction_down_wh:u8 certificate_wh:u8 payout_sat:u8 full_root:b32 full_shares:u8 full_work:u16 signature:b64"
+)
+MANIFEST = (
+    "Manifest site:b32 start:u8 end:u8 first:u8 last:u8 claims:u4 fixed:u1 made:u8 software:text note:text"
+)
+SEAL = "Seal digest:b32 key:b32 signature:b64"
+WITNESS = "Witness site:b32 number:u8 epoch:b32 at:u8 key:b32 signature:b64"
+RECEIPT = "Receipt site:b32 epoch:u8 account:b32 position:u4 leaf:b32 deadline:u8 path:*u1+b32 key:b32 signature:b64"
+# Section 5: what stands, and the field that names it where there may be several.
+DECLARATIONS = {6: "group", 7: "", 8: "", 11: "", 12: "name", 15: "", 16: "upstream", 19: ""}
+
+
+class RefusedError(Exception):
+    """Bytes that are not the one spelling of anything."""
+
+
+class Report:
+    """Checks by name, with what failed (a contradiction) and what is lacking."""
+
+    def __init__(self) -> None:
+        self.done, self.failed, self.lacking = {}, defaultdict(list), defaultdict(list)
+
+    def fail(self, name, what):
+        self.failed[name].append(what)
+
+    def lack(self, name, what):
+        self.lacking[name].append(what)
+
+    def need(self, condition, name, what):
+        if not condition:
+            self.fail(name, what)
+
+    def label(self, name, label):
+        self.done[name] = label
+
+    def verdict(self):
+        return "invalid" if self.failed else "incomplete" if self.lacking else "valid"
+
+    def rows(self):
+        """One row a check, with the verdict that it alone would give."""
+        for name, usual in LABELS.items():
+            found = self.failed[name] if name in self.failed else self.lacking.get(name, [])
+            if name in self.done or found:
+                worst = "invalid" if name in self.failed else "incomplete" if found else "valid"
+                more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+                yield {
+                    "name": name, "ok": not found, "verdict": worst, "label": self.done.get(name, usual),
+                    "detail": "; ".join(found[:3]) + more,
+                }  # fmt: skip
+
+
+# Section 1 and 2: hashes, signatures, canonical bytes.
+
+
+def sha(*parts):
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def hashed(domain, *parts):
+    return sha(bytes([domain]), *parts)
+
+
+def dsha(data):
+    return sha(sha(data))
+
+
+def signed(key, words, message, signature):
+    """Say whether `signature` is Ed25519 of the words and the message."""
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(
+            signature, f"hashwerk/sign/{words}/v1".encode() + message
+        )
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def fingerprint(key):
+    return hashed(0x08, key)
+
+
+class Reader:
+    """Read canonical values from bytes, each within the bounds of section 2."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, count):
+        if count > len(self.data) - self.at:
+            raise RefusedError(f"cut short at byte {len(self.data)}")
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def u(self, size):
+        return int.from_bytes(self.take(size), "big")
+
+    def scalar(self, kind):
+        if kind == "bytes":
+            if (size := self.u(4)) > 1 << 20:
+                raise RefusedError(f"{size} bytes in one field")
+            return self.take(size)
+        if kind == "text":
+            return self.text()
+        if kind == "i8":
+            return int.from_bytes(self.take(8), "big", signed=True)
+        return self.u(int(kind[1:])) if kind[0] == "u" else self.take(int(kind[1:]))
+
+    def text(self):
+        if (size := self.u(2)) > 4096:
+            raise RefusedError(f"a text of {size} bytes")
+        try:
+            text = self.take(size).decode()
+        except UnicodeDecodeError as error:
+            raise RefusedError("a text that is not UTF-8") from error
+        if unicodedata.normalize("NFC", text) != text or any(unicodedata.category(c) == "Cc" for c in text):
+            raise RefusedError("a text that is not normal")
+        return text
+
+    def field(self, kind):
+        if kind[0] == "?":
+            if (flag := self.u(1)) > 1:
+                raise RefusedError(f"an optional field flagged {flag}")
+            return self.scalar(kind[1:]) if flag else None
+        if kind[0] == "*":
+            if (count := self.u(4)) > min(1 << 16, len(self.data) - self.at):
+                raise RefusedError(f"a list of {count}")
+            kinds = kind[1:].split("+")
+            return [
+                self.scalar(kinds[0]) if len(kinds) == 1 else tuple(map(self.scalar, kinds))
+                for _ in range(count)
+            ]
+        return self.scalar(kind)
+
+    def struct(self, fields):
+        name, *columns = fields.split()
+        found = SimpleNamespace(kind_name=name)
+        for column in columns:
+            field, kind = column.split(":")
+            setattr(found, field, self.field(kind))
+        return found
+
+    def end(self):
+        if self.at != len(self.data):
+            raise RefusedError(f"{len(self.data) - self.at} bytes too many")
+
+
+def whole(fields, data):
+    """Decode bytes that are exactly one struct."""
+    reader = Reader(data)
+    found = reader.struct(fields)
+    reader.end()
+    found.raw = data
+    return found
+
+
+def record(data):
+    if not 2 <= len(data) <= MAX_RECORD or data[0] not in RECORDS or data[1] != 1:
+        raise RefusedError(f"a record of kind and version {data[:2].hex()}")
+    found = whole(RECORDS[data[0]], data[2:])
+    found.kind, found.raw, found.leaf_hash = data[0], data, hashed(0x01, data)
+    return found
+
+
+def logged_record(data):
+    """Decode a record of an epoch; one that is not canonical stays, as a leaf of kind 0, and fails later."""
+    try:
+        return record(data)
+    except RefusedError as error:
+        return SimpleNamespace(kind=0, raw=data, leaf_hash=hashed(0x01, data), error=str(error))
+
+
+def header(data):
+    found = whole(HEADER, data)
+    found.hash = hashed(0x06, data[:-64])
+    return found
+
+
+def items(data, most=1 << 26):
+    reader = Reader(data)
+    if (count := reader.u(4)) > most:
+        raise RefusedError(f"{count} items")
+    found = [reader.take(reader.u(4)) for _ in range(min(count, len(data)))]
+    if len(found) != count:
+        raise RefusedError("a list longer than its bytes")
+    reader.end()
+    return found
+
+
+# Section 9: the container.
+
+SHARE_FIELDS = (
+    "position",
+    "time",
+    "session",
+    "worker",
+    "job",
+    "ntime",
+    "nonce",
+    "version",
+    "extranonce1",
+    "extranonce2",
+)
+SHARE_SIZES = (4, 8, 4, 4, 4, 4, 4, 4, 8, 8)
+LEAF = struct.Struct(">BIQIIIIIIQQ")
+
+
+def chunk(data):
+    """Decode one chunk: its shares as tuples in the order of `SHARE_FIELDS`."""
+    reader, columns = Reader(data), []
+    if not 1 <= (count := reader.u(4)) <= 16_384:
+        raise RefusedError(f"a chunk of {count} shares")
+    for size in SHARE_SIZES:
+        base, width = reader.u(8), reader.u(1)
+        if width > 8:
+            raise RefusedError(f"a column of width {width}")
+        less = [reader.u(width) for _ in range(count)] if width else [0] * count
+        if min(less) or (max(less).bit_length() + 7) // 8 != width or base + max(less) >= 1 << (8 * size):
+            raise RefusedError("a column that is not packed in the one way")
+        columns.append([base + value for value in less])
+        if size == 4 and len(columns) == 1 and any(a >= b for a, b in itertools.pairwise(less)):
+            raise RefusedError("positions that do not ascend")
+    reader.end()
+    return list(zip(*columns, strict=True))
+
+
+class Sections:
+    """Sections of a bundle, one after the other."""
+
+    def __init__(self, data):
+        if data[:20] != b"HASHWERK-EVIDENCE\x00\x00\x01":
+            raise RefusedError("no bundle of this version")
+        self.reader = Reader(data)
+        self.reader.at = 20
+        self.next()
+
+    def next(self):
+        self.begin = self.reader.at
+        self.kind = None
+        if self.begin < len(self.reader.data):
+            self.kind, length = self.reader.u(1), self.reader.u(8)
+            if length > MAX_SECTION:
+                raise RefusedError(f"a section of {length} bytes")
+            self.payload = self.reader.take(length)
+
+    def expect(self, kind):
+        if self.kind != kind:
+            raise RefusedError(f"section {self.kind} where {kind} belongs (byte {self.begin})")
+        payload = self.payload
+        self.digest = sha(self.reader.data[: self.begin]) if kind == 255 else None
+        self.next()
+        return payload
+
+
+def read_bundle(data):
+    """Decode everything; nothing is believed yet."""
+    sections = Sections(data)
+    bundle = SimpleNamespace(manifest=whole(MANIFEST, sections.expect(1)))
+    if bundle.manifest.fixed > 1 or bundle.manifest.claims >> 5:
+        raise RefusedError("flags or claims that do not exist")
+    bundle.events = [whole(KEY_EVENT, item) for item in items(sections.expect(2), 1024)]
+    bundle.preamble = [header(item) for item in items(sections.expect(3), 131_072)]
+    bundle.declarations = [record(item) for item in items(sections.expect(4))]
+    bundle.epochs, shares = [], 0
+    while sections.kind == 5:
+        epoch = header(sections.expect(5))
+        epoch.logged, epoch.groups, blocks = [], [], []
+        while sections.kind == 6:
+            blocks.append([logged_record(item) for item in items(sections.expect(6), 1024)])
+        if any(len(block) != 1024 for block in blocks[:-1]) or [] in blocks:
+            raise RefusedError("records cut otherwise than by 1,024")
+        epoch.logged = [found for block in blocks for found in block]
+        full = True
+        while sections.kind == 7:
+            payload = sections.expect(7)
+            account, found = payload[:32], chunk(payload[32:])
+            if (shares := shares + len(found)) > MAX_SHARES:
+                raise RefusedError(f"more than {MAX_SHARES} shares: too many for this verifier")
+            if epoch.groups and epoch.groups[-1][0] == account:
+                if not full or epoch.groups[-1][1][-1][0] >= found[0][0]:
+                    raise RefusedError("chunks cut otherwise than by 16,384, or out of order")
+                epoch.groups[-1][1].extend(found)
+            elif epoch.groups and epoch.groups[-1][0] > account:
+                raise RefusedError("accounts that do not ascend")
+            else:
+                epoch.groups.append((account, found))
+            full = len(found) == 16_384
+        bundle.epochs.append(epoch)
+    if not bundle.epochs:
+        raise RefusedError("no epoch")
+    bundle.stamps = [whole("Stamp epoch:u8 kind:u1 data:bytes", item) for item in items(sections.expect(8))]
+    bundle.blocks = block_headers(sections.expect(9))
+    bundle.seal = whole(SEAL, sections.expect(255))
+    bundle.digest = sections.digest
+    if sections.kind is not None:
+        raise RefusedError("bytes after the seal")
+    return bundle
+
+
+def block_headers(data):
+    """Decode section 9: the height of the first block, and headers."""
+    if not data:
+        return None
+    if len(data) < 84 or (len(data) - 4) % 80:
+        raise RefusedError("block headers of another size")
+    height = int.from_bytes(data[:4], "big")
+    return height, [data[i : i + 80] for i in range(4, len(data), 80)]
+
+
+# Sections 4 and 5: trees and declarations.
+
+
+def merkle(domain, nodes, widths):
+    """Add up (hash, sums, count) nodes; raises OverflowError where a sum does not fit."""
+    while len(nodes) > 1:
+        above = []
+        for left, right in zip(nodes[::2], nodes[1::2], strict=False):
+            spelled = [
+                b"".join(value.to_bytes(width, "big") for value, width in zip(sums, widths, strict=True))
+                + count.to_bytes(8, "big")
+                + hash_
+                for hash_, sums, count in (left, right)
+            ]
+            sums = tuple(a + b for a, b in zip(left[1], right[1], strict=True))
+            for value, width in zip(sums, widths, strict=True):
+                value.to_bytes(width, "big")
+            above.append((hashed(domain, *spelled), sums, left[2] + right[2]))
+        nodes = above + ([nodes[-1]] if len(nodes) % 2 else [])
+    return nodes[0] if nodes else (ZERO, (0,) * len(widths), 0)
+
+
+def record_sums(found):
+    """Give the six sums of one record."""
+    sums = [0] * 6
+    if (
+        found.kind == 2 and found.direction < 4 and found.end_wh >= found.start_wh
+    ):  # else the check of meters fails
+        sums[found.direction] = found.end_wh - found.start_wh
+    elif found.kind == 4:
+        sums[4] = found.wh
+    elif found.kind == 9:
+        sums[5] = sum(satoshi for _, satoshi in found.entries)
+    return tuple(sums)
+
+
+def stand(standing, logged):
+    """Give the declarations in force after an epoch's records: (kind, name) to record."""
+    after = dict(standing)
+    for found in logged:
+        if found.kind in DECLARATIONS:
+            field = DECLARATIONS[found.kind]
+            name = (found.kind, getattr(found, field) if field else "")
+            after[name] = found
+            if found.kind == 6 and not found.machines:
+                del after[name]
+    return after
+
+
+def standing_root(standing):
+    hashes = [standing[name].leaf_hash for name in sorted(standing)]
+    return hashed(0x07, len(hashes).to_bytes(4, "big"), *hashes)
+
+
+# Sections 6 and 7: keys and epochs.
+
+
+def check_keys(bundle, report):
+    """Check the chain of key events; set each event's hash and the site's keys."""
+    events, site = bundle.events, bundle.manifest.site
+    for event in events:
+        event.hash = hashed(0x09, event.raw[:-128])
+    genesis = events[0] if events else None
+    report.need(genesis and genesis.hash == site, "key chain", "the first key event does not name the site")
+    before = None
+    for i, event in enumerate(events):
+        authority, right = event.key, False
+        if event.kind == 0:
+            right = before is None and event.previous == ZERO and event.authority == event.possession
+        elif event.kind == 1 and before:
+            authority = before.key
+            right = fingerprint(event.key) == before.next_hash and event.recovery == ZERO
+        elif event.kind == 2 and before:
+            authority = event.recovery
+            right = fingerprint(event.recovery) == genesis.recovery
+        if before:
+            right = right and event.previous == before.hash
+            right = right and event.from_epoch >= before.from_epoch and event.at >= before.at
+        right = right and signed(event.key, "key-event", event.hash, event.possession)
+        right = right and signed(authority, "key-event", event.hash, event.authority)
+        report.need(right, "key chain", f"key event {i} does not follow from the one before")
+        before = event
+
+
+def event_in_force(events, number):
+    return next((event for event in reversed(events) if event.from_epoch <= number), None)
+
+
+def check_revocations(bundle, report, times):
+    """Refuse epochs of a revoked key that no external time shows before its revocation."""
+    for i, event in enumerate(bundle.events):
+        if event.kind == 2 and i:
+            for epoch in bundle.preamble + bundle.epochs:
+                shown = any(number >= epoch.number and at <= event.at for number, at in times)
+                if epoch.key == bundle.events[i - 1].key and not shown:
+                    report.fail(
+                        "key chain", f"epoch {epoch.number} is signed by a revoked key, not shown before that"
+                    )
+
+
+def check_epochs(bundle, report):
+    """Check that the headers form one signed chain."""
+    manifest, before = bundle.manifest, None
+    for epoch in bundle.preamble + bundle.epochs:
+        where = f"epoch {epoch.number}"
+        right = epoch.version == 1 and epoch.site == manifest.site and epoch.start <= epoch.end
+        report.need(right, "epoch chain", f"{where}: another version or site, or it ends before it starts")
+        if before:
+            right = (epoch.number, epoch.start, epoch.previous) == (
+                before.number + 1,
+                before.end,
+                before.hash,
+            )
+            report.need(right, "epoch chain", f"{where} does not follow epoch {before.number}")
+        if epoch.number == 0:
+            right = epoch.previous == ZERO and epoch.start == epoch.end and not epoch.shares
+            report.need(right, "epoch chain", "epoch 0 has a duration, shares or something before it")
+        event = event_in_force(bundle.events, epoch.number)
+        right = event and (epoch.key, epoch.key_events) == (event.key, event.hash)
+        report.need(right, "key chain", f"{where} is not signed by the key in force")
+        report.need(
+            signed(epoch.key, "epoch", epoch.hash, epoch.signature[-64:]),
+            "epoch chain",
+            f"{where}: signature",
+        )
+        before = epoch
+    first, last = bundle.epochs[0], bundle.epochs[-1]
+    said = (manifest.first, manifest.last, manifest.start, manifest.end)
+    right = said == (first.number, last.number, first.start, last.end)
+    report.need(right, "epoch chain", "the manifest names other epochs or another period")
+
+
+def check_seal(bundle, report):
+    seal, last = bundle.seal, bundle.epochs[-1]
+    event = event_in_force(bundle.events, last.number)
+    keys = [bundle.events[-1].key, event.key if event else None] if bundle.events else []
+    report.need(seal.digest == bundle.digest, "seal", "bytes were changed after sealing")
+    report.need(seal.key in keys, "seal", "not sealed by the site's key")
+    report.need(signed(seal.key, "bundle", hashed(0x0C, seal.digest), seal.signature), "seal", "signature")
+
+
+def check_standing(bundle, report):
+    """Follow the declarations from epoch to epoch; sets what stands during each."""
+    standing = stand({}, bundle.declarations)
+    in_order = [found.raw for found in bundle.declarations] == [
+        standing[name].raw for name in sorted(standing)
+    ]
+    report.need(in_order, "standing", "the declarations at the beginning are not in their order")
+    scale = None
+    for epoch in bundle.epochs:
+        epoch.standing = standing
+        report.need(
+            standing_root(standing) == epoch.standing_root, "standing", f"epoch {epoch.number}: another root"
+        )
+        if epoch.number:
+            now = [standing.get((kind, "")) for kind in (11, 15)]
+            right = all(now) and now[0].factor
+            report.need(right, "scale", f"epoch {epoch.number}: no scale or no site is declared")
+            report.need(
+                scale in (None, [n and n.raw for n in now]), "scale", f"epoch {epoch.number}: it changed"
+            )
+            scale = [n and n.raw for n in now]
+        standing = stand(standing, epoch.logged)
+    last = bundle.epochs[-1].standing if bundle.epochs[-1].number else standing
+    scale, site = last.get((11, "")), last.get((15, ""))
+    bundle.scale, bundle.private = scale.factor if scale else 1, not site or bool(site.private)
+    bundle.real = not bundle.private and site.network == "main"
+    bundle.subject = "mine" if bundle.real and scale and scale.factor == 1 else "simulation"
+
+
+def check_records(bundle, report):
+    for epoch in bundle.epochs:
+        try:
+            nodes = [(found.leaf_hash, record_sums(found), 1) for found in epoch.logged]
+            root, sums, count = merkle(0x03, nodes, (8,) * 6)
+        except OverflowError as error:
+            report.fail("records", f"epoch {epoch.number}: {error}")
+            continue
+        for found in (found for found in epoch.logged if not found.kind):
+            report.fail("records", f"epoch {epoch.number}: {found.error}")
+        said = (epoch.import_wh, epoch.export_wh, epoch.correction_up_wh, epoch.correction_down_wh)
+        said += (epoch.certificate_wh, epoch.payout_sat)
+        right = (root, sums, count) == (epoch.records_root, said, epoch.records)
+        report.need(right, "records", f"epoch {epoch.number}: root, sums or count of the records are others")
+
+
+# Section 8: jobs and shares.
+
+
+def coinbase_parts(job):
+    """Take the coinbase apart: its script, the place of the extranonces in it, and its outputs (satoshi, script)."""
+    size = job.extranonce1_size + job.extranonce2_size
+    if max(job.extranonce1_size, job.extranonce2_size) > 8 or not size or len(job.branch) > 24:
+        raise RefusedError("sizes of extranonces or branch")
+    reader = Reader(job.coinbase1 + bytes(size) + job.coinbase2)
+    if len(reader.data) > 100_000:
+        raise RefusedError("a coinbase too large")
+
+    def compact():
+        first = reader.u(1)
+        if first < 0xFD:
+            return first
+        width = 1 << (first - 0xFC)
+        value = int.from_bytes(reader.take(width), "little")
+        if value < (0xFD, 1 << 16, 1 << 32)[first - 0xFD]:
+            raise RefusedError("a size that is not in its shortest form")
+        return value
+
+    reader.take(4)
+    if compact() != 1 or reader.take(36) != ZERO + b"\xff" * 4:
+        raise RefusedError("no coinbase")
+    script = reader.take(compact())
+    place = len(job.coinbase1) - (reader.at - len(script))
+    if place < 0 or place + size > len(script):
+        raise RefusedError("extranonces outside the script")
+    reader.take(4)
+    count, outputs = compact(), []
+    while len(outputs) < count:
+        value = int.from_bytes(reader.take(8), "little")
+        outputs.append((value, reader.take(compact())))
+    reader.take(4)
+    reader.end()
+    return script, place, outputs
+
+
+def height_push(height):
+    """Spell the height as BIP-0034 blocks do: numbers up to 16 have opcodes of their own."""
+    if height <= 16:
+        return bytes([0x50 + height if height else 0])
+    number = height.to_bytes(height.bit_length() // 8 + 1, "little")
+    return bytes([len(number)]) + number
+
+
+def check_job(bundle, epoch, job, report):
+    """Check a job's coinbase, and the tag in it."""
+    where = f"job {job.id} of epoch {epoch.number}"
+    try:
+        script, place, outputs = coinbase_parts(job)
+    except RefusedError as error:
+        report.fail("binding", f"{where}: {error}")
+        return False
+    report.need(job.work_log2 <= 128 and job.upstream <= 1, "binding", f"{where}: work or kind out of range")
+    if job.upstream:
+        report.need(job.account == ZERO, "binding", f"{where}: unbound work for an account")
+        table = epoch.standing.get((16, job.source))
+        if table is None:
+            report.lack("binding", f"{where}: no table of prefixes was declared for {job.source}")
+        else:
+            report.need(
+                table.work_log2 in (0, job.work_log2), "binding", f"{where}: another target than declared"
+            )
+        return job.work_log2 <= 128
+    tag = sha(
+        b"hashwerk/job-tag/v1", job.site_key, job.epoch_root, job.account,
+        ((1 << 256 - min(job.work_log2, 256)) - 1).to_bytes(32, "big"),
+    )  # fmt: skip
+    tags = [script[2:] for _, script in outputs if len(script) == 34 and script[:2] == b"\x6a\x20"]
+    report.need(tags == [tag], "binding", f"{where}: its coinbase commits to something else")
+    ends = place + job.extranonce1_size + job.extranonce2_size == len(script)
+    report.need(
+        ends and script.startswith(height_push(job.height)), "binding", f"{where}: script of the coinbase"
+    )
+    report.need(
+        sum(v for v, _ in outputs) == job.coinbase_value_sat, "binding", f"{where}: value of the coinbase"
+    )
+    report.need(
+        job.site_key in {event.key for event in bundle.events}, "binding", f"{where}: a key of nobody"
+    )
+    check_anchor(bundle, epoch, job, report, where)
+    return job.work_log2 <= 128
+
+
+def check_anchor(bundle, epoch, job, report, where):
+    """Check that a job carries the root of the epoch that was closed last when it was made."""
+    if job.epoch_root == ZERO:
+        report.need(
+            not bundle.manifest.claims & ANCHOR, "anchor", f"{where} carries no root, which is claimed"
+        )
+        return
+    closed = bundle.by_hash.get(job.epoch_root)
+    if closed is None or closed.number >= epoch.number:
+        report.fail("anchor", f"{where} carries a root that is of no epoch before")
+        return
+    after = bundle.by_number.get(closed.number + 1)
+    report.need(
+        job.created_us + 120 * SECOND_US >= closed.end, "anchor", f"{where} is older than the root it carries"
+    )
+    if after and job.created_us > after.end + 120 * SECOND_US:
+        report.lack("anchor", f"{where} carries an older root than the last one")
+
+
+def header_hash(job, share, script_cache):
+    """Build a share's header and hash it, in internal order."""
+    _, _, _, _, _, ntime, nonce, version, extranonce1, extranonce2 = share
+    numbers = extranonce1.to_bytes(job.extranonce1_size, "big") + extranonce2.to_bytes(
+        job.extranonce2_size, "big"
+    )
+    root = script_cache.get(numbers)
+    if root is None:
+        root = dsha(job.coinbase1 + numbers + job.coinbase2)
+        for sibling in job.branch:
+            root = dsha(root + sibling)
+        script_cache[numbers] = root
+    little = struct.pack("<III", ntime, job.nbits, nonce)
+    return dsha(version.to_bytes(4, "little") + job.prev_hash + root + little)
+
+
+def check_shares(bundle, report):
+    """Hash every share, and check its terms and the sums over all."""
+    seen, bundle.shares, bundle.fractions = set(), [], ([], [])
+    for epoch in bundle.epochs:
+        jobs, roots = {}, defaultdict(dict)
+        for job in (found for found in epoch.logged if found.kind == 1):
+            report.need(
+                job.id not in jobs, "binding", f"job {job.id} of epoch {epoch.number} is logged twice"
+            )
+            jobs[job.id] = job if check_job(bundle, epoch, job, report) else None
+        thinning = epoch.standing.get((19, ""))
+        accounts, positions = [], []
+        for account, shares in epoch.groups:
+            leaves = []
+            for share in shares:
+                where = f"share {share[0]} of epoch {epoch.number}"
+                positions.append(share[0])
+                if (job := jobs.get(share[4])) is None:
+                    report.fail("shares", f"{where}: its job is not logged in this epoch, or cannot be used")
+                    continue
+                try:
+                    hash_ = header_hash(job, share, roots[job.id])
+                except OverflowError:
+                    report.fail("shares", f"{where}: an extranonce wider than the job's")
+                    continue
+                log2 = max(job.work_log2, thinning.work_log2 if thinning else 0)
+                found = SimpleNamespace(
+                    epoch=epoch, position=share[0], time=share[1], account=account, job=job, hash=hash_
+                )
+                found.log2, found.value, found.work = (
+                    log2,
+                    int.from_bytes(hash_, "little"),
+                    1 << min(log2, 128),
+                )
+                check_share(found, share, report, where)
+                report.need(hash_[:16] not in seen, "duplicates", f"{where}: its header was counted before")
+                seen.add(hash_[:16])
+                bundle.shares.append(found)
+                bundle.fractions[job.upstream & 1].append((found.value << log2) >> 250)
+                found.leaf = sha(LEAF.pack(0, *share))
+                leaves.append((found.leaf, (found.work,), 1))
+            root, (work,), count = merkle(0x02, leaves, (16,))
+            leaf = hashed(0x04, account, work.to_bytes(16, "big"), count.to_bytes(8, "big"), root)
+            accounts.append((leaf, (work,), count))
+        check_sums(epoch, accounts, sorted(positions), report)
+    bundle.shares.sort(key=lambda share: (share.epoch.number, share.position))
+
+
+def check_share(share, fields, report, where):
+    _, time, _, _, _, ntime, _, version, _, _ = fields
+    job, epoch = share.job, share.epoch
+    report.need(
+        share.log2 <= 128 and share.value >> (256 - share.log2) == 0, "shares", f"{where} misses its target"
+    )
+    report.need(not (version ^ job.version) & ~job.version_mask, "shares", f"{where}: version bits")
+    latest = job.max_time if job.max_time is not None else ntime
+    report.need(job.min_time <= ntime <= latest, "shares", f"{where}: time in the header")
+    report.need(
+        job.account == share.account, "binding", f"{where} stands with another account than its job's"
+    )
+    report.need(
+        ntime * SECOND_US <= time + 7200 * SECOND_US,
+        "time bounds",
+        f"{where}: header far ahead of its receipt",
+    )
+    report.need(time + SECOND_US >= job.created_us, "shares", f"{where} came before its job")
+    within = epoch.start - 10 * SECOND_US <= time <= epoch.end + 10 * SECOND_US
+    report.need(within, "time bounds", f"{where} came outside its epoch")
+
+
+def check_sums(epoch, accounts, positions, report):
+    where = f"epoch {epoch.number}"
+    try:
+        root, (work,), count = merkle(0x05, accounts, (16,))
+    except OverflowError:
+        report.fail("sums", f"{where}: a sum overflows")
+        return
+    right = (root, work, count, len(accounts)) == (
+        epoch.accounts_root,
+        epoch.work,
+        epoch.shares,
+        epoch.accounts,
+    )
+    report.need(right, "sums", f"{where}: root, work or count of the shares are others")
+    if (19, "") in epoch.standing:
+        right = len(set(positions)) == len(positions) and (not positions or positions[-1] < epoch.full_shares)
+        report.need(
+            right and count <= epoch.full_shares, "sums", f"{where}: positions, or more leaves than shares"
+        )
+    else:
+        report.need(positions == list(range(len(positions))), "sums", f"{where}: positions are not 0, 1, 2 …")
+        full = (epoch.full_root, epoch.full_shares, epoch.full_work)
+        report.need(full == (ZERO, 0, 0), "sums", f"{where}: fields of a thinning that was not declared")
+
+
+def gamma_below(shape, x):
+    """P(shape, x), the lower incomplete gamma function, by its power series."""
+    if x <= 0 or x > shape + 200 + 20 * math.sqrt(shape):
+        return 0.0 if x <= 0 else 1.0
+    term, total, n = 1.0, 1.0, 1
+    while term > total * 1e-17:
+        term *= x / (shape + n)
+        total, n = total + term, n + 1
+    return min(1.0, total * math.exp(shape * math.log(x) - x - math.lgamma(shape + 1)))
+
+
+def check_uniformity(bundle, report):
+    for name, bins in zip(("bound", "unbound"), bundle.fractions, strict=True):
+        counts = [0] * 64
+        for place in bins:
+            counts[min(place, 63)] += 1
+        while len(counts) > 4 and len(bins) < 5 * len(counts):
+            counts = [a + b for a, b in zip(counts[::2], counts[1::2], strict=True)]
+        expected = len(bins) / len(counts)
+        if expected >= 5:
+            chi2 = sum((count - expected) ** 2 for count in counts) / expected
+            chance = 1 - gamma_below((len(counts) - 1) / 2, chi2 / 2)
+            report.need(
+                chance >= 1e-9, "uniformity", f"hashes of {name} work crowd: probability {chance:.0e}"
+            )
+
+
+# Section 12: block headers and external time.
+
+
+def check_chain(bundle, report, trusted):
+    """Check the block headers and what jobs build on; gives block hashes with their times, empty if not trusted."""
+    if not bundle.real or bundle.blocks is None:
+        report.label("chain", "asserted")
+        return {}
+    height, raw = bundle.blocks
+    hashes = [dsha(block) for block in raw]
+    fields = [struct.unpack("<I32s32sIII", block) for block in raw]
+    for i, (_, previous, _, _, nbits, _) in enumerate(fields):
+        target = (nbits & 0x7FFFFF) << 8 * ((nbits >> 24) - 3) if nbits >> 24 >= 3 else 0
+        right = 0 < target < 1 << 224 and int.from_bytes(hashes[i], "little") <= target
+        if i:
+            right = right and previous == hashes[i - 1]
+            same = (height + i) % 2016 != 0
+            right = right and (nbits == fields[i - 1][4] if same else retarget(fields, i, nbits))
+        report.need(
+            right, "chain", f"block {height + i}: no work, not on the one before, or another difficulty"
+        )
+    known = hashes[0] in trusted or fields[0][1] in trusted
+    known = known or (hashes[0][::-1].hex() == MAIN_GENESIS and not trusted.isdisjoint(hashes))
+    if "chain" in report.failed or not known:
+        if not known:
+            report.lack("chain", "the headers do not build on a block known here (--trust)")
+        return {}
+    report.label("chain", "proven")
+    chain = {hash_: block[3] for hash_, block in zip(hashes, fields, strict=True)}
+    jobs = [(epoch, job) for epoch in bundle.epochs for job in epoch.logged if job.kind == 1]
+    inside = {job.prev_hash: job for _, job in jobs if height <= job.height - 1 < height + len(raw)}
+    strange = sum(prev != hashes[job.height - 1 - height] for prev, job in inside.items())
+    report.need(
+        20 * strange <= len(inside),
+        "chain",
+        f"{strange} of {len(inside)} blocks worked on are not in the chain",
+    )
+    for epoch, job in jobs:
+        late = chain.get(job.prev_hash, 0) - 7200
+        report.need(
+            epoch.end >= late * SECOND_US,
+            "time bounds",
+            f"epoch {epoch.number} ends before its block existed",
+        )
+    return chain
+
+
+def retarget(fields, i, nbits):
+    """Say whether the difficulty may change so; without the period's first block, only by how much."""
+    old = fields[i - 1][4]
+    target, before = ((n & 0x7FFFFF) << 8 * ((n >> 24) - 3) for n in (nbits, old))
+    if i < 2016:
+        return before // 5 < target < before * 5
+    took = min(max(fields[i - 1][3] - fields[i - 2016][3], 302_400), 4_838_400)
+    exact = min(before * took // 1_209_600, 0xFFFF << 208)
+    size = (exact.bit_length() + 7) // 8
+    mantissa = exact >> 8 * (size - 3)
+    if mantissa & 0x800000:
+        mantissa, size = mantissa >> 8, size + 1
+    return nbits == size << 24 | mantissa
+
+
+def external_times(bundle, report, chain, witnesses):
+    """Gather (epoch number, latest time) from what can be checked here."""
+    times, names = [], set()
+    for stamp in bundle.stamps:
+        epoch = bundle.by_number.get(stamp.epoch)
+        if epoch is None:
+            report.fail("external time", f"a stamp for epoch {stamp.epoch}, which is not here")
+        elif stamp.kind == 3:
+            try:
+                said = whole(WITNESS, stamp.data)
+            except RefusedError as error:
+                report.fail("external time", f"epoch {stamp.epoch}: {error}")
+                continue
+            message = hashed(0x0E, stamp.data[:80])
+            right = (said.site, said.number, said.epoch) == (epoch.site, epoch.number, epoch.hash)
+            right = right and signed(said.key, "witness", message, said.signature)
+            right = right and said.at + 60 * SECOND_US >= epoch.end
+            report.need(
+                right,
+                "external time",
+                f"epoch {stamp.epoch}: broken statement of a witness, or before its end",
+            )
+            if right and {fingerprint(said.key).hex(), said.key.hex()} & witnesses:
+                times.append((epoch.number, said.at))
+                names.add("witness " + fingerprint(said.key).hex()[:16])
+        elif stamp.kind > 3 or not stamp.kind:
+            report.fail("external time", f"a stamp of kind {stamp.kind}")
+    for share in bundle.shares:
+        if share.hash in chain and (closed := bundle.by_hash.get(share.job.epoch_root)):
+            times.append((closed.number, (chain[share.hash] + 7200) * SECOND_US))
+            names.add("blocks of the chain")
+    if names:
+        report.label("external time", "attested by " + ", ".join(sorted(names)))
+    if bundle.manifest.claims & TIME:
+        shown = max((number for number, _ in times), default=0)
+        for epoch in bundle.epochs:
+            if epoch.number > shown:
+                report.lack("external time", f"epoch {epoch.number} has no time that can be checked here")
+    return times
+
+
+# Section 10: energy.
+
+
+def check_meters(bundle, report):
+    """Check the continuity of registers; gives the readings of each by start."""
+    registers = defaultdict(list)
+    for epoch in bundle.epochs:
+        for found in epoch.logged:
+            if found.kind == 2:
+                registers[found.meter, found.direction].append((found, epoch))
+    for (meter, _), readings in registers.items():
+        readings.sort(key=lambda pair: pair[0].start_us)
+        for found, epoch in readings:
+            right = found.direction < 4 and found.end_wh >= found.start_wh and found.end_us >= found.start_us
+            report.need(
+                right, "meters", f"meter {meter} in epoch {epoch.number} runs backwards, or in no direction"
+            )
+        for (a, _), (b, epoch) in itertools.pairwise(readings):
+            where = f"meter {meter} in epoch {epoch.number}"
+            report.need(b.start_us >= a.end_us, "meters", f"{where}: intervals overlap")
+            if b.start_us > a.end_us:
+                report.lack("meter coverage", f"{where}: nothing was read before its start")
+            if (a.serial, a.multiplier_ppm) == (b.serial, b.multiplier_ppm):
+                right = b.start_wh >= a.end_wh and (b.start_us > a.end_us or b.start_wh == a.end_wh)
+                report.need(right, "meters", f"{where}: register {a.end_wh} Wh, then {b.start_wh} Wh")
+            else:
+                report.need(
+                    (12, f"meter/{meter}") in epoch.standing, "meters", f"{where}: undeclared exchange"
+                )
+    if bundle.manifest.claims & METERS:
+        imports = [readings for (_, direction), readings in registers.items() if direction == 0]
+        for readings in imports:
+            covered = (
+                readings[0][0].start_us <= bundle.manifest.start
+                and readings[-1][0].end_us >= bundle.manifest.end
+            )
+            if not covered:
+                report.lack(
+                    "meter coverage", f"meter {readings[0][0].meter} was not read over the whole period"
+                )
+        if not imports:
+            report.lack("meter coverage", "no meter")
+    return {register: [found for found, _ in readings] for register, readings in registers.items()}
+
+
+def gamma_quantile(shape, chance):
+    low, high = 0.0, shape + 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if gamma_below(shape, middle) < chance else (low, middle)
+    return low
+
+
+def check_energy(bundle, report, registers):
+    """Check that between common readings no less energy was drawn than the shares need on the declared machines."""
+    turns = [
+        {found.start_us for found in r} | {found.end_us for found in r}
+        for (_, d), r in registers.items()
+        if d < 2
+    ]
+    moments = sorted(set.intersection(*turns)) if turns else []
+    machines = [found for epoch in bundle.epochs for (kind, _), found in epoch.standing.items() if kind == 6]
+    rates = [m.learned_low_mj_per_th or m.learned_mj_per_th or m.declared_mj_per_th for m in machines]
+    rate = max(min(rates, default=0), BEST_MACHINE_MJ_PER_TH)
+    for start, end in itertools.pairwise(moments):
+        drawn = 1
+        for (_, direction), readings in registers.items():
+            inside = sum(
+                found.end_wh - found.start_wh
+                for found in readings
+                if start <= found.start_us and found.end_us <= end
+            )
+            drawn += (inside, -inside, inside, -inside)[direction] if direction < 4 else 0
+        minutes = range(-(-start // 60_000_000), end // 60_000_000)
+        works = [share.work for share in bundle.shares if share.time // 60_000_000 in minutes]
+        if works:
+            total, squares = sum(works), sum(work * work for work in works)
+            least = gamma_quantile(total * total / squares, 1e-6) * squares / total
+            needed = least * bundle.scale * rate / (10**12 * 1000 * 3600)
+            report.need(
+                drawn >= needed, "energy bound", f"{drawn - 1} Wh were drawn, {needed:.0f} Wh are the least"
+            )
+
+
+def check_sources(bundle, report):
+    certificates, used, signed_by = {}, defaultdict(int), True
+    records = [found for epoch in bundle.epochs for found in epoch.logged]
+    for found in (found for found in records if found.kind == 4):
+        where = f"certificate {found.id}"
+        report.need(found.id not in certificates, "sources", f"{where} twice")
+        right = found.start_us < found.end_us <= found.start_us + 3600 * SECOND_US
+        report.need(right, "sources", f"{where}: more than an hour, or none")
+        if found.registry_key:
+            bare = found.raw[: -len(found.registry_key) - len(found.signature) - 8] + bytes(8)
+            right = signed(found.registry_key, "certificate", bare, found.signature)
+            report.need(right, "sources", f"{where}: signature of the registry")
+        signed_by = signed_by and bool(found.registry_key)
+        certificates[found.id] = found
+    for found in (found for found in records if found.kind == 3):
+        where = f"source {found.name}"
+        report.need(
+            found.start_us < found.end_us <= found.start_us + 3600 * SECOND_US,
+            "sources",
+            f"{where}: interval",
+        )
+        if found.certificate:
+            named = certificates.get(found.certificate)
+            if named is None:
+                report.fail("sources", f"{where}: certificate {found.certificate} is not here")
+                continue
+            used[named.id] += found.wh
+            same = (named.source, named.start_us, named.end_us) == (
+                found.source,
+                found.start_us,
+                found.end_us,
+            )
+            report.need(same, "sources", f"{where}: certificate {named.id} is of another hour or source")
+            report.need(
+                used[named.id] <= named.wh, "sources", f"{where}: certificate {named.id} is of less energy"
+            )
+    report.label("sources", "attested by the registry" if certificates and signed_by else "asserted")
+    for epoch in bundle.epochs[:-1]:
+        changed = epoch.number and any(found.kind == 7 for found in epoch.logged)
+        report.need(not changed, "attribution", f"the rule was changed in epoch {epoch.number}")
+
+
+# Section 11: payouts.
+
+
+def shared(amount, weights):
+    """Share satoshi by weights, the remainder to the largest remainders."""
+    total = sum(weights.values())
+    parts = {account: amount * weight // total for account, weight in weights.items()}
+    order = sorted(weights, key=lambda account: (-(amount * weights[account] % total), account))
+    for account in order[: amount - sum(parts.values())]:
+        parts[account] += 1
+    return {account: parts[account] for account in sorted(parts) if parts[account]}
+
+
+def network_work(nbits):
+    return (1 << 256) // (((nbits & 0x7FFFFF) << 8 * max((nbits >> 24) - 3, 0)) + 1)
+
+
+def weights_at(bundle, rule, place, blocks, reversed_):
+    """Give the weights of accounts for the block at `place` of the bound shares, or None if the bundle begins too late."""
+    shares, weights = bundle.bound, defaultdict(int)
+    from_beginning = bundle.epochs[0].number <= 1
+    if rule.scheme == "solo":
+        return {shares[place].account: 1}
+    if rule.scheme == "proportional":
+        first = place
+        while first and not (shares[first - 1].hash in blocks and shares[first - 1].hash not in reversed_):
+            first -= 1
+        for share in shares[first : place + 1]:
+            weights[share.account] += share.work
+        return weights if first or from_beginning else None
+    window_ppm = 8_000_000 if rule.scheme == "tides" else rule.window_ppm
+    left = network_work(shares[place].job.nbits) * window_ppm // 10**6
+    while place >= 0 and left:
+        part = min(left, shares[place].work)
+        weights[shares[place].account] += part
+        left, place = left - part, place - 1
+    return weights if not left or from_beginning else None
+
+
+def check_payouts(bundle, report):
+    logged = [(found, epoch) for epoch in bundle.epochs for found in epoch.logged]
+    states = {found.hash: found.state for found, _ in logged if found.kind == 13}
+    reversed_ = {hash_ for hash_, state in states.items() if state in (2, 4)}
+    bundle.bound = [share for share in bundle.shares if not share.job.upstream]
+    places = {share.hash: i for i, share in reversed(list(enumerate(bundle.bound)))}
+    paid = set()
+    for found, epoch in ((found, epoch) for found, epoch in logged if found.kind == 9):
+        where, rule = f"payout of epoch {epoch.number}", epoch.standing.get((8, ""))
+        paid.add(found.block_hash)
+        if rule is None:
+            report.lack("payouts", f"{where}: no rule was in force")
+            continue
+        entries = dict(found.entries)
+        in_order = [account for account, _ in found.entries] == sorted(entries)
+        if rule.scheme == "fpps":
+            owed = defaultdict(Fraction)
+            for share in bundle.bound:
+                owed[share.account] += Fraction(
+                    share.work * share.job.coinbase_value_sat, network_work(share.job.nbits)
+                )
+            kept = Fraction(10**6 - rule.fee_ppm, 10**6)
+            exact = {
+                account: math.floor(value * kept)
+                for account, value in owed.items()
+                if math.floor(value * kept)
+            }
+            right = (found.block_hash, entries) == (ZERO, exact)
+            right = right and found.reward_sat == sum(exact.values()) + found.fee_sat
+        elif (place := places.get(found.block_hash)) is None:
+            report.lack("payouts", f"{where}: the share of its block is not here")
+            continue
+        else:
+            share = bundle.bound[place]
+            reward = share.job.coinbase_value_sat
+            fee = reward * rule.fee_ppm // 10**6
+            weights = weights_at(bundle, rule, place, states.keys() & places.keys(), reversed_)
+            if weights is None:
+                report.lack("payouts", f"{where}: its window reaches back before the bundle")
+                continue
+            back = found.block_hash in reversed_
+            exact, fee = ({}, 0) if back else (shared(reward - fee, weights), fee)
+            right = (found.reward_sat, found.fee_sat, entries, found.state == 2) == (reward, fee, exact, back)
+            right = (
+                right
+                and found.block_hash in states
+                and share.value < ((1 << 256) // network_work(share.job.nbits))
+            )
+        report.need(right and in_order, "payouts", f"{where} is not what the rule {rule.scheme} gives")
+    if bundle.manifest.claims & PAYOUTS:
+        for hash_ in states.keys() - paid - reversed_:
+            report.lack("payouts", f"block {hash_[::-1].hex()} was not shared out")
+
+
+# Section 13, several bundles, and the whole.
+
+
+def check_receipts(bundle, report, data):
+    if data[:20] != b"HASHWERK-RECEIPTS\x00\x00\x01":
+        raise RefusedError("no file of receipts")
+    reader, keys = Reader(data), {event.key for event in bundle.events}
+    reader.at = 20
+    held = {(share.epoch.number, share.position): share for share in bundle.shares}
+    report.label("receipts", "proven")
+    while reader.at < len(data):
+        found = whole(RECEIPT, reader.take(reader.u(4)))
+        root = hashed(0x0B, found.raw[:116])
+        for left, sibling in found.path:
+            root = hashed(0x0A, sibling, root) if left else hashed(0x0A, root, sibling)
+        where = f"receipt for share {found.position} of epoch {found.epoch}"
+        right = found.site == bundle.manifest.site and found.key in keys
+        report.need(
+            right and signed(found.key, "receipt", root, found.signature),
+            "receipts",
+            f"{where}: not of this site",
+        )
+        share = held.get((found.epoch, found.position))
+        right = share and (share.account, share.leaf) == (found.account, found.leaf)
+        if bundle.manifest.first <= found.epoch <= bundle.manifest.last:
+            report.need(right, "receipts", f"{where}: the bundle holds another share there, or none")
+
+
+def compare(mine, other, report):
+    """Look for what two bundles cannot both hold."""
+    report.label("other bundles", "proven")
+    same = mine.manifest.site == other.manifest.site
+    known = {epoch.number: epoch.hash for epoch in other.preamble + other.epochs} if same else {}
+    for epoch in mine.preamble + mine.epochs:
+        right = known.get(epoch.number, epoch.hash) == epoch.hash
+        report.need(right, "other bundles", f"two signed epochs {epoch.number} of one site: equivocation")
+    both = {epoch.hash for epoch in mine.epochs} & {epoch.hash for epoch in other.epochs}
+    theirs = {share.hash for share in other.shares if share.epoch.hash not in both}
+    twice = sum(share.hash in theirs for share in mine.shares if share.epoch.hash not in both)
+    report.need(not twice, "other bundles", f"{twice} shares are in another bundle too")
+    ids = [
+        {
+            (c.registry, c.id)
+            for epoch in b.epochs
+            if epoch.hash not in both
+            for c in epoch.logged
+            if c.kind == 4
+        }
+        for b in (mine, other)
+    ]
+    report.need(
+        not ids[0] & ids[1],
+        "other bundles",
+        f"certificates are in another bundle too: {sorted(ids[0] & ids[1])}",
+    )
+
+
+def verify(data, *, pinned=None, witnesses=frozenset(), trusted=frozenset()):
+    """Check one bundle; gives the decoded bundle (None if it cannot be read) and the report."""
+    report = Report()
+    for name, label in LABELS.items():
+        if name not in ("pinned key", "receipts", "other bundles"):
+            report.label(name, label)
+    try:
+        bundle = read_bundle(data)
+    except RefusedError as error:
+        report.done = {}
+        report.fail("container", str(error))
+        return None, report
+    known = bundle.preamble + bundle.epochs
+    bundle.by_hash, bundle.by_number = {e.hash: e for e in known}, {e.number: e for e in known}
+    check_keys(bundle, report)
+    check_epochs(bundle, report)
+    check_seal(bundle, report)
+    report.label("pinned key", "proven" if pinned else "asserted")
+    if pinned:
+        mine = {fingerprint(event.key).hex() for event in bundle.events} | {bundle.manifest.site.hex()}
+        report.need(pinned.lower() in mine, "pinned key", "the site is not the one that was pinned")
+    check_standing(bundle, report)
+    check_records(bundle, report)
+    check_shares(bundle, report)
+    check_uniformity(bundle, report)
+    chain = check_chain(bundle, report, trusted)
+    report.label("anchor", "asserted" if bundle.private else "proven")
+    check_revocations(bundle, report, external_times(bundle, report, chain, witnesses))
+    registers = check_meters(bundle, report)
+    check_energy(bundle, report, registers)
+    check_sources(bundle, report)
+    check_payouts(bundle, report)
+    return bundle, report
+
+
+def statement(bundle):
+    """Give the figures that were recomputed; all of them count for a valid bundle only."""
+    work = sum(share.work for share in bundle.shares)
+    return {
+        "site": bundle.manifest.site.hex(), "epochs": len(bundle.epochs), "shares": len(bundle.shares), "hashes": work,
+        "scale": bundle.scale, "import_wh": sum(epoch.import_wh for epoch in bundle.epochs),
+        "payout_sat": sum(epoch.payout_sat for epoch in bundle.epochs),
+    }  # fmt: skip
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        description="Verify evidence bundles, written from the specification alone."
+    )
+    parser.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE")
+    parser.add_argument("--key", help="fingerprint of a key of the site, or its name, known from elsewhere")
+    parser.add_argument(
+        "--witness", action="append", default=[], help="key or fingerprint of a witness that you trust"
+    )
+    parser.add_argument(
+        "--trust", action="append", default=[], help="hash of a block that you know to be of the chain"
+    )
+    parser.add_argument("--receipts", type=Path, help="a file of receipts to look up in the first bundle")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    chosen = parser.parse_args(arguments)
+    if any(path.stat().st_size > MAX_FILE for path in chosen.bundles):
+        parser.error(f"a bundle of more than {MAX_FILE} bytes")
+    trusted = {bytes.fromhex(hash_)[::-1] for hash_ in chosen.trust}
+    witnesses = {key.lower() for key in chosen.witness}
+    found = [
+        verify(path.read_bytes(), pinned=chosen.key, witnesses=witnesses, trusted=trusted)
+        for path in chosen.bundles
+    ]
+    if chosen.receipts and found[0][0]:
+        check_receipts(*found[0], chosen.receipts.read_bytes())
+    for mine, report in found:
+        for other, _ in found:
+            if mine and other and mine is not other:
+                compare(mine, other, report)
+    results = [
+        {
+            "file": str(path), "verdict": report.verdict(), "subject": bundle.subject if bundle else None,
+            "checks": list(report.rows()), "statement": statement(bundle) if bundle else {},
+        }
+        for path, (bundle, report) in zip(chosen.bundles, found, strict=True)
+    ]  # fmt: skip
+    if chosen.json:
+        print(json.dumps(results[0] if len(results) == 1 else results, indent=1))  # noqa: T201
+    else:
+        for result in results:
+            print(f"{result['file']}: {result['verdict']} (subject: {result['subject'] or 'unknown'})")  # noqa: T201
+            for row in result["checks"]:
+                mark = {"valid": "ok", "invalid": "FAILS", "incomplete": "lacks"}[row["verdict"]]
+                print(f"  {row['name']:<15} {mark:<6} {row['label']:<10} {row['detail']}".rstrip())  # noqa: T201
+            print("  " + ", ".join(f"{name} {value}" for name, value in result["statement"].items()))  # noqa: T201
+    return 0 if all(result["verdict"] == "valid" for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

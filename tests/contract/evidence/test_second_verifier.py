@@ -1,0 +1,152 @@
+"""Two verifiers, one text: Hashwerk's own and the small one in contrib/, written from the specification, agree."""
+
+import importlib.util
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from hashwerk.evidence.verify import verify_bundle
+from hashwerk.evidence.verify.compare import compare
+from hashwerk.evidence.verify.run import Options, inspect_bundle
+from support.evidence import EvidenceSite
+from support.forgeries import Contradiction, Forgery, all_forgeries
+
+ROOT = Path(__file__).resolve().parents[3]
+PROGRAM = ROOT / "contrib" / "verifier" / "verify_bundle.py"
+VECTORS = ROOT / "docs" / "evidence" / "vectors"
+OPTIONS = Options(threads=2)
+SITE = EvidenceSite().run(4)
+FORGERIES = list(all_forgeries(SITE))
+
+
+def load() -> ModuleType:
+    """Load the one file as it lies, as its reader would."""
+    spec = importlib.util.spec_from_file_location("verify_bundle", PROGRAM)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+second = load()
+
+
+def vector(name: str) -> list[dict]:
+    return json.loads((VECTORS / f"{name}.json").read_text())
+
+
+def agreed(data: bytes) -> tuple[str, set[str], set[str]]:
+    """Return the verdict of both, and the names of the checks that failed in each."""
+    report = verify_bundle(io.BytesIO(data), OPTIONS)
+    _, other = second.verify(data)
+    assert other.verdict() == str(report.verdict), (
+        dict(other.failed),
+        dict(other.lacking),
+        report.failures(),
+    )
+    return (
+        other.verdict(),
+        {check.name for check in report.failures()},
+        set(other.failed) | set(other.lacking),
+    )
+
+
+def test_it_needs_nothing_of_hashwerk() -> None:
+    """One file, the standard library, and a library for Ed25519."""
+    imported = {
+        line.split()[1].split(".")[0]
+        for line in PROGRAM.read_text().splitlines()
+        if line[:5] in ("impor", "from ")
+    }
+    assert imported - set(sys.stdlib_module_names) == {"cryptography"}
+
+
+def test_both_find_the_good_bundle_valid() -> None:
+    assert agreed(SITE.bundle()) == ("valid", set(), set())
+    bundle, _ = second.verify(SITE.bundle())
+    assert bundle.subject == "simulation"
+
+
+def test_both_read_a_part_of_the_history() -> None:
+    """From a later epoch on there are declarations in force, and a preamble that jobs name."""
+    for first in range(1, 5):
+        verdict, ours, theirs = agreed(SITE.bundle(first=first))
+        assert (verdict, ours) == ("valid", theirs)
+
+
+def test_the_program_on_the_published_bundle() -> None:
+    said = vector("bundle")
+    run = subprocess.run(
+        [sys.executable, str(PROGRAM), "--json", str(VECTORS / said["file"])],
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
+    result = json.loads(run.stdout)
+    assert (run.returncode, result["verdict"], result["subject"]) == (0, said["verdict"], said["subject"])
+    for name in ("site", "shares", "hashes", "import_wh", "payout_sat"):
+        assert result["statement"][name] == said[name], name
+
+
+@pytest.mark.parametrize("forgery", FORGERIES, ids=lambda forgery: forgery.name)
+def test_both_refuse_it_for_the_same_reason(forgery: Forgery | Contradiction) -> None:
+    if isinstance(forgery, Contradiction):
+        ours = [inspect_bundle(io.BytesIO(data), OPTIONS) for data in (forgery.first, forgery.second)]
+        reports = compare([(str(i), one.report, one.summary) for i, one in enumerate(ours)])
+        theirs = [second.verify(data) for data in (forgery.first, forgery.second)]
+        assert [report.verdict() for _, report in theirs] == ["valid", "valid"]
+        for (mine, report), (other, _), first in zip(theirs, theirs[::-1], reports, strict=True):
+            second.compare(mine, other, report)
+            assert report.verdict() == str(first.verdict) == "invalid"
+            assert {check.name for check in first.failures()} == set(report.failed) == {"other bundles"}
+        return
+    verdict, ours, theirs = agreed(forgery.data)
+    assert verdict == "invalid"
+    assert forgery.check in ours & theirs
+
+
+def test_the_vectors_of_trees_keys_and_remainders() -> None:
+    for case in vector("trees"):
+        nodes = [(bytes.fromhex(leaf["hash"]), (1 << leaf["work_log2"],), 1) for leaf in case["leaves"]]
+        root, sums, count = second.merkle(2, nodes, (16,))
+        assert (root.hex(), sums, count) == (case["root"], (case["work"],), case["count"])
+    for case in vector("keys"):
+        event = second.whole(second.KEY_EVENT, bytes.fromhex(case["event"]))
+        assert second.hashed(9, event.raw[:-128]).hex() == case["hash"]
+        assert second.fingerprint(event.key).hex() == case["fingerprint"]
+    for case in vector("payouts"):
+        parts = second.shared(
+            case["amount"], {bytes.fromhex(a): weight for a, weight in case["weights"].items()}
+        )
+        assert {account.hex(): satoshi for account, satoshi in parts.items()} == case["shared"]
+
+
+def test_the_vectors_of_records_and_shares() -> None:
+    for case in vector("records"):
+        found = second.record(bytes.fromhex(case["record"]))
+        assert (found.leaf_hash.hex(), list(second.record_sums(found))) == (case["hash"], case["sums"])
+    case = vector("shares")
+    job = second.record(bytes.fromhex(case["job"]))
+    shares = second.chunk(bytes.fromhex(case["chunk"]))
+    for share, said in zip(shares, case["shares"], strict=True):
+        assert list(share) == list(said["fields"].values())
+        assert second.sha(second.LEAF.pack(0, *share)).hex() == said["leaf_hash"]
+        assert second.header_hash(job, share, {}).hex() == said["header_hash"]
+
+
+def test_the_vectors_of_receipts() -> None:
+    """Held against the bundle of the vectors; one that names another leaf shows that somebody was cheated."""
+    receipts = [bytes.fromhex(case["receipt"]) for case in vector("receipts")]
+    for forged in (False, True):
+        if forged:
+            receipts[0] = receipts[0][:76] + bytes([receipts[0][76] ^ 1]) + receipts[0][77:]
+        data = b"HASHWERK-RECEIPTS\x00\x00\x01" + b"".join(len(r).to_bytes(4, "big") + r for r in receipts)
+        bundle, report = second.verify((VECTORS / "bundle.hwe").read_bytes())
+        second.check_receipts(bundle, report, data)
+        assert report.verdict() == ("invalid" if forged else "valid"), report.failed
