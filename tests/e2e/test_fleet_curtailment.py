@@ -23,10 +23,10 @@ from hashwerk.twin import Fault, FaultKind, Hall, HallSettings
 from hashwerk.twin.control import ControlServer
 from support.pool import RunningPool, running_pool
 
-MACHINES = int(os.environ.get("HASHWERK_TWINS", "60"))
+MACHINES = int(os.environ.get("HASHWERK_TWINS", "40"))
 MODELS = ("avalon-q", "antminer-s19jpro", "luxos-s19kpro", "whatsminer-m50s", "nerdqaxe")
 TELL = "HASHWERK_TELL" in os.environ  # prints how it goes
-HASTE = 40.0
+HASTE = 80.0
 SCALE = 1e11
 DIFFICULTY = 2.0**-24
 PROCESS = Path(__file__).parents[1] / "support" / "fleet_process.py"
@@ -141,9 +141,9 @@ async def mine(folder: Path) -> AsyncIterator[tuple[Hall, RunningPool, Site]]:
                 "settings": {
                     "ranges": [f"127.61.0.1-{last[0]}.{min(254, int(last[2]) + 20)}"],
                     "control": True,
-                    "poll_s": 1.0 if MACHINES <= 100 else 2.5,
+                    "poll_s": 0.7 if MACHINES <= 100 else 2.5,
                     "timeout_s": 1.5,
-                    "pace": 0.5 / HASTE,
+                    "pace": 1 / HASTE,
                     "share_scale": SCALE,
                     "silences": 2,
                     "partial": False,
@@ -153,7 +153,7 @@ async def mine(folder: Path) -> AsyncIterator[tuple[Hall, RunningPool, Site]]:
                         "wave_s": 15.0,
                         "per_breaker": 1,
                         "per_feeder": 3,
-                        "verify_s": 10.0,
+                        "verify_s": 5.0,
                         "settle_s": 1.5,
                         "attempts": 2,
                         "first_retry_s": 0.5,
@@ -170,6 +170,7 @@ async def mine(folder: Path) -> AsyncIterator[tuple[Hall, RunningPool, Site]]:
             await hall.stop()
 
 
+@pytest.mark.slow
 async def test_half_power_with_liars_and_a_killed_process(tmp_path: Path) -> None:
     async with mine(tmp_path) as (hall, _, site):
         names = [machine.identity.name for machine in hall.machines]
