@@ -1,7 +1,8 @@
 """How fast a whole fleet is looked at: `python benches/fleet.py [--machines N …] [--hung SHARE]`.
 
-Budget: a full poll of 1,000 machines in 0.8 s and of 5,000 in 5 s, 1 % of them hung, on two cores: one for the fleet, one for
-the simulated hall, which is a process of its own. That is until everybody who answers was read; the hung ones take their deadline. The columns of the hall map are to be made in under 0.1 s.
+Budget: a full poll of 1,000 machines in 0.8 s and of 5,000 in 5 s, 1 % of them hung, on two cores: one for the fleet,
+one for the simulated hall, which is a process of its own. That is until everybody who answers was read; the hung ones
+take their deadline. The columns of the hall map are to be made in under 0.1 s.
 """
 
 from __future__ import annotations
