@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 LAUNCH_OPTIONS = [
     "--no-sandbox",
@@ -23,7 +23,14 @@ LAUNCH_OPTIONS = [
     "--disable-sync",
 ]
 SIZES = {"desktop": (1280, 800, 1), "phone": (390, 844, 1.5)}
-PAGES = {"now": "/", "work": "/work", "log": "/log"}
+PAGES = {"now": "/", "hall": "/hall", "work": "/work", "settings": "/settings", "log": "/log"}
+#: What has to stand on a page before it is taken; others need a chart.
+READY = {
+    "hall": ".hall-map[data-drawn], .hall-empty",
+    "settings": ".settings td",
+    "machine": ".truths .figure",
+}
+FULL = ("now", "hall", "machine", "work")
 
 
 def take(browser: Browser, url: str, folder: Path, scheme: str, size: str) -> None:
@@ -36,13 +43,22 @@ def take(browser: Browser, url: str, folder: Path, scheme: str, size: str) -> No
         is_mobile=size == "phone",
     )
     page = context.new_page()
-    for name, path in PAGES.items():
+    for name, path in (PAGES | machine_page(page, url)).items():
         page.goto(url.rstrip("/") + path)
-        page.wait_for_selector("main .panel:not(.none)")
-        if name != "log":
+        page.wait_for_selector("#main .panel:not(.none)")
+        if name in READY:
+            page.wait_for_selector(READY[name])
+        elif name != "log":
             page.wait_for_selector(".chart svg path", state="attached")
-        page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=name != "log")
+        page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=name in FULL)
     context.close()
+
+
+def machine_page(page: Page, url: str) -> dict[str, str]:
+    """Return the page of the first machine of the fleet, if there is one."""
+    answer = page.request.get(f"{url.rstrip('/')}/api/v1/machines?limit=1")
+    machines = answer.json()["machines"] if answer.ok else []
+    return {"machine": f"/machine/{machines[0]['id']}"} if machines else {}
 
 
 def main() -> None:

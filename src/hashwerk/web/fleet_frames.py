@@ -262,7 +262,9 @@ def _order_row(order: Order) -> Row:
 
 def _task_words(order: Order) -> str:
     spec = order.spec
-    of = f"group {spec.group}" if spec.group else f"{len(spec.keys):,} machines" if spec.keys else "the fleet"
+    of = f"group {spec.group}" if spec.group else "the fleet"
+    if spec.keys is not None:
+        of = "1 machine" if len(spec.keys) == 1 else f"{len(spec.keys):,} machines"
     if not isinstance(spec.task, Reduce):
         return f"{command_words(spec.task.command).capitalize()}, {of}:"
     match spec.task.goal:

@@ -160,7 +160,7 @@ def _identity(machine: MachineView, now: float) -> Frame:
     return {
         "m.model": f"{machine.make} {machine.model}",
         "m.firmware": " ".join(part for part in (machine.firmware, machine.firmware_version) if part),
-        "m.place": place.words() or "not known; hashwerk fleet places import takes a list",
+        "m.place": place.words() or "not known; hashwerk fleet places takes a list",
         "m.wiring": wiring or "–",
         "m.group": machine.group or "–",
         "m.owner": machine.owner or "–",

@@ -7,7 +7,7 @@ from nicegui import ui
 from hashwerk.web.board import Board
 from hashwerk.web.pages.action_list import ActionList
 from hashwerk.web.pages.sheet import Sheet, box, fixed
-from hashwerk.web.pages.shell import page_shell, panel
+from hashwerk.web.pages.shell import copied_line, page_shell, panel
 
 
 class HallMap(ui.element, component="hall_map.js"):
@@ -22,6 +22,9 @@ def hall_page(board: Board, title: str) -> None:
     """Build the page for one browser."""
     with page_shell(board, title, "Hall") as sheet:
         _sentence(sheet)
+        if board.site.fleet is None:
+            _no_fleet()
+            return
         with box("div", "tiles fleet-tiles") as tiles:
             _sums(sheet)
         sheet.state(tiles, "fleet.shown", "tiles fleet-tiles")
@@ -34,6 +37,18 @@ def hall_page(board: Board, title: str) -> None:
                 _orders(sheet)
         sheet.state(columns, "fleet.side", "hall-columns")
         _alerts(sheet)
+
+
+def _no_fleet() -> None:
+    with panel("Hall", "hall-empty open"):
+        fixed("p", "Name the addresses of your machines in the site's file, and start anew:")
+        copied_line("Site file", '[fleet]\nranges = ["10.0.0.0/24"]')
+        fixed(
+            "p",
+            "Nothing is sent anywhere else, and no command is sent at all until control = true stands there too."
+            " hashwerk twin starts simulated machines to try it with.",
+            "small muted",
+        )
 
 
 def _sentence(sheet: Sheet) -> None:

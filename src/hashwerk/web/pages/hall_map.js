@@ -33,9 +33,7 @@ export default {
           @pointerleave="hover = null; describe()" @dblclick="open" @keydown="press" @focus="draw" @blur="draw"></canvas>
       </div>
       <div v-if="!count" class="hall-empty">
-        <p v-if="trouble === 'none'">No fleet is configured. Name the addresses of your machines in the site's file under
-          <code>[fleet] ranges</code>, or run <code>hashwerk twin</code> for simulated ones.</p>
-        <p v-else-if="trouble" class="act">■ {{ trouble }}. It is asked again by itself.</p>
+        <p v-if="trouble" class="act">■ {{ trouble }}. It is asked again by itself.</p>
         <p v-else-if="loaded">No machine is known. <code>hashwerk fleet scan 10.0.0.0/24</code> finds them, <code>hashwerk twin</code> starts simulated ones.</p>
         <p v-else class="muted">Looking at the machines …</p>
       </div>

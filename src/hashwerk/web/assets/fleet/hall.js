@@ -41,7 +41,7 @@ class Hall extends EventTarget {
       if (columns instanceof Error) throw columns;
       this.show(new Machines(columns));
     } catch (error) {
-      this.trouble = error.status === 404 ? "none" : error.message;
+      this.trouble = error.message;
       this._tell("machines");
     }
   }

@@ -1,0 +1,196 @@
+"""From the fleet to the words, sums and rows of *Hall* and *Machine*."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import msgspec
+import pytest
+
+from hashwerk.clock import VirtualClock
+from hashwerk.config.site import parse_site
+from hashwerk.fleet.batch import IDLE_W, ReduceAll, ReduceTo
+from hashwerk.fleet.commands import Locate, SetMode, Sleep
+from hashwerk.fleet.modes import ModePoint, PointSource
+from hashwerk.fleet.record import CommandRecord, TransitionRecord
+from hashwerk.fleet.states import State
+from hashwerk.site.fleet import FleetService
+from hashwerk.web.board import Board
+from hashwerk.web.fleet_frames import commanded_w, fleet_frame, format_power, state_words
+from hashwerk.web.history import History
+from hashwerk.web.machine_frames import history_frame, machine_frame
+from hashwerk.web.state import MineView, Site
+
+NOW = 1_750_000_000.0
+
+
+@pytest.fixture(scope="module")
+def hall_site() -> ModuleType:
+    path = Path(__file__).parents[2] / "e2e" / "hall_site.py"
+    spec = importlib.util.spec_from_file_location("hall_site", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["hall_site"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def service(hall_site: ModuleType, tmp_path: Path, clock: VirtualClock) -> Iterator[FleetService]:
+    config = parse_site(hall_site.SITE.format(scale=1, poll_s=10, last=1))
+    hall = hall_site.Hall(200)
+    service = FleetService(config.fleet, tmp_path / "fleet.sqlite", clock, drivers=[hall], channels=())
+    service.open()
+    hall_site.furnish(service, hall)
+    yield service
+    service.store.close()
+
+
+def test_the_sentence_counts_each_machine_once(service):
+    frame = fleet_frame(service)
+    # 17 reports a fault, 94 is silent, 4 and 184 sleep unasked, 151 lies; of the dead board of 60 nobody was told yet.
+    assert frame["fleet.sentence"].startswith(
+        "5 of 200 machines need a hand: 1 reports a fault, 1 does not answer, 3 say or do"
+    )
+    assert frame["fleet.state"] == "attention"
+    assert frame["fleet.count.states"] == "177 hashing, 21 asleep, 1 faulty, 1 unreachable"
+    assert frame["fleet.hand"] == "5"
+
+
+def test_without_a_fleet_or_machines_it_says_so(tmp_path, clock, hall_site):
+    assert fleet_frame(None)["fleet.side"] == "alone"
+    config = parse_site(hall_site.SITE.format(scale=1, poll_s=10, last=1))
+    service = FleetService(
+        config.fleet, tmp_path / "fleet.sqlite", clock, drivers=[hall_site.Hall(0)], channels=()
+    )
+    service.open()
+    frame = fleet_frame(service)
+    service.store.close()
+    assert frame["fleet.sentence"] == "No machine is known yet."
+    assert (frame["fleet.power"], frame["fleet.rate"]) == ("–", "–")
+
+
+def test_what_is_commanded_is_not_what_is_believed(service):
+    unit = next(unit for unit in service.roster.units.values() if unit.reading.mode == "Standard")
+    unit.commanded = None
+    assert commanded_w(unit) == unit.believed().power_w
+    unit.commanded = Sleep()
+    assert commanded_w(unit) == IDLE_W
+    unit.idle_w = 25.0
+    assert commanded_w(unit) == 25.0
+    unit.commanded = SetMode("Eco")
+    assert commanded_w(unit) == 843.0
+    unit.commanded = SetMode("no such mode")
+    assert commanded_w(unit) == unit.believed().power_w
+
+
+async def test_orders_stand_with_what_can_be_done(service):
+    await service.curtail(ReduceTo(100_000.0), who="grid", why="price")
+    await service.tell(Locate(True), who="page", why="look", machines=[next(iter(service.roster.units))])
+    locate, curtail = fleet_frame(service)["rows.fleet_orders"]
+    assert locate["title"] == "Turn its light on, 1 machine:"
+    assert [action["t"] for action in locate["actions"]] == ["Abort"]
+    assert curtail["title"] == "Curtail the fleet to 100 kW:"
+    assert curtail["note"].startswith("grid: price · no machine yet")
+    assert [action["body"]["action"] for action in curtail["actions"]] == ["restore", "abort"]
+    await service.curtail(ReduceAll(), who="grid", why="price", group="day")
+    assert fleet_frame(service)["rows.fleet_orders"][0]["title"] == "Put group day to sleep:"
+
+
+@pytest.mark.parametrize(
+    ("power_w", "text"),
+    [(None, "–"), (0.0, "0 W"), (999.4, "999 W"), (1_234.0, "1.234 kW"), (12.345e6, "12.35 MW")],
+)
+def test_powers_have_their_prefix(power_w, text):
+    assert format_power(power_w) == text
+
+
+def test_states_are_told_the_most_first():
+    assert state_words({"asleep": 2, "hashing": 1_200}) == "1,200 hashing, 2 asleep"
+
+
+def test_a_liar_is_told_apart(service):
+    machine = service.machine("10.20.0.152")
+    frame = machine_frame(machine, service.alerts(), NOW)
+    assert frame["m.doubts"] == "It says it draws 561 W, but what it does takes about 1,403 W."
+    assert frame["m.state"] == "attention"
+    assert frame["m.says.power"] == "561 W, its firmware's estimate"
+    assert frame["m.is.power"] == "1,403 W"
+    assert frame["m.is.basis"] == "its curve's, at the rate of its shares"
+    assert frame["m.sentence"].startswith("10.20.0.152 hashes, for")
+
+
+def test_a_password_in_a_pool_is_not_shown(service):
+    machine = service.machine("10.20.0.1")
+    pool = msgspec.structs.replace(
+        machine.reported.pools[0], url="stratum+tcp://home:hunter2@pool.example:3333"
+    )
+    reported = msgspec.structs.replace(machine.reported, pools=(pool,))
+    frame = machine_frame(msgspec.structs.replace(machine, reported=reported), [], NOW)
+    assert frame["rows.m.pools"][0]["c"][1]["t"] == "stratum+tcp://pool.example:3333"
+    assert "hunter2" not in str(frame)
+
+
+def test_a_machine_never_heard_of_shows_no_figures(service):
+    machine = msgspec.structs.replace(
+        service.machine("10.20.0.1"), reported=None, measured_hs=None, power_w=None
+    )
+    frame = machine_frame(machine, [], NOW)
+    assert (frame["m.says"], frame["m.is"], frame["m.is.power"], frame["m.fans"]) == ("–", "–", "–", "–")
+    assert frame["rows.m.boards"] == []
+
+
+def test_a_learned_curve_stands_over_the_published_one(service):
+    unit = service.roster.units[service.machine("10.20.0.1").id]
+    learned = ModePoint(
+        mode="Standard", power_w=1_450.0, hashrate_hs=80e12, source=PointSource.LEARNED, power_w_per_k=4.2
+    )
+    unit.points = (learned, *(point for point in unit.points if point.mode != "Standard"))
+    frame = machine_frame(service.machine("10.20.0.1"), [], NOW)
+    published, here, now = frame["m.chart"]["series"]
+    assert [point[2] for point in published["data"]] == ["Eco", "Standard", "Super"]
+    assert here["data"] == [[80e12, 1_450.0, "Standard"]]
+    assert len(now["data"]) == 1
+    row = next(row for row in frame["rows.m.curves"] if row["k"] == "Standard")
+    assert row["c"][-1] == "+3.3 % against 1,403 W published"
+    assert row["c"][4] == "+4.2 W/K"
+
+
+def test_every_state_has_words(service):
+    machine = service.machine("10.20.0.1")
+    for state in State:
+        assert machine_frame(msgspec.structs.replace(machine, state=state.value), [], NOW)["m.glyph"]
+
+
+def test_history_tells_what_was_measured():
+    told = CommandRecord(
+        id=7, at=NOW, order_id="o1", key="k", who="grid", why="price", holder="curtailment", command="sleep", attempt=2,
+        outcome="accepted", verdict="contradicted", effect="its shares go on", before_w=1_400.0, after_w=1_390.0,
+    )  # fmt: skip
+    moved = TransitionRecord(
+        id=3, at=NOW, key="k", was=State.HASHING, now=State.FALLING_ASLEEP, cause="told to sleep"
+    )
+    frame = history_frame([told], [moved])
+    cells = frame["rows.m.commands"][0]["c"]
+    assert cells[1] == "sleep (attempt 2)"
+    assert cells[4]["t"] == "▲ contradicted"
+    assert cells[5] == "1,400 → 1,390 W"
+    assert frame["rows.m.transitions"][0]["c"][1:] == ["hashing → falling asleep", "told to sleep"]
+
+
+async def test_the_board_carries_the_fleet(service, clock, view: MineView):
+    board = Board(view, History(None, clock), clock, Site(fleet=service))
+    changes: list[dict[str, object]] = []
+    board.join(changes.append)
+    assert board.frame["fleet.count"] == "200"
+    clock.advance(3.0)
+    changes.clear()
+    unit = next(iter(service.roster.units.values()))
+    unit.condition.state = State.FAULTY
+    await board.refresh()
+    assert any("fleet.sentence" in change for change in changes)
