@@ -277,16 +277,24 @@ async def serve(config: SiteConfig, folder: Path, machines: int, port: int) -> N
         site=Site(fleet=service, config=config),
     )
 
-    async def measure() -> None:
+    take = service.roster.measure
+
+    def measure() -> None:
+        """Measure as ever, then with the shares that this hall would have handed in."""
+        take()
+        now = time.time()
+        for unit in service.roster.units.values():
+            if unit.member.address is not None:
+                unit.measured = hall.measured(unit.member.address.host, now)
+
+    service.roster.measure = measure  # type: ignore[method-assign]
+
+    async def report() -> None:
         while True:
-            now = time.time()
-            view.receive(web_site.sample(now, simulation=config.fleet.share_scale != 1.0))
-            for unit in service.roster.units.values():
-                if unit.member.address is not None:
-                    unit.measured = hall.measured(unit.member.address.host, now)
+            view.receive(web_site.sample(time.time(), simulation=config.fleet.share_scale != 1.0))
             await asyncio.sleep(1.0)
 
-    tasks = [asyncio.create_task(service.run()), asyncio.create_task(measure())]
+    tasks = [asyncio.create_task(service.run()), asyncio.create_task(report())]
     await serve_web(
         app, settings, shutdown, lambda url: print(json.dumps({"url": url, "token": token}), flush=True)
     )

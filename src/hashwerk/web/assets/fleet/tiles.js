@@ -81,7 +81,7 @@ const SHAPES = {
   hashing: (c, s, k) => {
     fill(c, k.panel, () => c.rect(0, 0, s, s));
     const alpha = c.globalAlpha;
-    c.globalAlpha = alpha * 0.62;
+    c.globalAlpha = alpha * 0.52;
     fill(c, k.violet, () => c.rect(0, 0, s, s));
     c.globalAlpha = alpha;
   },
