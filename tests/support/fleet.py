@@ -10,9 +10,9 @@ from hashwerk.fleet.limits import Limits, Wear, why_not
 from hashwerk.fleet.machine import Capability, Identity, Outcome, OutcomeKind, Reading, WorkState
 from hashwerk.fleet.measure import Measured, MeterReading, believe_power
 from hashwerk.fleet.modes import ModePoint, PointSource, published_points
-from hashwerk.fleet.orders import Answered, Missed, Order, OrderEvent, OrderSpec, Sent, fold
+from hashwerk.fleet.orders import Answered, Missed, Order, OrderEvent, OrderSpec, Sent
 from hashwerk.fleet.place import Place
-from hashwerk.fleet.states import Condition, State, Trigger
+from hashwerk.fleet.states import Condition, Trigger
 from hashwerk.fleet.timing import Change, Timings
 from hashwerk.fleet.verify import Look
 from hashwerk.work.poisson import Rate, rate_interval
@@ -237,13 +237,3 @@ class SimFleet:
 
     def deadline_s(self, key: str, change: Change) -> float:
         return self.timings.deadline_s(identity(self.machines[key].number), change)
-
-
-def again(events: list[OrderEvent]) -> Order:
-    """Return the order as another process finds it."""
-    return fold(events)
-
-
-def state_of(fleet: SimFleet, key: str) -> State:
-    """Return what a machine is believed to do."""
-    return fleet.machines[key].condition.state

@@ -1,4 +1,4 @@
-"""What a machine may not be asked now, and why: the wear of starts, and peace after a failure."""
+"""What a machine may not be asked now, and why: the wear of starts, and how long to wait after a failure."""
 
 from __future__ import annotations
 
@@ -64,23 +64,6 @@ class Wear:
     def starts_today(self, now: float) -> int:
         """Return how often it started within the last day."""
         return sum(1 for at in self.starts if at > now - DAY_S)
-
-
-@dataclass(slots=True)
-class Patience:
-    """How often a machine failed to do as told, and when it may be told again."""
-
-    failures: int = 0
-    not_before: float = 0.0
-
-    def failed(self, now: float, limits: Limits) -> None:
-        """Take in a failure."""
-        self.failures += 1
-        self.not_before = now + limits.retry_s(self.failures)
-
-    def done(self) -> None:
-        """Take in that a command was carried out."""
-        self.failures, self.not_before = 0, 0.0
 
 
 def why_not(

@@ -6,7 +6,7 @@ import pytest
 
 from hashwerk.fleet.commands import Reboot, SetFan, SetPowerLimit, Sleep, Wake
 from hashwerk.fleet.lease import Holder, Lease, Leases, Refused
-from hashwerk.fleet.limits import Limits, Patience, Wear, why_not
+from hashwerk.fleet.limits import Limits, Wear, why_not
 from hashwerk.fleet.machine import Capability, WorkState
 from hashwerk.fleet.states import CHANGE_OF, TRANSITIONS, Condition, State, Transition, Trigger
 from hashwerk.fleet.timing import Change, Timings, prior_s
@@ -126,15 +126,9 @@ def test_every_refusal_has_its_reason() -> None:
     assert ask(Reboot(), wear=worn, now=5_000.0 + 2 * 86_400) is None
 
 
-def test_patience_doubles_up_to_a_limit() -> None:
-    limits, patience = Limits(first_retry_s=10.0, max_retry_s=35.0), Patience()
-    waits = []
-    for _ in range(4):
-        patience.failed(0.0, limits)
-        waits.append(patience.not_before)
-    assert waits == [10.0, 20.0, 35.0, 35.0]
-    patience.done()
-    assert patience.not_before == 0.0
+def test_waiting_doubles_up_to_a_limit() -> None:
+    limits = Limits(first_retry_s=10.0, max_retry_s=35.0)
+    assert [limits.retry_s(failures) for failures in (1, 2, 3, 4)] == [10.0, 20.0, 35.0, 35.0]
 
 
 def test_one_writer_at_a_time_and_the_higher_one_wins() -> None:

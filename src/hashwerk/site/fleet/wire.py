@@ -19,10 +19,6 @@ _GRACE_S: Final = 1.0
 _COMMAND_FACTOR: Final = 3.0
 
 
-class UnreadableError(DeviceError):
-    """A machine answered with nothing that can be read."""
-
-
 class Wire:
     """Speaks to machines through their drivers. Owned by the fleet's loop.
 
