@@ -625,7 +625,8 @@ def check_job(bundle, epoch, job, report):
     except RefusedError as error:
         report.fail("binding", f"{where}: {error}")
         return False
-    report.need(job.work_log2 <= 128 and job.upstream <= 1, "binding", f"{where}: work or kind out of range")
+    right = job.work_log2 <= 128 and job.upstream <= 1 and target_of(job.nbits)
+    report.need(right, "binding", f"{where}: work, kind or nbits out of range")
     if job.upstream:
         report.need(job.account == ZERO, "binding", f"{where}: unbound work for an account")
         table = epoch.standing.get((16, job.source))
@@ -816,63 +817,81 @@ def check_uniformity(bundle, report):
 # Section 12: block headers and external time.
 
 
-def check_chain(bundle, report, trusted):
-    """Check the block headers and what jobs build on; gives block hashes with their times, empty if not trusted."""
-    if not bundle.real or bundle.blocks is None:
-        report.label("chain", "asserted")
-        return {}
-    height, raw = bundle.blocks
+def target_of(nbits):
+    """Decode a compact target; 0 for one that is negative, zero or wider than 256 bits."""
+    size, mantissa = nbits >> 24, nbits & 0xFFFFFF
+    target = mantissa << 8 * (size - 3) if size > 3 else mantissa >> 8 * (3 - size)
+    return 0 if mantissa & 0x800000 or target >> 256 else target
+
+
+def chain_of(first_height, raw, report):
+    """Check that headers follow each other with work; gives (height, hash, time) of each, or nothing."""
     hashes = [dsha(block) for block in raw]
     fields = [struct.unpack("<I32s32sIII", block) for block in raw]
     for i, (_, previous, _, _, nbits, _) in enumerate(fields):
-        target = (nbits & 0x7FFFFF) << 8 * ((nbits >> 24) - 3) if nbits >> 24 >= 3 else 0
-        right = 0 < target < 1 << 224 and int.from_bytes(hashes[i], "little") <= target
+        target = target_of(nbits)
+        right = 0 < target <= 0xFFFF << 208 and int.from_bytes(hashes[i], "little") <= target
         if i:
             right = right and previous == hashes[i - 1]
-            same = (height + i) % 2016 != 0
-            right = right and (nbits == fields[i - 1][4] if same else retarget(fields, i, nbits))
-        report.need(
-            right, "chain", f"block {height + i}: no work, not on the one before, or another difficulty"
-        )
-    known = hashes[0] in trusted or fields[0][1] in trusted
-    known = known or (hashes[0][::-1].hex() == MAIN_GENESIS and not trusted.isdisjoint(hashes))
-    if "chain" in report.failed or not known:
-        if not known:
-            report.lack("chain", "the headers do not build on a block known here (--trust)")
-        return {}
-    report.label("chain", "proven")
-    chain = {hash_: block[3] for hash_, block in zip(hashes, fields, strict=True)}
-    jobs = [(epoch, job) for epoch in bundle.epochs for job in epoch.logged if job.kind == 1]
-    inside = {job.prev_hash: job for _, job in jobs if height <= job.height - 1 < height + len(raw)}
-    strange = sum(prev != hashes[job.height - 1 - height] for prev, job in inside.items())
-    report.need(
-        20 * strange <= len(inside),
-        "chain",
-        f"{strange} of {len(inside)} blocks worked on are not in the chain",
-    )
-    for epoch, job in jobs:
-        late = chain.get(job.prev_hash, 0) - 7200
-        report.need(
-            epoch.end >= late * SECOND_US,
-            "time bounds",
-            f"epoch {epoch.number} ends before its block existed",
-        )
-    return chain
+            same = (first_height + i) % 2016 != 0
+            right = right and (nbits == fields[i - 1][4] if same else may_change(fields, i, target))
+        if not right:
+            report.fail(
+                "chain", f"block {first_height + i}: no work, not on the one before, or another difficulty"
+            )
+            return []
+    return [(first_height + i, hashes[i], block[3]) for i, block in enumerate(fields)]
 
 
-def retarget(fields, i, nbits):
-    """Say whether the difficulty may change so; without the period's first block, only by how much."""
-    old = fields[i - 1][4]
-    target, before = ((n & 0x7FFFFF) << 8 * ((n >> 24) - 3) for n in (nbits, old))
+def may_change(fields, i, target):
+    """Say whether the difficulty may change so; without the first block of its period, only by how much."""
+    before = target_of(fields[i - 1][4])
     if i < 2016:
         return before // 5 < target < before * 5
     took = min(max(fields[i - 1][3] - fields[i - 2016][3], 302_400), 4_838_400)
     exact = min(before * took // 1_209_600, 0xFFFF << 208)
-    size = (exact.bit_length() + 7) // 8
-    mantissa = exact >> 8 * (size - 3)
-    if mantissa & 0x800000:
-        mantissa, size = mantissa >> 8, size + 1
-    return nbits == size << 24 | mantissa
+    shift = max(exact.bit_length() // 8 * 8 - 16, 0)  # the compact form keeps two or three bytes
+    return target == exact >> shift << shift
+
+
+def check_chain(bundle, report, trusted, headers):
+    """Check block headers and what jobs build on; gives the time of each block by hash if they lead to a known one."""
+    report.label("chain", "asserted")
+    if not bundle.real:
+        return {}
+    given = [headers[i : i + 80] for i in range(0, len(headers), 80)] if headers else None
+    height, raw = bundle.blocks or (0, [])
+    if given:
+        if len(headers) % 80:
+            report.fail("chain", "the headers given are not whole")
+            return {}
+        first, before = dsha(given[0]), given[0][4:36]
+        height, raw = trusted.get(first, trusted.get(before, -1) + 1), given
+    blocks = chain_of(height, raw, report)
+    if not blocks:
+        return {}
+    known = trusted.get(blocks[0][1]) == height or trusted.get(raw[0][4:36]) == height - 1
+    from_genesis = blocks[0][1][::-1].hex() == MAIN_GENESIS
+    if not known and not (from_genesis and any(trusted.get(hash_) == number for number, hash_, _ in blocks)):
+        if given:  # what came with the bundle is no claim
+            report.fail("chain", "the headers given do not lead to a known block")
+        return {}
+    report.label("chain", "proven")
+    by_height = {number: hash_ for number, hash_, _ in blocks}
+    times = {hash_: at for _, hash_, at in blocks}
+    jobs = [(epoch, job) for epoch in bundle.epochs for job in epoch.logged if job.kind == 1]
+    built_on = {(job.height - 1, job.prev_hash) for _, job in jobs}
+    strange = sum(by_height.get(number, hash_) != hash_ for number, hash_ in built_on)
+    inside = sum(number in by_height for number, _ in built_on)
+    report.need(
+        20 * strange <= inside, "chain", f"{strange} of {inside} blocks worked on are not in the chain"
+    )
+    if inside < len(built_on):
+        report.lack("chain", "the headers do not reach all that was worked on")
+    for epoch, job in jobs:
+        early = epoch.end < (times.get(job.prev_hash, 0) - 7200) * SECOND_US
+        report.need(not early, "time bounds", f"epoch {epoch.number} ends before its block existed")
+    return times
 
 
 def external_times(bundle, report, chain, witnesses):
@@ -1056,7 +1075,7 @@ def shared(amount, weights):
 
 
 def network_work(nbits):
-    return (1 << 256) // (((nbits & 0x7FFFFF) << 8 * max((nbits >> 24) - 3, 0)) + 1)
+    return (1 << 256) // (target_of(nbits) + 1)
 
 
 def weights_at(bundle, rule, place, blocks, reversed_):
@@ -1151,16 +1170,16 @@ def check_receipts(bundle, report, data):
         for left, sibling in found.path:
             root = hashed(0x0A, sibling, root) if left else hashed(0x0A, root, sibling)
         where = f"receipt for share {found.position} of epoch {found.epoch}"
-        right = found.site == bundle.manifest.site and found.key in keys
-        report.need(
-            right and signed(found.key, "receipt", root, found.signature),
-            "receipts",
-            f"{where}: not of this site",
-        )
+        if found.site != bundle.manifest.site or found.key not in keys:
+            report.lack("receipts", f"{where}: not of this site")
+            continue
+        report.need(signed(found.key, "receipt", root, found.signature), "receipts", f"{where}: signature")
         share = held.get((found.epoch, found.position))
         right = share and (share.account, share.leaf) == (found.account, found.leaf)
         if bundle.manifest.first <= found.epoch <= bundle.manifest.last:
             report.need(right, "receipts", f"{where}: the bundle holds another share there, or none")
+        else:
+            report.lack("receipts", f"{where}: its epoch is not here")
 
 
 def compare(mine, other, report):
@@ -1192,7 +1211,7 @@ def compare(mine, other, report):
     )
 
 
-def verify(data, *, pinned=None, witnesses=frozenset(), trusted=frozenset()):
+def verify(data, *, pinned=None, witnesses=frozenset(), trusted=None, headers=None):
     """Check one bundle; gives the decoded bundle (None if it cannot be read) and the report."""
     report = Report()
     for name, label in LABELS.items():
@@ -1217,7 +1236,7 @@ def verify(data, *, pinned=None, witnesses=frozenset(), trusted=frozenset()):
     check_records(bundle, report)
     check_shares(bundle, report)
     check_uniformity(bundle, report)
-    chain = check_chain(bundle, report, trusted)
+    chain = check_chain(bundle, report, trusted or {}, headers)
     report.label("anchor", "asserted" if bundle.private else "proven")
     check_revocations(bundle, report, external_times(bundle, report, chain, witnesses))
     registers = check_meters(bundle, report)
@@ -1247,17 +1266,22 @@ def main(arguments=None):
         "--witness", action="append", default=[], help="key or fingerprint of a witness that you trust"
     )
     parser.add_argument(
-        "--trust", action="append", default=[], help="hash of a block that you know to be of the chain"
+        "--trust", action="append", default=[], metavar="HEIGHT:HASH", help="a block that you know"
+    )
+    parser.add_argument(
+        "--headers", type=Path, help="block headers, 80 bytes each, that lead to a known block"
     )
     parser.add_argument("--receipts", type=Path, help="a file of receipts to look up in the first bundle")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args(arguments)
     if any(path.stat().st_size > MAX_FILE for path in chosen.bundles):
         parser.error(f"a bundle of more than {MAX_FILE} bytes")
-    trusted = {bytes.fromhex(hash_)[::-1] for hash_ in chosen.trust}
+    known = (block.split(":") for block in chosen.trust)
+    trusted = {bytes.fromhex(hash_)[::-1]: int(height) for height, hash_ in known}
+    headers = chosen.headers.read_bytes() if chosen.headers else None
     witnesses = {key.lower() for key in chosen.witness}
     found = [
-        verify(path.read_bytes(), pinned=chosen.key, witnesses=witnesses, trusted=trusted)
+        verify(path.read_bytes(), pinned=chosen.key, witnesses=witnesses, trusted=trusted, headers=headers)
         for path in chosen.bundles
     ]
     if chosen.receipts and found[0][0]:
