@@ -157,7 +157,7 @@ def commanded_w(unit: Unit) -> float | None:
 def _rate_frame(view: FleetView) -> Frame:
     share = None
     if view.measured_hs is not None and view.reported_hs > 0:
-        share = f"{100 * view.measured_hs / view.reported_hs:.0f} % of what they say is borne out by shares"
+        share = f"shares show {100 * view.measured_hs / view.reported_hs:.0f} % of what they say"
     return {
         "fleet.rate": format_hashrate(view.measured_hs),
         "fleet.rate.basis": "measured from shares"
