@@ -1,0 +1,107 @@
+"""A meter on a Modbus line, read by its register map."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hashwerk.energy.ports import RegisterReading
+from hashwerk.errors import DeviceError
+from hashwerk.meters.line import ModbusLine
+from hashwerk.meters.register_map import Field, RegisterMap
+
+
+class Modbus:
+    """One meter.
+
+    Args:
+        name: Shown on pages and in evidence.
+        line: The connection it stands on.
+        unit: Its number there.
+        registers: Its map.
+        ratio: Of current transformers that the meter does not know of.
+        invert: Import and export change places.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        line: ModbusLine,
+        unit: int,
+        registers: RegisterMap,
+        *,
+        ratio: int = 1,
+        invert: bool = False,
+    ) -> None:
+        self.name = name
+        self._line = line
+        self._unit = unit
+        self._map = registers
+        self._ratio = ratio
+        self._invert = invert
+
+    async def read(self, now_s: float) -> RegisterReading:
+        """Return power and registers.
+
+        Raises:
+            DeviceError: If the meter does not answer, refuses, or says what is no number.
+        """
+        values = {name: await self._value(field) for name, field in self._map.fields().items()}
+        serial = values.pop("serial", None)
+        return reading(
+            self.name,
+            now_s,
+            {name: value * self._ratio for name, value in values.items()},
+            serial=None if serial is None else str(int(serial)),
+            invert=self._invert,
+            ratio=self._ratio,
+        )
+
+    async def close(self) -> None:
+        """Close the line, if it is open."""
+        await self._line.close()
+
+    async def _value(self, field: Field) -> Decimal:
+        try:
+            registers = await self._line.read(
+                self._unit, field.function or self._map.function, field.address, field.count
+            )
+            return self._map.decode(field, registers)
+        except DeviceError as error:
+            raise DeviceError(f"{self.name}: {error}") from error
+
+
+def reading(
+    name: str,
+    now_s: float,
+    values: dict[str, Decimal],
+    *,
+    serial: str | None,
+    invert: bool,
+    ratio: int = 1,
+) -> RegisterReading:
+    """Return a reading of values in W and Wh; registers are whole Wh, rounded down.
+
+    Raises:
+        DeviceError: If a register is negative.
+    """
+    power_w = values.get("power_w")
+    registers = {key: values[key] for key in ("import_wh", "export_wh") if key in values}
+    for key, value in registers.items():
+        if value < 0:
+            raise DeviceError(f"{name} says {value} for {key}")
+    import_wh, export_wh = (
+        None if value is None else int(value)
+        for value in (registers.get("import_wh"), registers.get("export_wh"))
+    )
+    if invert:
+        import_wh, export_wh = export_wh, import_wh
+        power_w = None if power_w is None else -power_w
+    return RegisterReading(
+        meter=name,
+        at_s=now_s,
+        import_wh=import_wh,
+        export_wh=export_wh,
+        power_w=None if power_w is None else float(power_w),
+        serial=serial,
+        multiplier_ppm=ratio * 1_000_000,
+    )
