@@ -1286,7 +1286,10 @@ def main(arguments=None):
         for path in chosen.bundles
     ]
     if chosen.receipts and found[0][0]:
-        check_receipts(*found[0], chosen.receipts.read_bytes())
+        try:
+            check_receipts(*found[0], chosen.receipts.read_bytes())
+        except RefusedError as error:
+            found[0][1].fail("receipts", str(error))
     for mine, report in found:
         for other, _ in found:
             if mine and other and mine is not other:

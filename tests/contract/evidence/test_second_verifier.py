@@ -5,15 +5,21 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import pytest
 
+from hashwerk.evidence import records
+from hashwerk.evidence.bundle import Claim
+from hashwerk.evidence.epoch import Epoch, Group
+from hashwerk.evidence.receipt import give_receipts, write_receipts
 from hashwerk.evidence.verify import verify_bundle
 from hashwerk.evidence.verify.compare import compare
 from hashwerk.evidence.verify.run import Options, inspect_bundle
-from support.evidence import EvidenceSite
+from support.evidence import ALL_CLAIMS, EvidenceSite
 from support.forgeries import Contradiction, Forgery, all_forgeries
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,6 +28,19 @@ VECTORS = ROOT / "docs" / "evidence" / "vectors"
 OPTIONS = Options(threads=2)
 SITE = EvidenceSite().run(4)
 FORGERIES = list(all_forgeries(SITE))
+
+
+class EditedSite(EvidenceSite):
+    """A site that logs other records than the usual ones in some epoch, before it is closed and signed."""
+
+    def __init__(
+        self, edit: Callable[[int, list[records.Record]], list[records.Record]], **options: object
+    ) -> None:
+        self.edit = edit
+        super().__init__(name="edited", **options)
+
+    def _close(self, end_us: int, logged: list[records.Record], groups: list[Group]) -> Epoch:
+        return super()._close(end_us, self.edit(len(self.epochs), logged), groups)
 
 
 def load() -> ModuleType:
@@ -150,3 +169,88 @@ def test_the_vectors_of_receipts() -> None:
         bundle, report = second.verify((VECTORS / "bundle.hwe").read_bytes())
         second.check_receipts(bundle, report, data)
         assert report.verdict() == ("incomplete" if forged else "valid"), report.failed
+
+
+def test_both_judge_receipts_alike() -> None:
+    """Kept, broken, withheld, of another site: the same word of both."""
+    group = SITE.epochs[2].groups[0]
+    leaves = group.leaves[:1].copy()
+    other = leaves.copy()
+    other["nonce"] += 1
+    for site, epoch, given, deadline, verdict in (
+        (SITE.id, 2, leaves, 0, "valid"),
+        (SITE.id, 2, other, 0, "invalid"),
+        (SITE.id, 9, leaves, 0, "invalid"),
+        (SITE.id, 9, leaves, 2**63, "incomplete"),
+        (bytes(32), 2, leaves, 0, "incomplete"),
+    ):
+        receipts = give_receipts(
+            SITE.key, site=site, epoch=epoch, accounts=[group.account], leaves=given, deadline_us=deadline
+        )
+        report = verify_bundle(io.BytesIO(SITE.bundle()), Options(receipts=tuple(receipts), threads=1))
+        bundle, theirs = second.verify(SITE.bundle())
+        second.check_receipts(bundle, theirs, write_receipts(receipts))
+        assert (str(report.verdict), theirs.verdict()) == (verdict, verdict)
+
+
+def exchanged(value: str) -> Callable[[int, list[records.Record]], list[records.Record]]:
+    """From epoch 3 on the meter has another serial, which epoch 1 declares."""
+
+    def edit(number: int, logged: list[records.Record]) -> list[records.Record]:
+        after = [
+            msgspec.structs.replace(found, serial="EM-2")
+            if isinstance(found, records.Meter) and number >= 3
+            else found
+            for found in logged
+        ]
+        return after + [records.Configuration(name="meter/main", value=value)] * (number == 1)
+
+    return edit
+
+
+def without(kind: type) -> Callable[[int, list[records.Record]], list[records.Record]]:
+    return lambda _, logged: [found for found in logged if not isinstance(found, kind)]
+
+
+def once(number: int, found: records.Record) -> Callable[[int, list[records.Record]], list[records.Record]]:
+    return lambda now, logged: [*logged, found] if now == number else logged
+
+
+@pytest.mark.parametrize(
+    ("edit", "verdict"),
+    [
+        (exchanged("EM-2"), "valid"),
+        (exchanged("EM-3"), "invalid"),
+        (without(records.Meter), "incomplete"),
+        (without(records.Payout), "valid"),
+        (without(records.PayoutRule), "incomplete"),
+        (without(records.Block), "invalid"),
+        (once(2, records.Scale(factor=10**15, basis="the same in other words")), "valid"),
+        (once(2, records.Site(name="edited", network="signet", private=1)), "invalid"),
+        (once(2, records.AttributionRule(rule="pro rata", parameters="by metered load")), "invalid"),
+    ],
+)  # fmt: skip
+def test_both_agree_where_the_text_was_silent(
+    edit: Callable[[int, list[records.Record]], list[records.Record]], verdict: str
+) -> None:
+    found, ours, theirs = agreed(EditedSite(edit).run(4).bundle())
+    assert (found, ours) == (verdict, theirs)
+
+
+@pytest.mark.parametrize(
+    ("options", "claims", "verdict"),
+    [
+        ({"certificates": False}, ALL_CLAIMS, "valid"),
+        ({"anchored": False}, ALL_CLAIMS, "invalid"),
+        ({}, ALL_CLAIMS | Claim.TIME, "incomplete"),
+        ({"wh": 2_450}, ALL_CLAIMS, "invalid"),  # enough for every interval alone, too little for all together
+        ({"height": 1}, ALL_CLAIMS, "valid"),
+        ({"height": 16}, ALL_CLAIMS, "valid"),
+        ({"height": 128}, ALL_CLAIMS, "valid"),
+    ],
+)  # fmt: skip
+def test_both_agree_on_claims_bounds_and_heights(
+    options: dict[str, object], claims: Claim, verdict: str
+) -> None:
+    found, ours, theirs = agreed(EvidenceSite(name="other", **options).run(4).bundle(claims=claims))
+    assert (found, ours) == (verdict, theirs)
