@@ -1,0 +1,226 @@
+"""What an operator may set about his tariff, his sources and how energy is attributed to them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from hashwerk.energy.factors import FactorSet, Fuel, factor_set
+from hashwerk.energy.scores import TakeOrPay
+from hashwerk.energy.sources import Declaration, Source, SourceKind
+from hashwerk.energy.tariff import Tariff, load_tariff
+from hashwerk.energy.usage import BillingFacts
+
+FuelName = Literal[
+    "hydro",
+    "wind",
+    "solar",
+    "nuclear",
+    "geothermal",
+    "biomass",
+    "gas",
+    "flared gas",
+    "coal",
+    "oil",
+    "other",
+    "unknown",
+]
+
+
+class TariffSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The contract with whoever delivers the energy."""
+
+    name: Annotated[
+        str | None,
+        Meta(
+            description="A tariff that comes with Hashwerk, or a TOML file; none: the market's price alone."
+        ),
+    ] = None
+    authorised_w: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="Power of the contract; none: no bound.")
+    ] = None
+    peak_12_months_w: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(description="Highest mean power of the last 12 months, to begin with."),
+    ] = None
+    circumstances: Annotated[
+        tuple[str, ...], Meta(description="What a tax asks for: 'own power', 'own renewables', 'no meter'.")
+    ] = ()
+    account_from: Annotated[
+        date | None, Meta(description="First day of a surcharge on the account; none: there is none.")
+    ] = None
+    price_paid_per_kwh: Annotated[
+        Decimal | None, Meta(description="Mean price expected, where a tax depends on it.")
+    ] = None
+
+    def load(self) -> Tariff | None:
+        """Return the tariff.
+
+        Raises:
+            TariffError: If it cannot be read or has a hole.
+        """
+        return None if self.name is None else load_tariff(self.name)
+
+    def facts(self) -> BillingFacts:
+        """Return what a bill needs to know besides the meter's readings, as far as it is set here."""
+        return BillingFacts(
+            authorised_w=self.authorised_w,
+            peak_12_months_w=self.peak_12_months_w,
+            circumstances=frozenset(self.circumstances),
+            account_from=self.account_from,
+            price_paid_per_kwh=self.price_paid_per_kwh,
+        )
+
+
+class SourceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A plant behind the meter, or a contract with one elsewhere."""
+
+    name: Annotated[
+        str, Meta(description="Its name; a meter measures it with the scope source:<name>.", min_length=1)
+    ]
+    kind: Annotated[Literal["own", "contract"], Meta(description="Behind the meter, or brought by the grid.")]
+    fuel: Annotated[FuelName, Meta(description="What it runs on.")]
+    price_per_mwh: Annotated[Decimal, Meta(description="For contracts: what its energy costs.")] = Decimal(0)
+    min_take_mwh: Annotated[
+        Decimal, Meta(description="For contracts: least quantity per settlement period.")
+    ] = Decimal(0)
+    shortfall_per_mwh: Annotated[
+        Decimal, Meta(description="For contracts: what each MWh that was not taken costs.")
+    ] = Decimal(0)
+
+    def __post_init__(self) -> None:
+        """Check what types cannot say.
+
+        Raises:
+            ValueError: If a quantity is negative; the decoder adds the line.
+        """
+        if min(self.min_take_mwh, self.shortfall_per_mwh) < 0:
+            raise ValueError(
+                f"{self.name}: a quantity to be taken, and what is paid otherwise, are not negative"
+            )
+
+    def source(self) -> Source:
+        """Return the source."""
+        return Source(name=self.name, kind=SourceKind(self.kind), fuel=Fuel(self.fuel))
+
+    def take_or_pay(self, currency: str) -> TakeOrPay | None:
+        """Return the contract's terms; None for a plant of one's own."""
+        if self.kind == "own":
+            return None
+        return TakeOrPay(
+            name=self.name,
+            price_per_mwh=self.price_per_mwh,
+            min_take_wh=int(self.min_take_mwh * 1_000_000),
+            shortfall_per_mwh=self.shortfall_per_mwh,
+            currency=currency,
+        )
+
+
+class GridSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the grid's energy is counted as, where no feed tells of it."""
+
+    g_per_kwh: Annotated[Decimal | None, Meta(description="Its intensity; none: from `mix`.")] = None
+    residual_g_per_kwh: Annotated[
+        Decimal | None,
+        Meta(description="Intensity of its residual mix; none: that of the grid."),
+    ] = None
+    mix: Annotated[dict[FuelName, Decimal], Meta(description="Its mix, in any one unit.")] = {}
+
+    def __post_init__(self) -> None:
+        """Check what types cannot say.
+
+        Raises:
+            ValueError: If an intensity or a part of the mix is negative; the decoder adds the line.
+        """
+        given = [self.g_per_kwh, self.residual_g_per_kwh, *self.mix.values()]
+        if any(value is not None and value < 0 for value in given):
+            raise ValueError("an intensity and the parts of a mix are not negative")
+
+    def intensity_g_per_kwh(self, factors: FactorSet) -> Decimal | None:
+        """Return the grid's intensity: as set, else of its mix by a set of factors; None where neither is set.
+
+        Raises:
+            ConfigError: If a fuel of the mix has no factor.
+        """
+        if self.g_per_kwh is not None or not self.mix:
+            return self.g_per_kwh
+        return factors.mix_g_per_kwh({Fuel(fuel): amount for fuel, amount in self.mix.items()})
+
+
+class AttributionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """By which rule energy is attributed to sources. It is declared before a period begins and holds until it ends."""
+
+    rule: Annotated[
+        Literal["own-first/1", "pro-rata/1", "contracts-first/1"],
+        Meta(description="Which rule, with its version."),
+    ] = "own-first/1"
+    order: Annotated[tuple[str, ...], Meta(description="Names of sources: who serves the load first.")] = ()
+    factors: Annotated[str, Meta(description="Emission factors: ccaf-2025, ipcc-2014, ipcc-2014-direct.")] = (
+        "ipcc-2014"
+    )
+    battery_efficiency: Annotated[
+        float, Meta(description="What comes back of what is put into the battery.", gt=0, le=1)
+    ] = 0.9
+
+    def factor_set(self) -> FactorSet:
+        """Return the emission factors.
+
+        Raises:
+            ConfigError: If there are none of this name.
+        """
+        return factor_set(self.factors)
+
+    def declare(self, start_s: int, stop_s: int, now_s: float) -> Declaration:
+        """Return the rule for a period that has not begun.
+
+        Raises:
+            AttributionError: If it has.
+        """
+        return Declaration(
+            rule=self.rule, start_s=start_s, stop_s=stop_s, declared_s=-int(-now_s // 1), order=self.order
+        )
+
+
+class EnergySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The site's energy: contract, sources, grid, attribution."""
+
+    tariff: Annotated[TariffSettings, Meta(description="The contract with whoever delivers the energy.")] = (
+        TariffSettings()
+    )
+    sources: Annotated[
+        tuple[SourceSettings, ...],
+        Meta(description="Plants and contracts, in sections [[energy.sources]]."),
+    ] = ()
+    grid: Annotated[GridSettings, Meta(description="What the grid's energy is counted as.")] = GridSettings()
+    attribution: Annotated[
+        AttributionSettings, Meta(description="By which rule energy is attributed to sources.")
+    ] = AttributionSettings()
+
+    def __post_init__(self) -> None:
+        """Check what types cannot say.
+
+        Raises:
+            ValueError: If two sources have one name, or the order names an unknown one; the decoder adds the line.
+        """
+        names = [source.name for source in self.sources]
+        if len(set(names)) < len(names) or "grid" in names:
+            raise ValueError("sources: two have one name, or one is called 'grid'")
+        unknown = set(self.attribution.order) - set(names)
+        if unknown:
+            raise ValueError(f"attribution.order: no source {sorted(unknown)[0]!r}")
+
+
+def next_month_s(now_s: float) -> tuple[int, int]:
+    """Return begin and end of the next UTC month: the period that a rule declared now can hold for."""
+    today = datetime.fromtimestamp(now_s, UTC)
+    first, second = (
+        datetime(
+            today.year + (today.month + ahead - 1) // 12, (today.month + ahead - 1) % 12 + 1, 1, tzinfo=UTC
+        )
+        for ahead in (1, 2)
+    )
+    return int(first.timestamp()), int(second.timestamp())
