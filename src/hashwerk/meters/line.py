@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final
 
 import msgspec
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+from pymodbus.constants import ExcCodes
 from pymodbus.exceptions import ModbusException
 
 from hashwerk.errors import DeviceError
 
 Client = AsyncModbusTcpClient | AsyncModbusSerialClient
 
-#: What Modbus allows in one request is 125 registers; some meters bear no more than 11.
-MAX_REGISTERS: Final = 11
+#: What Modbus allows in one request.
+MAX_REGISTERS: Final = 125
+#: Answers that will not change: no such function, no such register, no such value.
+_FOREVER: Final = (ExcCodes.ILLEGAL_FUNCTION, ExcCodes.ILLEGAL_ADDRESS, ExcCodes.ILLEGAL_VALUE)
+
+# What goes wrong is told by our own errors; the library would write each of them into the log besides.
+logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
+
+
+class RefusedError(DeviceError):
+    """The meter answers that it has no such register."""
+
+    retry = False
 
 
 class SerialLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +66,8 @@ class ModbusLine:
         """Return registers.
 
         Raises:
-            DeviceError: If the line is dead, or the meter does not answer or refuses.
+            RefusedError: If the meter has no such register.
+            DeviceError: If the line is dead, or the meter does not answer or is busy.
         """
         async with self._lock:
             is_done = False
@@ -66,7 +80,9 @@ class ModbusLine:
                     reply = await ask(address, count=count, device_id=unit)
                 if reply.isError():
                     is_done = True
-                    raise DeviceError(f"{self.name} unit {unit} refuses register {address}: {reply}")
+                    code = getattr(reply, "exception_code", None)
+                    kind = RefusedError if code in _FOREVER else DeviceError
+                    raise kind(f"{self.name} unit {unit} refuses register {address}: {_words(code)}")
                 if len(reply.registers) != count:
                     raise DeviceError(
                         f"{self.name} unit {unit} gives {len(reply.registers)} of {count} registers at {address}"
@@ -117,3 +133,9 @@ class ModbusLine:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def _words(code: int | None) -> str:
+    """Return what an exception code means, in words."""
+    known = {int(one): one.name.lower().replace("_", " ") for one in ExcCodes}
+    return known.get(code or 0, f"code {code}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from hashwerk.energy.ports import RegisterReading
 from hashwerk.errors import DeviceError
-from hashwerk.meters.line import ModbusLine
+from hashwerk.meters.line import ModbusLine, RefusedError
 from hashwerk.meters.register_map import Field, RegisterMap
 
 
@@ -40,34 +41,51 @@ class Modbus:
         self._invert = invert
 
     async def read(self, now_s: float) -> RegisterReading:
-        """Return power and registers.
+        """Return power and registers. What the meter refuses is missing, with a doubt; imported energy must be there.
 
         Raises:
-            DeviceError: If the meter does not answer, refuses, or says what is no number.
+            DeviceError: If the meter does not answer, is busy, or shows no imported energy.
         """
-        values = {name: await self._value(field) for name, field in self._map.fields().items()}
-        serial = values.pop("serial", None)
+        values: dict[str, Decimal] = {}
+        doubts: list[str] = []
+        serial: str | None = None
+        for name, field in self._map.fields().items():
+            try:
+                registers = await self._registers(field)
+            except RefusedError as error:
+                if name == "import_wh":
+                    raise
+                doubts.append(str(error))
+                continue
+            if name == "serial":
+                serial = self._map.decode_serial(registers)
+                continue
+            value = self._map.decode(field, registers)
+            if value is not None:
+                values[name] = value * self._ratio
+        if "import_wh" not in values:
+            raise DeviceError(f"{self.name} does not know what it has imported")
         return reading(
             self.name,
             now_s,
-            {name: value * self._ratio for name, value in values.items()},
-            serial=None if serial is None else str(int(serial)),
+            values,
+            serial=serial,
             invert=self._invert,
             ratio=self._ratio,
+            doubts=doubts,
         )
 
     async def close(self) -> None:
         """Close the line, if it is open."""
         await self._line.close()
 
-    async def _value(self, field: Field) -> Decimal:
+    async def _registers(self, field: Field) -> list[int]:
         try:
-            registers = await self._line.read(
+            return await self._line.read(
                 self._unit, field.function or self._map.function, field.address, field.count
             )
-            return self._map.decode(field, registers)
         except DeviceError as error:
-            raise DeviceError(f"{self.name}: {error}") from error
+            raise type(error)(f"{self.name}: {error}") from error
 
 
 def reading(
@@ -78,6 +96,7 @@ def reading(
     serial: str | None,
     invert: bool,
     ratio: int = 1,
+    doubts: Sequence[str] = (),
 ) -> RegisterReading:
     """Return a reading of values in W and Wh; registers are whole Wh, rounded down.
 
@@ -104,4 +123,5 @@ def reading(
         power_w=None if power_w is None else float(power_w),
         serial=serial,
         multiplier_ppm=ratio * 1_000_000,
+        doubts=tuple(doubts),
     )

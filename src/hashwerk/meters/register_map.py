@@ -16,7 +16,7 @@ import numpy as np
 
 from hashwerk.errors import ConfigError, DeviceError
 
-Kind = Literal["float32", "float64", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+Kind = Literal["float32", "float64", "int16", "uint16", "int32", "uint32", "int64", "uint64", "text"]
 
 #: Registers of 16 bits and the format of `struct`, big-endian.
 _KINDS: Final[dict[str, tuple[int, str]]] = {
@@ -37,12 +37,13 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     address: int
     kind: Kind
     scale: Decimal = Decimal(1)
+    length: int = 1  # of text, in registers
     function: Literal["input", "holding"] | None = None  # None: the map's
 
     @property
     def count(self) -> int:
         """How many registers it takes."""
-        return _KINDS[self.kind][0]
+        return self.length if self.kind == "text" else _KINDS[self.kind][0]
 
 
 class RegisterMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,6 +58,13 @@ class RegisterMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     serial: Field | None = None
     word_order: Literal["big", "little"] = "big"  # of the registers of one value
     wraps_at_wh: int | None = None
+    unknown: Literal["greatest"] | None = None  # "greatest": the greatest whole number stands for: not known
+
+    def __post_init__(self) -> None:
+        """Refuse text where a number is wanted."""
+        for name, field in self.fields().items():
+            if field.kind == "text" and name != "serial":
+                raise ValueError(f"{name} is a number and cannot be text")
 
     def fields(self) -> dict[str, Field]:
         """Return what the map has, by name."""
@@ -68,38 +76,66 @@ class RegisterMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         }
         return {name: field for name, field in named.items() if field is not None}
 
-    def decode(self, field: Field, registers: Sequence[int]) -> Decimal:
-        """Return a value in W or Wh, or the serial number.
+    def decode(self, field: Field, registers: Sequence[int]) -> Decimal | None:
+        """Return a value in W or Wh; None where the meter says that it does not know it.
 
         Raises:
-            DeviceError: If the registers are too few or hold no number.
+            DeviceError: If the registers are too few.
         """
         size, layout = _KINDS[field.kind]
-        if len(registers) != size:
-            raise DeviceError(
-                f"{self.name} gives {len(registers)} registers at {field.address} instead of {size}"
-            )
-        ordered = registers if self.word_order == "big" else tuple(reversed(registers))
+        ordered = self._ordered(field, registers)
         value = struct.unpack(layout, struct.pack(f">{size}H", *ordered))[0]
         if isinstance(value, float):
             if not math.isfinite(value):
-                raise DeviceError(f"{self.name} says {value} at {field.address}")
+                return None
             # The shortest decimal that is this float is what the meter counted: 0.077 kWh, not 0.07699999958.
             shortest = str(np.float32(value)) if field.kind == "float32" else repr(value)
             return Decimal(shortest) * field.scale
-        return Decimal(value) * field.scale
+        return None if self.is_unknown(field, value) else Decimal(value) * field.scale
 
-    def encode(self, field: Field, value: Decimal) -> list[int]:
+    def decode_serial(self, registers: Sequence[int]) -> str | None:
+        """Return the serial number, a number or text; None where there is none.
+
+        Raises:
+            DeviceError: If the registers are too few.
+        """
+        assert self.serial is not None
+        if self.serial.kind != "text":
+            number = self.decode(self.serial, registers)
+            return None if number is None else str(int(number))
+        ordered = self._ordered(self.serial, registers)
+        raw = struct.pack(f">{len(ordered)}H", *ordered)
+        text = raw.partition(b"\0")[0].decode("ascii", errors="replace").strip()
+        return text if text.isprintable() and text else None
+
+    def is_unknown(self, field: Field, value: int) -> bool:
+        """Whether a whole number stands for a value that the meter does not have."""
+        if self.unknown is None:
+            return False
+        bits = 16 * field.count - (1 if field.kind.startswith("int") else 0)
+        return value == (1 << bits) - 1
+
+    def encode(self, field: Field, value: Decimal | str) -> list[int]:
         """Return the registers of a value: what a twin answers. A register that is full begins again."""
-        size, layout = _KINDS[field.kind]
-        raw = value / field.scale
+        size = field.count
+        if field.kind == "text":
+            written = str(value).encode("ascii").ljust(2 * size, b"\0")[: 2 * size]
+            return list(struct.unpack(f">{size}H", written))
+        raw = Decimal(value) / field.scale
         if field.kind.startswith("float"):
-            packed = struct.pack(layout, float(raw))
+            packed = struct.pack(_KINDS[field.kind][1], float(raw))
         else:
-            bits = 16 * size
-            packed = (int(raw) % (1 << bits)).to_bytes(2 * size, "big")
+            packed = (int(raw) % (1 << 16 * size)).to_bytes(2 * size, "big")
         registers = list(struct.unpack(f">{size}H", packed))
         return registers if self.word_order == "big" else registers[::-1]
+
+    def _ordered(self, field: Field, registers: Sequence[int]) -> Sequence[int]:
+        """Return registers with the high word first; text is never turned round."""
+        if len(registers) != field.count:
+            raise DeviceError(
+                f"{self.name} gives {len(registers)} registers at {field.address} instead of {field.count}"
+            )
+        return registers if self.word_order == "big" or field.kind == "text" else registers[::-1]
 
 
 def load_map(name: str) -> RegisterMap:

@@ -1,21 +1,37 @@
-"""A meter that is none: a real Modbus server on loopback, its registers driven by whatever power it is given.
+"""A simulated meter: a real Modbus server on loopback, its registers driven by whatever power it is given.
 
-For tests, and for the demonstration mine, whose machines' power it measures.
+For tests, and for the demonstration mine, whose machines' power it measures. It can be made to fail as real meters do.
 """
 
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Final
 
 from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from hashwerk.clock import Clock
-from hashwerk.meters.register_map import RegisterMap
+from hashwerk.meters.register_map import Field, RegisterMap
+
+#: Where it shows, this says what it is.
+SIMULATION: Final = "simulation"
+
+
+class Trouble(enum.Enum):
+    """How a meter may fail to answer."""
+
+    BUSY = "busy"  # it refuses every request for the moment, as a meter that is starting does
+    FAILURE = "failure"  # it answers that it is broken
+    SILENCE = "silence"  # it takes requests and never answers
+
+
+_REFUSALS: Final = {Trouble.BUSY: ExcCodes.DEVICE_BUSY, Trouble.FAILURE: ExcCodes.DEVICE_FAILURE}
 
 
 @dataclass(slots=True)
@@ -26,18 +42,23 @@ class TwinState:
     export_wh: Decimal = Decimal(0)
     power_w: float = 0.0
     serial: int = 1_000_001
-    silent: bool = False  # it refuses every request, as a meter that is starting does
+    trouble: Trouble | None = None
+    lacks: set[str] = field(
+        default_factory=set
+    )  # of power_w, export_wh, serial: what this edition does not have
 
 
 @dataclass(slots=True)
 class MeterTwin:
-    """A meter with the registers of a real model.
+    """A meter with the registers of a real model. Everything that it shows is simulation.
 
     Args:
         registers: The model's map.
         power_w: Gives the power at any moment; negative is export.
         clock: Time that energy is counted over.
+        energy_wh: Gives the energy taken until now, where that is known better than by adding up power: a hall's own count.
         unit: Its number on the line.
+        wraps_at_wh: Where its registers begin again; None: where their bits end.
 
     Resource handling:
         Listens on loopback only, on a port that the system chooses.
@@ -46,17 +67,24 @@ class MeterTwin:
     registers: RegisterMap
     power_w: Callable[[], float]
     clock: Clock
+    energy_wh: Callable[[], float] | None = None
     unit: int = 1
+    wraps_at_wh: int | None = None
     state: TwinState = field(default_factory=TwinState)
     port: int = 0
     _counted_s: float = 0.0
+    _counted_wh: Decimal = Decimal(0)
     _server: ModbusTcpServer | None = None
 
     async def start(self) -> None:
         """Listen; `port` then says where."""
         self._counted_s = self.clock.time()
+        if self.energy_wh is not None:
+            self._counted_wh = _exactly(self.energy_wh())
         self.state.power_w = self.power_w()
-        self._server = ModbusTcpServer(self._device(), address=("127.0.0.1", self.port))
+        self._server = ModbusTcpServer(
+            self._device(), address=("127.0.0.1", self.port), trace_packet=self._swallow
+        )
         await self._server.serve_forever(background=True)
         listener = self._server.transport
         assert isinstance(listener, asyncio.Server)
@@ -68,16 +96,38 @@ class MeterTwin:
             await self._server.shutdown()  # type: ignore[no-untyped-call]
             self._server = None
 
+    # --- what happens to meters ---
+
+    def reset(self) -> None:
+        """Set the registers back to zero, as somebody with the password can."""
+        self.count()
+        self.state.import_wh = self.state.export_wh = Decimal(0)
+
+    def swap(self, *, import_wh: int = 0) -> None:
+        """Put another meter in its place: another serial number, other registers."""
+        self.count()
+        self.state.serial += 1
+        self.state.import_wh, self.state.export_wh = Decimal(import_wh), Decimal(0)
+
     def count(self) -> None:
         """Count the energy since the last time, at the power that was shown until now."""
-        now_s = self.clock.time()
-        energy_wh = Decimal(repr(self.state.power_w)) * Decimal(repr(now_s - self._counted_s)) / 3_600
-        if energy_wh > 0:
-            self.state.import_wh += energy_wh
+        now_s, state = self.clock.time(), self.state
+        if self.energy_wh is not None:
+            counted_wh = _exactly(self.energy_wh())
+            taken_wh, self._counted_wh = counted_wh - self._counted_wh, counted_wh
         else:
-            self.state.export_wh -= energy_wh
+            taken_wh = _exactly(state.power_w) * _exactly(now_s - self._counted_s) / 3_600
+        if taken_wh > 0:
+            state.import_wh += taken_wh
+        else:
+            state.export_wh -= taken_wh
+        if self.wraps_at_wh is not None:
+            state.import_wh %= self.wraps_at_wh
+            state.export_wh %= self.wraps_at_wh
         self._counted_s = now_s
-        self.state.power_w = self.power_w()
+        state.power_w = self.power_w()
+
+    # --- the server ---
 
     def _device(self) -> SimDevice:
         blocks = {
@@ -104,19 +154,30 @@ class MeterTwin:
         values: list[int] | list[bool] | None,
     ) -> ExcCodes | None:
         """Put the present values into the block that is about to be read."""
-        if self.state.silent:
-            return ExcCodes.DEVICE_BUSY
+        if self.state.trouble in _REFUSALS:
+            return _REFUSALS[self.state.trouble]
         if values is not None:
             return ExcCodes.ILLEGAL_FUNCTION
         self.count()
         table = "input" if function_code == 4 else "holding"
         for name, one in self.registers.fields().items():
-            if (one.function or self.registers.function) == table:
-                first = one.address - start_address
-                shown = (
-                    Decimal(repr(getattr(self.state, name)))
-                    if name == "power_w"
-                    else Decimal(getattr(self.state, name))
-                )
-                registers[first : first + one.count] = self.registers.encode(one, shown)
+            if (one.function or self.registers.function) != table:
+                continue
+            if name in self.state.lacks and one.address <= address < one.address + one.count:
+                return ExcCodes.ILLEGAL_ADDRESS
+            first = one.address - start_address
+            registers[first : first + one.count] = self.registers.encode(one, self._shown(name, one))
         return None
+
+    def _shown(self, name: str, one: Field) -> Decimal | str:
+        if one.kind == "text":
+            return str(self.state.serial)
+        value = getattr(self.state, name)
+        return _exactly(value) if isinstance(value, float) else Decimal(value)
+
+    def _swallow(self, sending: bool, packet: bytes) -> bytes:
+        return b"" if sending and self.state.trouble is Trouble.SILENCE else packet
+
+
+def _exactly(value: float) -> Decimal:
+    return Decimal(repr(float(value)))

@@ -28,7 +28,7 @@ from hashwerk.meters.settings import (
     SunSpecMeter,
 )
 from hashwerk.meters.table import open_meters
-from hashwerk.meters.twin import MeterTwin, TwinState
+from hashwerk.meters.twin import MeterTwin, Trouble, TwinState
 from support.broker import broker
 from support.feed_server import Answer, Asked, serve_feed
 from support.sunspec import common, floats, integers, sunspec_meter
@@ -291,7 +291,7 @@ CASES: dict[str, Callable[[Path], contextlib.AbstractAsyncContextManager[Meter]]
     "replay": lambda folder: replay("", folder),
 }
 ONE_WAY = {"shelly-gen1-relay"}
-NO_SERIAL = {"carlo-gavazzi-em24", "carlo-gavazzi-em24-ethernet", "janitza-umg96rm"}
+NO_SERIAL = {"janitza-umg96rm"}
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
@@ -406,10 +406,10 @@ class TestModbus:
     async def test_a_busy_meter_refuses_and_the_line_stays_open(self):
         twin, meter = await self.start(VirtualClock(NOW), {"w": 1.0})
         try:
-            twin.state.silent = True
+            twin.state.trouble = Trouble.BUSY
             with pytest.raises(DeviceError, match="refuses register 52"):
                 await meter.read(NOW)
-            twin.state.silent = False
+            twin.state.trouble = None
             await meter.read(NOW + 1)
         finally:
             await meter.close()

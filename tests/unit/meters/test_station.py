@@ -14,7 +14,7 @@ from hashwerk.meters.register_map import load_map
 from hashwerk.meters.settings import ModbusTcpMeter
 from hashwerk.meters.station import Station
 from hashwerk.meters.table import open_meters
-from hashwerk.meters.twin import MeterTwin
+from hashwerk.meters.twin import MeterTwin, Trouble
 
 START = 1_773_144_000.0
 
@@ -81,12 +81,12 @@ async def test_power_is_told_to_the_fleet_with_its_scope():
 async def test_a_swapped_meter_and_a_gap_are_recorded():
     async with Hall("eastron-sdm630") as hall:
         await hall.run(5)
-        hall.twin.state.silent = True
+        hall.twin.state.trouble = Trouble.BUSY
         for _ in range(10):
             with pytest.raises(DeviceError):
                 await hall.station.read()
             hall.clock.advance(60)
-        hall.twin.state.silent = False
+        hall.twin.state.trouble = None
         await hall.run(5)
         hall.twin.state.serial = 2_000_002
         hall.twin.state.import_wh = Decimal(5)
