@@ -26,7 +26,7 @@ class UpstreamPart(msgspec.Struct, frozen=True, kw_only=True):
     target: int  # at or below this a share counts for the pool
     difficulty: str  # as the pool wrote it, exact
     padding: bytes
-    version_mask: int  # agreed with the pool
+    version_mask: int  # agreed with the pool, of which machines may roll what the job's own mask allows
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

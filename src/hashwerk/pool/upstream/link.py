@@ -195,7 +195,11 @@ class Link(asyncio.Protocol):
             extranonce2=extranonce2,
             ntime=ntime,
             nonce=nonce,
-            version_bits=version & part.version_mask if self._session.is_rolling_agreed else None,
+            # BIP-0310: the header's version is the job's outside the mask and these bits inside it. Around a change of
+            # mask the pool may take it by either.
+            version_bits=version & (part.version_mask | self._session.version_mask)
+            if self._session.is_rolling_agreed
+            else None,
             user=share.user,
         )
         if not self._waiting:

@@ -159,7 +159,7 @@ class UpstreamWork:
                 target=self.target,
                 difficulty=str(job.difficulty),
                 padding=padding,
-                version_mask=self._version_mask,
+                version_mask=job.version_mask,
             ),
         )
 

@@ -207,6 +207,11 @@ class ClientSession:
         return self._request("mining.submit", params, lambda reply: self._on_submitted(request_id, reply))
 
     @property
+    def version_mask(self) -> int:
+        """The bits the server lets us roll now."""
+        return self._version_mask
+
+    @property
     def pending(self) -> int:
         """How many requests have not been answered."""
         return len(self._answers)

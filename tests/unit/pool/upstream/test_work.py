@@ -54,11 +54,12 @@ def work(job: ClientJob) -> UpstreamWork:
     st.data(),
     st.integers(0, 2**32 - 1),
     st.integers(0, 2**32 - 1),
+    st.integers(0, 2**32 - 1),
 )
 def test_the_header_is_the_pools(
-    size: int, extranonce1: bytes, data: st.DataObject, nonce: int, bits: int
+    size: int, extranonce1: bytes, data: st.DataObject, nonce: int, bits: int, mask: int
 ) -> None:
-    theirs = client_job(extranonce2_size=size, extranonce1=extranonce1)
+    theirs = client_job(extranonce2_size=size, extranonce1=extranonce1, version_mask=mask)
     room = room_for(size)
     assert room is not None
     job = work(theirs).build(job_id=1, account=ACCOUNT, work_log2=10, room=room, now=1.0)
@@ -76,7 +77,9 @@ def test_the_header_is_the_pools(
     assert len(extranonce2) == size
     coinbase = theirs.coinbase1 + theirs.extranonce1 + extranonce2 + theirs.coinbase2
     root = double_sha256(double_sha256(coinbase) + theirs.branch[0])
-    version = (theirs.version & ~theirs.version_mask & 0xFFFF_FFFF) | rolled
+    version = (theirs.version & ~mask & 0xFFFF_FFFF) | (
+        rolled_version(job, rolled) & job.upstream.version_mask
+    )
     header = (
         version.to_bytes(4, "little")
         + theirs.prev_hash
