@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -55,6 +56,14 @@ class RuleBook:
         self._readings = {rule.id: rule.readings[0] for rule in self.rules if rule.readings} | dict(
             readings or {}
         )
+        # From when and until when, Unix seconds; a rule without a beginning is not in force, ever.
+        self._spans = {
+            rule.id: (
+                math.inf if (start := rule.effective_s()) is None else start,
+                math.inf if (stop := rule.until_s()) is None else stop,
+            )
+            for rule in self.rules
+        }
 
     def answer(self, site: SiteFacts, at_s: float) -> Answer:
         """Return what holds for a site at a moment, by the rules in force then."""
@@ -73,19 +82,20 @@ class RuleBook:
 
     def may_run(self, site: SiteFacts, times_s: Iterable[float]) -> list[bool]:
         """Return for each moment whether the site may run: what a plan takes as a hard limit."""
-        known: dict[int, bool] = {}
-        answers = []
-        for at_s in times_s:
-            quarter = int(at_s // 900)
-            if quarter not in known:
-                in_force, _ = self._in_force(site, at_s)
-                known[quarter] = not any(
-                    self._forbids(rule, effect, at_s)
-                    for rule in in_force
-                    for effect in rule.effects_under(self._readings.get(rule.id))
-                )
-            answers.append(known[quarter])
-        return answers
+        limits = [
+            (self._spans[rule.id], rule, effect)
+            for rule in self.rules
+            if self._concerns(rule, site) and _binds(rule.binds, site)
+            for effect in rule.effects_under(self._readings.get(rule.id))
+            if isinstance(effect, Forbid | Hours)
+        ]
+        return [
+            not any(
+                start <= at_s < stop and self._forbids(rule, effect, at_s)
+                for (start, stop), rule, effect in limits
+            )
+            for at_s in times_s
+        ]
 
     def outlook(self, places: tuple[str, ...], at_s: float, since_s: float) -> Outlook:
         """Return what was announced and how often rules changed in some places, known at ``at_s``, observed since ``since_s``.
@@ -114,10 +124,8 @@ class RuleBook:
     def _in_force(self, site: SiteFacts, at_s: float) -> tuple[list[Rule], tuple[str, ...]]:
         found, unknown = [], []
         for rule in self.rules:
-            effective, until = rule.effective_s(), rule.until_s()
-            if effective is None or not effective <= at_s or (until is not None and until <= at_s):
-                continue
-            if not set(rule.places) & set(site.places):
+            start, stop = self._spans[rule.id]
+            if not (start <= at_s < stop and self._concerns(rule, site)):
                 continue
             binds = _binds(rule.binds, site)
             if binds is None:
@@ -127,6 +135,9 @@ class RuleBook:
             elif binds:
                 found.append(rule)
         return found, tuple(unknown)
+
+    def _concerns(self, rule: Rule, site: SiteFacts) -> bool:
+        return not set(rule.places).isdisjoint(site.places)
 
     def _evaluate(
         self,

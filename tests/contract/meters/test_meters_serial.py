@@ -67,6 +67,6 @@ async def test_a_meter_of_another_model_refuses():
 
 
 async def test_a_line_that_is_not_there_is_one_clear_error(tmp_path):
-    (meter,) = meters(str(tmp_path / "ttyUSB9"), (1, "eastron-sdm630"))
+    (meter,) = on_line(str(tmp_path / "ttyUSB9"), (1, "eastron-sdm630"))
     with pytest.raises(DeviceError, match="ttyUSB9"):
         await meter.read(NOW)
