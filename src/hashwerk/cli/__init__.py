@@ -18,7 +18,11 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "mine": ("hashwerk.cli.mine", "mine", "Hash for any Stratum server with this machine's CPU."),
     "fleet": ("hashwerk.cli.fleet", "fleet", "Find, watch and command machines."),
     "twin": ("hashwerk.cli.twin", "twin", "Run a simulated hall of virtual machines."),
-    "meter": ("hashwerk.cli.meter", "meter", "Read an energy meter alone, to find out what is wrong with it."),
+    "meter": (
+        "hashwerk.cli.meter",
+        "meter",
+        "Read an energy meter alone, to find out what is wrong with it.",
+    ),
     "bench": ("hashwerk.cli.bench", "bench", "Measure this machine: hashing kernels, Stratum server."),
     "backtest": (
         "hashwerk.cli.backtest",
