@@ -58,6 +58,9 @@ class RegisterReading(msgspec.Struct, frozen=True, kw_only=True):
     power_w: float | None = None
     serial: str | None = None  # None: the meter does not tell
     multiplier_ppm: int = 1_000_000  # of current transformers, already in the values above
+    doubts: tuple[
+        str, ...
+    ] = ()  # why it is not to be believed in full: what it refused, what it says is wrong with it
 
 
 class Meter(Protocol):
