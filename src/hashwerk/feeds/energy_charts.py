@@ -1,4 +1,4 @@
-"""Energy-Charts of Fraunhofer ISE: day-ahead prices of European zones, arrays side by side. Open, no key."""
+"""Energy-Charts of Fraunhofer ISE: day-ahead prices and carbon of Europe, arrays side by side. Open, no key."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import msgspec
 
 from hashwerk.energy.ports import Signal
 from hashwerk.energy.published import PublishedSeries
-from hashwerk.energy.series import SeriesInfo
+from hashwerk.energy.series import Quality, SeriesInfo
 from hashwerk.errors import FeedError
 from hashwerk.feeds.build import series_from_rows
 from hashwerk.feeds.moments import epoch_s, iso_text
 from hashwerk.feeds.pool_accounts.transport import Api
-from hashwerk.feeds.settings import EnergyChartsFeed
+from hashwerk.feeds.settings import EnergyChartsCarbonFeed, EnergyChartsFeed
 
 _RESOLUTIONS_S: Final = (900, 1_800, 3_600)
 #: The coupled European day-ahead market trades quarters of an hour for delivery since 1 October 2025, local time.
@@ -27,6 +27,12 @@ class _Prices(msgspec.Struct):
     price: list[float | None]
     unit: str
     license_info: str = ""
+
+
+class _Carbon(msgspec.Struct):
+    unix_seconds: list[int]
+    co2eq: list[float | None]
+    co2eq_forecast: list[float | None] = []
 
 
 class EnergyCharts:
@@ -73,6 +79,50 @@ class EnergyCharts:
         # A span over the change from hours to quarters is given in quarters: a price holds in each part of its hour.
         starts_s, values = _in_quarters(rows, info.resolution_s)
         return {Signal.PRICE: series_from_rows(info, starts_s, values, int(now_s))}
+
+
+class EnergyChartsCarbon:
+    """Average carbon intensity of a country's mix: today's as far as it is known, and the forecast for the rest."""
+
+    def __init__(self, settings: EnergyChartsCarbonFeed) -> None:
+        self.name = settings.name
+        self._country = settings.country
+        self._api = Api(settings.name, settings.base_url)
+
+    async def fetch(self, start_s: int, stop_s: int, now_s: float) -> Mapping[Signal, PublishedSeries]:
+        """Return what it has within [start_s, stop_s): today and tomorrow, whatever is asked for.
+
+        Raises:
+            FeedError: If it does not answer, or with nothing.
+        """
+        reply = await self._api.get("/co2eq", _Carbon, {"country": self._country})
+        starts = [epoch_s(self.name, stamp) for stamp in reply.unix_seconds]
+        info = SeriesInfo(
+            name=self.name,
+            unit="g/kWh",
+            resolution_s=_resolution_s(self.name, starts),
+            source=f"Energy-Charts (Fraunhofer ISE), CO2 equivalents of {self._country}, average",
+        )
+        measured = {start for start, value in zip(starts, reply.co2eq, strict=False) if value is not None}
+        found: PublishedSeries | None = None
+        for values, quality in ((reply.co2eq, Quality.MEASURED), (reply.co2eq_forecast, Quality.FORECAST)):
+            if values and len(values) != len(starts):
+                raise FeedError(f"{self.name} lists {len(starts)} times and {len(values)} values")
+            rows = [
+                (start, value)
+                for start, value in zip(starts, values, strict=False)
+                if value is not None
+                and start_s <= start < stop_s
+                and (quality is Quality.MEASURED or start not in measured)
+            ]
+            if rows:
+                part = series_from_rows(
+                    info, [row[0] for row in rows], [row[1] for row in rows], int(now_s), quality=quality
+                )
+                found = part if found is None else found.merged(part)
+        if found is None:
+            raise FeedError(f"{self.name} answers with nothing for {self._country}")
+        return {Signal.CARBON_AVERAGE: found}
 
 
 def _resolution_s(name: str, starts: list[int]) -> int:

@@ -160,6 +160,15 @@ class EnergyChartsFeed(FeedBase, frozen=True, kw_only=True, tag="energy-charts")
     )
 
 
+class EnergyChartsCarbonFeed(FeedBase, frozen=True, kw_only=True, tag="energy-charts-carbon"):
+    """Energy-Charts: average carbon intensity of a European country, measured and forecast. Open, no key."""
+
+    country: Annotated[str, Meta(description="In small letters: de, fr, se …")] = "de"
+    base_url: Annotated[str, Meta(description="Another server with the same API.")] = (
+        "https://api.energy-charts.info"
+    )
+
+
 class ElectricityMapsFeed(FeedBase, frozen=True, kw_only=True, tag="electricity-maps"):
     """Electricity Maps: average carbon intensity, flow-traced. Needs a key; the forecast is part of paid plans."""
 
@@ -228,6 +237,7 @@ FeedSettings = (
     | MqttFeed
     | SmardFeed
     | EnergyChartsFeed
+    | EnergyChartsCarbonFeed
     | ElectricityMapsFeed
     | WattTimeFeed
     | ExchangeFeed

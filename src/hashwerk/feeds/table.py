@@ -7,7 +7,7 @@ from typing import Final, assert_never
 from hashwerk.clock import Clock
 from hashwerk.energy.ports import Feed
 from hashwerk.feeds.electricity_maps import ElectricityMaps
-from hashwerk.feeds.energy_charts import EnergyCharts
+from hashwerk.feeds.energy_charts import EnergyCharts, EnergyChartsCarbon
 from hashwerk.feeds.entsoe import Entsoe
 from hashwerk.feeds.exchange import Exchange
 from hashwerk.feeds.files import File
@@ -16,6 +16,7 @@ from hashwerk.feeds.http_json import HttpJson
 from hashwerk.feeds.mqtt import Mqtt
 from hashwerk.feeds.settings import (
     ElectricityMapsFeed,
+    EnergyChartsCarbonFeed,
     EnergyChartsFeed,
     EntsoeFeed,
     ExchangeFeed,
@@ -50,6 +51,8 @@ def open_feed(settings: FeedSettings, clock: Clock) -> Feed:
             return Smard(settings)
         case EnergyChartsFeed():
             return EnergyCharts(settings)
+        case EnergyChartsCarbonFeed():
+            return EnergyChartsCarbon(settings)
         case ElectricityMapsFeed():
             return ElectricityMaps(settings)
         case WattTimeFeed():

@@ -17,6 +17,7 @@ from hashwerk.errors import FeedError
 from hashwerk.feeds.settings import (
     ColumnSettings,
     ElectricityMapsFeed,
+    EnergyChartsCarbonFeed,
     EnergyChartsFeed,
     ExchangeFeed,
     FeedSettings,
@@ -67,6 +68,20 @@ def energy_charts(asked: Asked) -> Answer:
             "unix_seconds": hours(),
             "price": [price(moment) for moment in hours()],
             "unit": "EUR / MWh",
+            "deprecated": False,
+        }
+    )
+
+
+def energy_charts_carbon(asked: Asked) -> Answer:
+    assert asked.path == "/co2eq"
+    assert asked.query == {"country": "de"}
+    times = list(range(START, STOP, 900))
+    return Answer(
+        {
+            "unix_seconds": times,
+            "co2eq": [300.5 if moment < NOW else None for moment in times],
+            "co2eq_forecast": [280.0 for _ in times],
             "deprecated": False,
         }
     )
@@ -207,6 +222,14 @@ CASES = {
             "unit": "EUR / MWh",
             "deprecated": False,
         },
+    ),
+    "energy-charts-carbon": Case(
+        energy_charts_carbon,
+        lambda url, _: EnergyChartsCarbonFeed(name="carbon", base_url=url),
+        Signal.CARBON_AVERAGE,
+        "g/kWh",
+        900,
+        nothing={"unix_seconds": [], "co2eq": [], "co2eq_forecast": [], "deprecated": False},
     ),
     "electricity-maps": Case(
         electricity_maps,
@@ -402,6 +425,11 @@ class TestValues:
     async def test_electricity_maps_says_what_is_estimated_and_what_is_forecast(self, tmp_path):
         series = await self.fetch("electricity-maps", tmp_path)
         assert [int(q) for q in series.quality[[0, 11, 12]]] == [1, 2, 3]
+
+    async def test_carbon_is_measured_until_now_and_forecast_after(self, tmp_path):
+        series = await self.fetch("energy-charts-carbon", tmp_path)
+        assert (series.at(NOW - 1), series.at(NOW)) == (300.5, 280.0)
+        assert [int(series.quality[n]) for n in (0, 47, 48, -1)] == [1, 1, 3, 3]
 
     @pytest.mark.parametrize("name", ["kraken", "bitstamp", "coinbase"])
     async def test_exchanges_agree(self, name, tmp_path):
