@@ -6,6 +6,8 @@ is what the command line ends with.
 
 from __future__ import annotations
 
+import asyncio
+
 
 class HashwerkError(Exception):
     """Base of everything Hashwerk raises on purpose."""
@@ -108,3 +110,17 @@ class EvidenceError(HashwerkError):
     """Evidence cannot be made or read."""
 
     exit_code = 9
+
+
+def end_if_cancelled() -> None:
+    """Let a cancellation end the running task even where something swallowed it: called before the next try or pause.
+
+    A client that loses its connection while it is cancelled may raise its own error instead; and before Python 3.12
+    `asyncio.wait_for` forgets a cancellation that arrives together with the result. A task that goes on would run for ever.
+
+    Raises:
+        asyncio.CancelledError: If the running task was cancelled.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

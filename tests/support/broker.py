@@ -17,15 +17,16 @@ MOSQUITTO = shutil.which(
 
 
 @contextlib.asynccontextmanager
-async def broker(folder: Path) -> AsyncIterator[int]:
-    """Run a broker and give its port.
+async def broker(folder: Path, port: int | None = None) -> AsyncIterator[int]:
+    """Run a broker, on a free port if none is given, and give its port.
 
     Skips loudly where mosquitto is not installed.
     """
     if MOSQUITTO is None:
         pytest.skip("MOSQUITTO IS NOT INSTALLED: nothing that speaks MQTT is tried")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    if port is None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
     config = folder / "mosquitto.conf"
     config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
     process = await asyncio.create_subprocess_exec(

@@ -14,7 +14,7 @@ from hashwerk.clock import Clock
 from hashwerk.energy.ports import Signal
 from hashwerk.energy.published import PublishedSeries
 from hashwerk.energy.series import SeriesInfo
-from hashwerk.errors import FeedError
+from hashwerk.errors import FeedError, end_if_cancelled
 from hashwerk.feeds.build import series_from_rows
 from hashwerk.feeds.fields import number_of
 from hashwerk.feeds.keys import read_key
@@ -60,12 +60,14 @@ class Mqtt:
                     password=self._password,
                 ) as client:
                     await client.subscribe(self._settings.topic)
+                    end_if_cancelled()
                     self._problem = "has said nothing yet"
                     async for message in client.messages:
                         self._take(message.payload)
             except aiomqtt.MqttError as error:
                 self._problem = f"cannot be reached: {error}"
                 log.warning("feed %s %s", self.name, self._problem)
+                end_if_cancelled()
             await asyncio.sleep(self._retry_s)
 
     async def fetch(self, start_s: int, stop_s: int, now_s: float) -> Mapping[Signal, PublishedSeries]:

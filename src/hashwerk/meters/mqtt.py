@@ -1,10 +1,9 @@
-"""Meters that speak MQTT: Shelly of both generations, Tasmota. They speak when they like; a reading is the last of each."""
+"""Meters that speak MQTT: Shelly of both generations, Tasmota. They speak when they like, and when they are asked."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
@@ -13,17 +12,15 @@ import msgspec
 
 from hashwerk.clock import Clock
 from hashwerk.energy.ports import RegisterReading
-from hashwerk.errors import DeviceError
+from hashwerk.errors import DeviceError, end_if_cancelled
+from hashwerk.meters.dialects import DIALECTS, summed
 from hashwerk.meters.modbus import reading
 from hashwerk.meters.secret import read_secret
 from hashwerk.meters.settings import MqttMeter
-from hashwerk.meters.shelly import shelly_values
 
 log = logging.getLogger(__name__)
 
 _MAX_PAYLOAD_BYTES: Final = 64 * 1024
-#: What a topic's payload tells: values by name, a phase added to those that are summed.
-Dialect = Callable[[MqttMeter, str, bytes], dict[str, Decimal]]
 
 
 class Mqtt:
@@ -44,8 +41,11 @@ class Mqtt:
         self._password = (
             None if settings.password_file is None else read_secret(settings.name, settings.password_file)
         )
-        self._dialect, self._topics = _DIALECTS[settings.dialect]
+        self._dialect = DIALECTS[settings.dialect]
+        self._phases = self._dialect.phases(settings)
         self._latest: dict[str, tuple[float, Decimal]] = {}
+        self._serial: str | None = None
+        self._doubts: tuple[str, ...] = ()
         self._problem = "has not been connected yet"
         self.arrived = asyncio.Event()  # set at every value; whoever waits clears it
 
@@ -53,24 +53,15 @@ class Mqtt:
         """Listen until cancelled."""
         while True:
             try:
-                async with aiomqtt.Client(
-                    self._settings.host,
-                    self._settings.port,
-                    username=self._settings.user,
-                    password=self._password,
-                ) as client:
-                    for topic in self._topics(self._settings):
-                        await client.subscribe(topic)
-                    self._problem = "has said nothing yet"
-                    async for message in client.messages:
-                        self._take(str(message.topic), message.payload)
+                await self._listen()
             except aiomqtt.MqttError as error:
                 self._problem = f"cannot be reached: {error}"
                 log.warning("meter %s %s", self.name, self._problem)
+                end_if_cancelled()
             await asyncio.sleep(self._retry_s)
 
     async def read(self, now_s: float) -> RegisterReading:
-        """Return the newest power and registers.
+        """Return the newest power and registers. What is older than the settings allow is missing.
 
         Raises:
             DeviceError: If no register has arrived, or the newest is too old.
@@ -80,14 +71,49 @@ class Mqtt:
             for name, (moment, value) in self._latest.items()
             if now_s - moment <= self._settings.max_age_s
         }
-        values = _summed({name: value for name, (_, value) in fresh.items()})
+        values = summed({name: value for name, (_, value) in fresh.items()}, self._phases)
         if "import_wh" not in values:
             raise DeviceError(f"{self.name} {self._why_not(now_s)}")
-        moment = max(moment for name, (moment, _) in fresh.items() if name.startswith("import_wh"))
-        return reading(self.name, moment, values, serial=self._settings.device, invert=self._settings.invert)
+        return reading(
+            self.name,
+            max(moment for name, (moment, _) in fresh.items() if name.startswith("import_wh")),
+            values,
+            serial=self._serial,
+            invert=self._settings.invert,
+            doubts=self._doubts,
+        )
 
     async def close(self) -> None:
         """Nothing is held outside `run`."""
+
+    async def _listen(self) -> None:
+        settings = self._settings
+        async with aiomqtt.Client(
+            settings.host, settings.port, username=settings.user, password=self._password
+        ) as client:
+            for topic in self._dialect.topics(settings):
+                await client.subscribe(topic)
+            end_if_cancelled()
+            self._problem = "has said nothing yet"
+            asking = asyncio.create_task(self._ask(client))
+            try:
+                async for message in client.messages:
+                    self._take(str(message.topic), message.payload)
+            finally:
+                asking.cancel()
+                await asyncio.wait([asking])
+
+    async def _ask(self, client: aiomqtt.Client) -> None:
+        """Ask again and again: some devices speak by themselves only every five minutes."""
+        while self._settings.ask_every_s > 0:
+            try:
+                for topic, payload in self._dialect.asks(self._settings):
+                    await client.publish(topic, payload)
+            except aiomqtt.MqttError as error:
+                # A lost connection ends the listening too; a busy one may pass the next question.
+                log.warning("meter %s cannot be asked: %s", self.name, error)
+            end_if_cancelled()
+            await asyncio.sleep(self._settings.ask_every_s)
 
     def _why_not(self, now_s: float) -> str:
         ages = [now_s - moment for name, (moment, _) in self._latest.items() if name.startswith("import_wh")]
@@ -95,91 +121,25 @@ class Mqtt:
             return self._problem
         if min(ages) > self._settings.max_age_s:
             return f"has been silent for {min(ages):.0f} s"
-        return "has not told of all its phases yet"
+        return "does not tell of all its phases"
 
     def _take(self, topic: str, payload: object) -> None:
         if not isinstance(payload, bytes | bytearray) or len(payload) > _MAX_PAYLOAD_BYTES:
             return
         try:
-            values = self._dialect(self._settings, topic, bytes(payload))
+            told = self._dialect.decode(self._settings, topic, bytes(payload))
         except (msgspec.DecodeError, UnicodeDecodeError, InvalidOperation) as error:
             log.warning("meter %s says %r at %s: %s", self.name, bytes(payload[:60]), topic, error)
             return
+        if told.is_online is False:
+            # What it said before it went is no reading of now.
+            self._latest.clear()
+            self._problem = "is offline, its broker says"
+        self._serial = told.serial or self._serial
+        self._doubts = self._doubts if told.doubts is None else told.doubts
         moment = self._clock.time()
-        for name, value in values.items():
+        for name, value in told.values.items():
             if value.is_finite():
                 self._latest[name] = (moment, value)
-        if values:
+        if told.values:
             self.arrived.set()
-
-
-def _summed(values: dict[str, Decimal]) -> dict[str, Decimal]:
-    """Add up the phases of ``import_wh/0``, ``import_wh/1`` …; a kind with a phase missing is left out."""
-    totals: dict[str, Decimal] = {}
-    phases: dict[str, set[str]] = {}
-    for name, value in values.items():
-        kind, _, phase = name.partition("/")
-        totals[kind] = totals.get(kind, Decimal(0)) + value
-        phases.setdefault(kind, set()).add(phase)
-    widest = max((len(found) for found in phases.values()), default=0)
-    return {kind: total for kind, total in totals.items() if len(phases[kind]) == widest}
-
-
-def _gen1_em(settings: MqttMeter, topic: str, payload: bytes) -> dict[str, Decimal]:
-    """``shellies/<device>/emeter/<phase>/power`` in W, ``total`` and ``total_returned`` in Wh."""
-    _, _, rest = topic.partition(f"{settings.device}/emeter/")
-    phase, _, kind = rest.partition("/")
-    names = {"power": "power_w", "total": "import_wh", "total_returned": "export_wh"}
-    return {f"{names[kind]}/{phase}": Decimal(payload.decode())} if kind in names else {}
-
-
-def _gen1_relay(settings: MqttMeter, topic: str, payload: bytes) -> dict[str, Decimal]:
-    """``shellies/<device>/relay/0/power`` in W, and ``energy`` in watt-minutes: not in Wh."""
-    kind = topic.rpartition("/")[2]
-    if kind == "power":
-        return {"power_w": Decimal(payload.decode())}
-    return {"import_wh": Decimal(payload.decode()) / 60} if kind == "energy" else {}
-
-
-def _gen2(settings: MqttMeter, topic: str, payload: bytes) -> dict[str, Decimal]:
-    """``<device>/status/em:0`` and ``emdata:0``: the status of a component, as over HTTP."""
-    document = msgspec.json.decode(payload, type=dict[str, object])
-    return shelly_values(settings.component.partition(":")[0], document)
-
-
-class _TasmotaEnergy(msgspec.Struct, rename="pascal"):
-    total: Decimal  # kWh
-    power: float | list[float] | None = None
-    export_total: Decimal | None = None  # kWh
-
-
-class _TasmotaSensor(msgspec.Struct, rename={"energy": "ENERGY"}):
-    energy: _TasmotaEnergy | None = None
-
-
-def _tasmota(settings: MqttMeter, topic: str, payload: bytes) -> dict[str, Decimal]:
-    """``tele/<device>/SENSOR``: ENERGY with Total in kWh and Power in W, a list where there are phases."""
-    energy = msgspec.json.decode(payload, type=_TasmotaSensor).energy
-    if energy is None:
-        return {}
-    values = {"import_wh": energy.total * 1_000}
-    if energy.power is not None:
-        powers = energy.power if isinstance(energy.power, list) else [energy.power]
-        values["power_w"] = Decimal(repr(float(sum(powers))))
-    if energy.export_total is not None:
-        values["export_wh"] = energy.export_total * 1_000
-    return values
-
-
-def _gen2_topics(settings: MqttMeter) -> list[str]:
-    kind, _, number = settings.component.partition(":")
-    topics = [f"{settings.device}/status/{settings.component}"]
-    return [*topics, f"{settings.device}/status/{kind}data:{number}"] if kind in {"em", "em1"} else topics
-
-
-_DIALECTS: Final[dict[str, tuple[Dialect, Callable[[MqttMeter], list[str]]]]] = {
-    "shelly-gen1-em": (_gen1_em, lambda settings: [f"shellies/{settings.device}/emeter/+/+"]),
-    "shelly-gen1-relay": (_gen1_relay, lambda settings: [f"shellies/{settings.device}/relay/0/+"]),
-    "shelly": (_gen2, _gen2_topics),
-    "tasmota": (_tasmota, lambda settings: [f"tele/{settings.device}/SENSOR"]),
-}

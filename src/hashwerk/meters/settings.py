@@ -72,12 +72,17 @@ class SunSpecMeter(MeterBase, frozen=True, kw_only=True, tag="sunspec"):
 
 
 class ShellyMeter(MeterBase, frozen=True, kw_only=True, tag="shelly"):
-    """A Shelly of the second generation or later, over HTTP: Pro 3EM, EM, Plus Plug."""
+    """A Shelly over HTTP: Pro 3EM, EM, Plus Plug …, and the first generation's 3EM, EM, Plug."""
 
     host: Annotated[str, Meta(description="Its address, with a port where it is not 80.")]
     component: Annotated[
-        str, Meta(description="em:0, em1:0, switch:0 or pm1:0.", pattern=r"^(em|em1|switch|pm1):[0-9]+$")
+        str,
+        Meta(
+            description="em:0, em1:0, switch:0 or pm1:0. First generation: emeters (all clamps), emeter:0, meter:0 (a relay's).",
+            pattern=r"^((em|em1|switch|pm1|emeter|meter):[0-9]+|emeters)$",
+        ),
     ] = "em:0"
+    user: Annotated[str, Meta(description="The user, first generation only.")] = "admin"
     password_file: Annotated[
         str | None, Meta(description="File with its password; none: it asks for none.")
     ] = None
@@ -99,6 +104,12 @@ class MqttMeter(MeterBase, frozen=True, kw_only=True, tag="mqtt"):
             pattern=r"^(em|em1|switch|pm1):[0-9]+$",
         ),
     ] = "em:0"
+    phases: Annotated[
+        tuple[int, ...], Meta(description="For 'shelly-gen1-em': the clamps that are summed.", min_length=1)
+    ] = (0, 1, 2)
+    ask_every_s: Annotated[
+        float, Meta(description="It is asked to speak this often; 0: it speaks when it likes.", ge=0)
+    ] = 5.0
     port: Annotated[int, Meta(description="The broker's port.", ge=1, le=65_535)] = 1883
     user: Annotated[str | None, Meta(description="The user, where the broker asks for one.")] = None
     password_file: Annotated[str | None, Meta(description="File with the password.")] = None

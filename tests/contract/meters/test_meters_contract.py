@@ -291,7 +291,7 @@ CASES: dict[str, Callable[[Path], contextlib.AbstractAsyncContextManager[Meter]]
     "replay": lambda folder: replay("", folder),
 }
 ONE_WAY = {"shelly-gen1-relay"}
-NO_SERIAL = {"janitza-umg96rm"}
+NO_SERIAL = {"janitza-umg96rm", "tasmota"}
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
@@ -508,12 +508,6 @@ class TestMqtt:
         async with mqtt("tasmota", tmp_path) as meter:
             with pytest.raises(DeviceError, match="silent for 91 s"):
                 await meter.read(NOW + 91)
-
-    async def test_a_phase_that_is_silent_makes_no_sum(self):
-        from hashwerk.meters.mqtt import _summed
-
-        values = {"power_w/0": Decimal(1), "power_w/1": Decimal(2), "import_wh/0": Decimal(5)}
-        assert _summed(values) == {"power_w": 3}
 
     async def test_without_a_broker_the_reason_is_said(self):
         async with nobody() as port:

@@ -19,6 +19,7 @@ import httpx
 import msgspec
 
 from hashwerk import __version__
+from hashwerk.errors import end_if_cancelled
 from hashwerk.fleet.alerts import Alert, Notice, NoticeKind
 from hashwerk.fleet.settings import MqttSettings
 
@@ -237,6 +238,7 @@ class MqttChannel:
                 if not told:
                     log.warning("MQTT: %s", error)
                 told = True
+                end_if_cancelled()
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, _RETRY_S[1])
 
@@ -261,6 +263,7 @@ class MqttChannel:
 
     async def _deliver(self, client: aiomqtt.Client) -> None:
         while True:
+            end_if_cancelled()
             await self._news.wait()
             self._news.clear()
             # Discovery before states, or Home Assistant would miss the first state.
