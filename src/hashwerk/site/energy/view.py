@@ -1,7 +1,7 @@
 """What pages and API are told of the site's energy. Plain data: JSON of it is the API's answer.
 
-Powers are watts, positive for consumption; energies are watt-hours; money is a decimal text with its currency beside it; times are
-Unix seconds. What is not known is None.
+Powers are watts, positive for consumption; energies are watt-hours; money is a decimal text with its currency beside it;
+times are Unix seconds. What is not known is None.
 """
 
 from __future__ import annotations
