@@ -133,7 +133,7 @@ def reconcile(**options: Any) -> None:
     """
     result = _reconcile(**{key: value for key, value in options.items() if key != "as_json"})
     if options["as_json"]:
-        from hashwerk.cli.pools_view import as_builtins
+        from hashwerk.economics.reconcile import as_builtins
 
         print_json(as_builtins(result))
     else:
@@ -147,11 +147,10 @@ def reconcile(**options: Any) -> None:
 
 
 def _reconcile(**options: Any) -> Reconciliation:
-    from hashwerk.cli.pools_books import LedgerSide, read_account, read_chain
-    from hashwerk.economics.books import day_books, worker_books
     from hashwerk.economics.judge import Allowance
-    from hashwerk.economics.reconcile import reconcile as compare
+    from hashwerk.feeds.pool_accounts.chain_days import read_chain
     from hashwerk.site.folder import DataFolder, default_data_dir
+    from hashwerk.site.pool_books import compare
 
     first, last = options["first"], options["last"]
     if first > last:
@@ -160,26 +159,21 @@ def _reconcile(**options: Any) -> Reconciliation:
         raise click.UsageError("--chain needs --fee: what is owed depends on it")
     terms = _terms(options)
     account = _account(options)
-    chain = read_chain(options["chain_file"]) if options["chain_file"] else None
+    network_of = read_chain(options["chain_file"]) if options["chain_file"] else None
     folder = DataFolder(options["data_dir"] or default_data_dir(), options["network"])
-    allowance = Allowance(boundary_s=options["tolerance_s"])
-    upstream = options["upstream"] or options["pool"]
-    with LedgerSide(folder.ledger) as ledger:
-        ledger.check(upstream)
-        days, workers, payouts = asyncio.run(read_account(account, first, last))
-        books = day_books(
-            ledger,
-            upstream,
-            first=first,
-            last=last,
-            credited=days,
-            payouts=payouts,
-            network_of=chain or (lambda start, end: ()),
-            day_start_s=account.day_start_s,
-            boundary_s=allowance.boundary_s,
+    return asyncio.run(
+        compare(
+            account,
+            folder.ledger,
+            options["upstream"] or options["pool"],
+            first,
+            last,
+            terms=terms,
+            network_of=network_of,
+            allowance=Allowance(boundary_s=options["tolerance_s"]),
+            pool_share=options["pool_share"] or None,
         )
-        names = worker_books(ledger, upstream, workers or (), boundary_s=allowance.boundary_s)
-    return compare(terms, books, names, allowance=allowance, pool_share=options["pool_share"] or None)
+    )
 
 
 def _terms(options: dict[str, Any]) -> Terms:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 
-import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -42,19 +40,6 @@ def show(result: Reconciliation, console: Console) -> None:
     )
     style = {Verdict.AGREES: "bold green", Verdict.SHORT: "bold red"}.get(result.verdict, "bold yellow")
     console.print(Text(_SENTENCES[result.verdict] + _not_judged(result), style=style))
-
-
-def as_builtins(result: Reconciliation) -> dict[str, Any]:
-    """Return a reconciliation as plain data, each finding with its grade; figures are exact, as text."""
-    data: dict[str, Any] = msgspec.to_builtins(result)
-    for line, shown in zip(
-        (*result.days, *result.workers, result.whole),
-        (*data["days"], *data["workers"], data["whole"]),
-        strict=True,
-    ):
-        for finding, plain in zip(line.findings, shown["findings"], strict=True):
-            plain["grade"] = finding.grade.value
-    return data
 
 
 def _not_judged(result: Reconciliation) -> str:

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 def check_site(config: SiteConfig) -> list[Problem]:
     """Return everything that is wrong between the settings of a site."""
-    return [*_check_node(config), *_check_payout(config), *_check_listening(config), *_check_files(config)]
+    return [
+        *_check_node(config),
+        *_check_payout(config),
+        *_check_listening(config),
+        *_check_files(config),
+        *_check_accounts(config),
+    ]
 
 
 def is_loopback(host: str) -> bool:
@@ -97,3 +103,16 @@ def _check_files(config: SiteConfig) -> Iterator[Problem]:
     for path, name in (*tls, ("node.core.cookie_file", config.node.core.cookie_file)):
         if name is not None and path.startswith("stratum") and not Path(name).is_file():
             yield Problem(path, f"there is no file {name}")
+
+
+def _check_accounts(config: SiteConfig) -> Iterator[Problem]:
+    names = [one.name for one in config.upstream]
+    for number, one in enumerate(config.pool_account):
+        if one.upstream not in names:
+            yield Problem(
+                f"pool_account[{number}].upstream",
+                f"there is no upstream {one.upstream!r}",
+                hint=f"one of {', '.join(names)}" if names else "add an [[upstream]] first",
+            )
+        if [other.upstream for other in config.pool_account].index(one.upstream) < number:
+            yield Problem(f"pool_account[{number}].upstream", f"{one.upstream!r} has two accounts")

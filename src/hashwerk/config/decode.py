@@ -7,6 +7,7 @@ import re
 import tomllib
 import types
 import typing
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,17 +22,28 @@ _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 
 
 def line_numbers(text: str) -> dict[str, int]:
-    """Return the line on which each setting and table stands, by its dotted path.
+    """Return the line on which each setting and table stands, by its dotted path; ``a[0].b`` for ``b`` in the first ``[[a]]``.
 
     ``tomllib`` keeps no positions. This reads the lines of an already valid document; a key that it overlooks (inside an
     inline table, say) is reported with the line of its table.
     """
     lines: dict[str, int] = {}
+    counts: dict[str, int] = {}  # of the tables of each array so far
     table = ""
     for number, line in enumerate(text.splitlines(), start=1):
         if match := _TABLE.match(line):
-            table = _plain(match[1])
+            *above, name = _plain(match[1]).split(".")
+            table = ""
+            for part in above:
+                table = f"{table}.{part}" if table else part
+                if table in counts:
+                    table = f"{table}[{counts[table] - 1}]"
+            table = f"{table}.{name}" if table else name
             lines.setdefault(table, number)
+            if line.lstrip().startswith("[["):
+                counts[table] = counts.get(table, 0) + 1
+                table = f"{table}[{counts[table] - 1}]"
+                lines.setdefault(table, number)
         elif match := _KEY.match(line):
             key = _plain(match[1])
             lines.setdefault(f"{table}.{key}" if table else key, number)
@@ -62,31 +74,45 @@ def decode_struct(
     decoded: dict[str, Any] = {}
     for key, value in values.items():
         here = f"{path}.{key}" if path else key
-        line = _line_of(here, lines)
+        line = line_of(here, lines)
+        if key == kind.__struct_config__.tag_field:
+            continue
         if key not in known:
             problems.append(Problem(here, "unknown setting", line, _suggest(key, known)))
             continue
         field = known[key]
-        nested = _struct_type(field.type)
-        if nested is not None and isinstance(value, dict):
-            item, found = decode_struct(nested, value, lines, here)
-            problems.extend(found)
-            decoded[field.name] = item
+        element = _element_type(field.type)
+        if element is not None and isinstance(value, list):
+            items = [_decode(element, one, lines, f"{here}[{n}]", field) for n, one in enumerate(value)]
+            decoded[field.name] = tuple(item for item, _ in items)
+            found = [problem for _, of_one in items for problem in of_one]
+            problems.extend(found or _decode(field.type, decoded[field.name], lines, here, field)[1])
             continue
-        try:
-            decoded[field.name] = msgspec.convert(value, field.type)
-        except msgspec.ValidationError as error:
-            problems.append(Problem(here, _readable(str(error)), line, describe(field)))
+        decoded[field.name], found = _decode(field.type, value, lines, here, field)
+        problems.extend(found)
     for name, field in known.items():
         if field.required and name not in values:
             here = f"{path}.{name}" if path else name
-            problems.append(Problem(here, "is required", _line_of(here, lines), describe(field)))
+            problems.append(Problem(here, "is required", line_of(here, lines), describe(field)))
     if problems:
         return None, problems
     try:
         return kind(**decoded), []
     except (ValueError, TypeError) as error:  # a struct's own __post_init__
-        return None, [Problem(path, str(error), _line_of(path, lines))]
+        return None, [Problem(path, str(error), line_of(path, lines))]
+
+
+def _decode(
+    kind: Any, value: Any, lines: dict[str, int], here: str, field: msgspec.structs.FieldInfo
+) -> tuple[Any, list[Problem]]:
+    """Return one value of a setting, with every problem of it where it is a table."""
+    nested = _struct_type(kind, value)
+    if nested is not None and isinstance(value, dict):
+        return decode_struct(nested, value, lines, here)
+    try:
+        return msgspec.convert(value, kind), []
+    except msgspec.ValidationError as error:
+        return None, [Problem(here, _readable(str(error)), line_of(here, lines), describe(field))]
 
 
 def describe(field: msgspec.structs.FieldInfo) -> str | None:
@@ -97,22 +123,42 @@ def describe(field: msgspec.structs.FieldInfo) -> str | None:
     return None
 
 
-def _struct_type(kind: Any) -> type[msgspec.Struct] | None:
+def _struct_type(kind: Any, value: Any) -> type[msgspec.Struct] | None:
+    """Return the struct a table is decoded to; among several the one that the table's tag names, None if it names none."""
+    found = list(_structs(kind))
+    tag = found[0].__struct_config__.tag_field if found else None
+    if tag is not None:
+        named = value.get(tag) if isinstance(value, dict) else None
+        found = [one for one in found if one.__struct_config__.tag == named]
+    return found[0] if found else None
+
+
+def _structs(kind: Any) -> Iterator[type[msgspec.Struct]]:
     if typing.get_origin(kind) is typing.Annotated:
-        return _struct_type(typing.get_args(kind)[0])
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        found = [_struct_type(part) for part in typing.get_args(kind)]
-        return next((part for part in found if part is not None), None)
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return kind
-    return None
+        yield from _structs(typing.get_args(kind)[0])
+    elif typing.get_origin(kind) in (typing.Union, types.UnionType):
+        for part in typing.get_args(kind):
+            yield from _structs(part)
+    elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        yield kind
 
 
-def _line_of(path: str, lines: dict[str, int]) -> int | None:
+def _element_type(kind: Any) -> Any:
+    """Return what a setting holds several tables of, None if it does not."""
+    if typing.get_origin(kind) is typing.Annotated:
+        return _element_type(typing.get_args(kind)[0])
+    if typing.get_origin(kind) is not tuple:
+        return None
+    element = typing.get_args(kind)[0]
+    return element if next(_structs(element), None) is not None else None
+
+
+def line_of(path: str, lines: dict[str, int]) -> int | None:
+    """Return the line of a setting, or of the nearest table around it that has one."""
     while path:
         if path in lines:
             return lines[path]
-        path = path.rpartition(".")[0]
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
     return None
 
 

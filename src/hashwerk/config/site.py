@@ -12,9 +12,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from hashwerk.config.decode import decode_struct, line_numbers, parse_toml
+from hashwerk.config.decode import decode_struct, line_numbers, line_of, parse_toml
 from hashwerk.config.problems import InvalidConfigError, Problem
 from hashwerk.config.web_settings import WebSettings
+from hashwerk.feeds.settings import PoolAccountSettings
 from hashwerk.fleet.settings import FleetSettings
 from hashwerk.node.settings import CoreSettings, KernelSettings
 from hashwerk.pool.settings import PoolSettings
@@ -110,6 +111,12 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             description="Pools that machines may work for, each in a section [[upstream]]; none: own templates only."
         ),
     ] = ()
+    pool_account: Annotated[
+        tuple[PoolAccountSettings, ...],
+        Meta(
+            description="Accounts at pools whose books are compared with the ledger, each in a section [[pool_account]]."
+        ),
+    ] = ()
     ledger: Annotated[StoreSettings, Meta(description="The durable record.")] = StoreSettings()
     web: Annotated[WebSettings, Meta(description="Pages and API.")] = WebSettings()
     fleet: Annotated[
@@ -137,7 +144,8 @@ def parse_site(text: str, source: str = "site.toml") -> SiteConfig:
     config, problems = decode_struct(SiteConfig, values, lines)
     if config is not None:
         problems = [
-            msgspec.structs.replace(problem, line=_nearest(problem, lines)) for problem in check_site(config)
+            msgspec.structs.replace(problem, line=line_of(problem.path, lines))
+            for problem in check_site(config)
         ]
     if problems or config is None:
         raise InvalidConfigError(source, sorted(problems, key=lambda problem: problem.line or 0))
@@ -159,12 +167,3 @@ def load_site(path: Path) -> SiteConfig:
             str(path), [Problem("", f"is not UTF-8 text at byte {error.start}")]
         ) from error
     return parse_site(text, str(path))
-
-
-def _nearest(problem: Problem, lines: dict[str, int]) -> int | None:
-    path = problem.path
-    while path:
-        if path in lines:
-            return lines[path]
-        path = path.rpartition(".")[0]
-    return None

@@ -15,7 +15,7 @@ import datetime as dt
 import enum
 from collections.abc import Iterable, Sequence
 from decimal import Context, Decimal, localcontext
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -104,6 +104,19 @@ def reconcile(
             verdict=_verdict(whole, compared),
             unpaid_sat=_unpaid_sat(lines),
         )
+
+
+def as_builtins(result: Reconciliation) -> dict[str, Any]:
+    """Return a reconciliation as plain data, each finding with its grade; figures are exact, as text."""
+    data: dict[str, Any] = msgspec.to_builtins(result)
+    for line, shown in zip(
+        (*result.days, *result.workers, result.whole),
+        (*data["days"], *data["workers"], data["whole"]),
+        strict=True,
+    ):
+        for finding, plain in zip(line.findings, shown["findings"], strict=True):
+            plain["grade"] = finding.grade.value
+    return data
 
 
 def _day_line(terms: Terms, books: DayBooks, allowance: Allowance) -> Line:

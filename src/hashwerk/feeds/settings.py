@@ -245,3 +245,57 @@ FeedSettings = (
     | GridstatusFeed
     | TypicalFeed
 )
+
+
+class PoolAccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An account at a pool."""
+
+    upstream: Annotated[str, Meta(min_length=1, description="The name of the [[upstream]] it belongs to.")]
+    pool: Annotated[Literal["braiins", "luxor", "f2pool", "ocean"], Meta(description="Whose books are read.")]
+    account: Annotated[
+        str, Meta(description="Account, subaccount or payout address; Braiins' key names it by itself.")
+    ] = ""
+    key_file: Annotated[
+        str | None, Meta(description="File with the API's read-only key; OCEAN asks for none.")
+    ] = None
+    files: Annotated[
+        tuple[str, ...],
+        Meta(description="Exports of the account (CSV), in place of its API; read again each time."),
+    ] = ()
+    scheme: Annotated[
+        Literal["PPS", "FPPS", "PPLNS", "TIDES", "solo"] | None,
+        Meta(description="The payout scheme, where it is not the pool's usual one."),
+    ] = None
+    fee_percent: Annotated[
+        Annotated[float, Meta(ge=0, lt=100)] | None,
+        Meta(description="The pool's fee as agreed; needed for `chain_file`."),
+    ] = None
+    chain_file: Annotated[
+        str | None,
+        Meta(description="The network's days, from `hashwerk pools chain`; without it pay is not judged."),
+    ] = None
+    day_start: Annotated[time, Meta(description="When the pool's day begins, UTC.")] = time(0, 0)
+    days: Annotated[int, Meta(ge=1, le=31, description="How many past days are compared.")] = 7
+    url: Annotated[
+        Annotated[str, Meta(pattern=r"^(https://|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?(/|$))")]
+        | None,
+        Meta(description="A mirror or gateway of the pool's API; https, or http on this computer."),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Check what types cannot say.
+
+        Raises:
+            ValueError: If the books could not be read, or pay not judged, with these settings.
+        """
+        if not self.files and self.pool != "ocean" and self.key_file is None:
+            raise ValueError(f"key_file: {self.pool} asks for a key; or name its exports in files")
+        if not self.files and self.pool != "braiins" and not self.account:
+            raise ValueError(f"account: says whose books {self.pool} is asked for")
+        if self.chain_file is not None and self.fee_percent is None:
+            raise ValueError("fee_percent: what is owed depends on it; chain_file needs it")
+
+    @property
+    def day_start_s(self) -> int:
+        """Seconds after midnight, UTC."""
+        return self.day_start.hour * 3_600 + self.day_start.minute * 60 + self.day_start.second

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from hashwerk.clock import Clock
 from hashwerk.errors import StoreError
+from hashwerk.web.books_frames import books_frame
 from hashwerk.web.charts import rate_chart, shares_chart
 from hashwerk.web.fleet_frames import fleet_frame
 from hashwerk.web.frames import event_rows, mine_frame
@@ -99,6 +100,7 @@ class Board:
         if self._clock.monotonic() - self._fleet_drawn_at >= _FLEET_EVERY_S:
             self._fleet_drawn_at = self._clock.monotonic()
             self._update(fleet_frame(self.site.fleet))
+            self._update(books_frame(self.site.books, self._clock.time()))
 
     async def _refresh_history(self) -> None:
         now = self._clock.time()

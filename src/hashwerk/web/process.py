@@ -19,8 +19,10 @@ from hashwerk.site.fleet.token import local_token
 from hashwerk.site.folder import DataFolder
 from hashwerk.site.link import snapshots
 from hashwerk.site.orders import Orders
+from hashwerk.site.pool_books import PoolBooks
 from hashwerk.store.reader import LedgerReader
 from hashwerk.web.app import create_app
+from hashwerk.web.books_api import books_router
 from hashwerk.web.fleet_api import fleet_router
 from hashwerk.web.guard import needs_credentials
 from hashwerk.web.server import serve_web
@@ -52,22 +54,28 @@ async def serve_site(orders: Orders, stop: asyncio.Event) -> None:
         async for snapshot in snapshots(Path(orders.link)):
             view.receive(snapshot)
 
-    following = asyncio.create_task(follow(), name="follow-serve")
+    books = PoolBooks(config.pool_account, folder.ledger, clock)
+    background = [
+        asyncio.create_task(follow(), name="follow-serve"),
+        asyncio.create_task(books.run(), name="pool-books"),
+    ]
     try:
         async with running_fleet(config, folder.here, clock, reader) as fleet:
             routers = [] if fleet is None else [_fleet_routes(fleet, settings, folder)]
+            routers.append(books_router(books))
             app = create_app(
                 view,
                 settings,
                 clock,
                 session_key=_session_key(folder),
                 routers=routers,
-                site=Site(fleet=fleet, config=config),
+                site=Site(fleet=fleet, config=config, books=books),
             )
             await serve_web(app, settings, stop, lambda url: tell(Ready({"web": url})))
     finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
         reader.close()
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hashwerk.config.site import SiteConfig
     from hashwerk.site.fleet import FleetService
     from hashwerk.site.messages import Snapshot
+    from hashwerk.site.pool_books import PoolBooks
     from hashwerk.web.history import Ledger
 
 #: `serve` reports once a second; three missed reports mean that it is not there.
@@ -26,6 +27,7 @@ class Site:
 
     fleet: FleetService | None = None
     config: SiteConfig | None = None
+    books: PoolBooks | None = None
 
 
 #: The mine alone: neither fleet nor configuration is known.

@@ -17,8 +17,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hashwerk.cli import cli
-from hashwerk.cli.pools_books import read_chain
 from hashwerk.errors import NodeError
+from hashwerk.feeds.pool_accounts.chain_days import read_chain
 
 DAY_1 = 1_750_032_000  # 16 June 2025, 0:00 UTC
 TIP = 4_300

@@ -20,6 +20,7 @@ def work_page(board: Board, title: str) -> None:
         _chart(sheet)
         _machines(sheet)
         _upstreams(sheet)
+        _books(sheet)
         with box("div", "columns"):
             with box("div", "stack"):
                 _rejects(sheet)
@@ -139,6 +140,40 @@ def _upstreams(sheet: Sheet) -> None:
             empty="Nothing has happened between pools.",
         )
         sheet.bind("rows.switches", switches.show)
+
+
+def _books(sheet: Sheet) -> None:
+    with panel("What pools credited", source="/api/v1/upstreams/books"):
+        verdicts = LiveTable(
+            [
+                ("Pool", "name"),
+                ("Its books", ""),
+                ("Days compared", "number"),
+                ("Compared", "number"),
+                ("Because", "prose"),
+            ],
+            label="Pools' accounts: whether their books agree with ours",
+            empty="That a pool accepts a share is not yet credit. Add [[pool_account]] to the site's file, and its books are"
+            " compared with ours every hour.",
+        )
+        sheet.bind("rows.verdicts", verdicts.show)
+        days = LiveTable(
+            [
+                ("Pool", "name"),
+                ("Day", "number"),
+                ("Proved here", "number", "Hash rate of the day, from shares that were checked here."),
+                ("It accepted", "number", "Hash rate of the day, from the shares it said it accepted."),
+                ("It credited", "number", "Hash rate of the day in its own books."),
+                ("Difference", "number", "Credited less accepted."),
+                ("Credited, sat", "number"),
+                ("Owed, sat", "number", "By the scheme's formula; needs the network's days and the fee."),
+                ("What differs", "prose"),
+            ],
+            label="Day by day: proved here, accepted, credited and paid there",
+            empty="No day has been compared.",
+            sortable=True,
+        )
+        sheet.bind("rows.books", days.show)
 
 
 def _accounts(sheet: Sheet) -> None:
