@@ -44,7 +44,7 @@ def books_frame(books: PoolBooks | None, now: float) -> dict[str, Any]:
 def _verdict(one: AccountBooks, now: float) -> dict[str, Any]:
     result = one.result
     glyph, text = ("◌", "not compared yet") if result is None else _VERDICTS[result.verdict]
-    compared = "" if result is None else f"{result.compared_days} of {len(result.days)}"
+    compared = "–" if result is None else f"{result.compared_days} of {len(result.days)}"
     return {
         "k": one.upstream,
         "c": [
@@ -98,10 +98,11 @@ def _difference(line: Line) -> str:
 def _owed(line: Line) -> str:
     if line.owed_low_sat is None:
         return "–"
-    high = line.owed_high_sat
-    if high is None or high == line.owed_low_sat:
-        return f"{'≥ ' if high is None else ''}{line.owed_low_sat:,.0f}"
-    return f"{line.owed_low_sat:,.0f} … {high:,.0f}"
+    low = f"{line.owed_low_sat:,.0f}"
+    if line.owed_high_sat is None:
+        return f"≥ {low}"
+    high = f"{line.owed_high_sat:,.0f}"
+    return low if low == high else f"{low} … {high}"
 
 
 def _worst(lines: tuple[Line, ...]) -> str:
