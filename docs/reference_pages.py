@@ -42,7 +42,11 @@ def configuration_page() -> str:
     ]
     for table in msgspec.structs.fields(SiteConfig):
         kind, is_list = _struct_of(table.type)
-        lines += _table(table.name, kind, is_list=is_list)
+        if kind is not None:
+            lines += _table(table.name, kind, is_list=is_list)
+            continue
+        for one in _kinds_of(table.type):
+            lines += _table(table.name, one, is_list=is_list)
     return "\n".join(lines) + "\n"
 
 
@@ -50,6 +54,8 @@ def _table(path: str, kind: type[msgspec.Struct] | None, *, is_list: bool) -> li
     if kind is None:
         raise TypeError(f"[{path}] is no table of settings")
     heading = f"[[{path}]]" if is_list else f"[{path}]"
+    if kind.__struct_config__.tag_field is not None:
+        heading += f' {kind.__struct_config__.tag_field} = "{kind.__struct_config__.tag}"'
     words = (kind.__doc__ or "").strip().split("\n\n")[0]
     lines = [f"## `{heading}`", "", words + (" One section each." if is_list else ""), ""]
     nested: list[str] = []
@@ -80,6 +86,17 @@ def _struct_of(kind: object) -> tuple[type[msgspec.Struct] | None, bool]:
     return (
         (inner, is_list) if isinstance(inner, type) and issubclass(inner, msgspec.Struct) else (None, is_list)
     )
+
+
+def _kinds_of(kind: object) -> list[type[msgspec.Struct]]:
+    """Return the structs of a setting that may be one of several, told apart by their tag."""
+    plain = _plain_type(kind)
+    inner = _plain_type(typing.get_args(plain)[0]) if typing.get_origin(plain) is tuple else plain
+    members: tuple[object, ...] = typing.get_args(inner)
+    found = [one for one in members if isinstance(one, type) and issubclass(one, msgspec.Struct)]
+    if not found:
+        raise TypeError(f"{kind!r} is no table of settings")
+    return found
 
 
 def _plain_type(kind: object) -> type:

@@ -24,6 +24,7 @@ def check_site(config: SiteConfig) -> list[Problem]:
         *_check_listening(config),
         *_check_files(config),
         *_check_accounts(config),
+        *_check_energy(config),
     ]
 
 
@@ -116,3 +117,25 @@ def _check_accounts(config: SiteConfig) -> Iterator[Problem]:
             )
         if [other.upstream for other in config.pool_account].index(one.upstream) < number:
             yield Problem(f"pool_account[{number}].upstream", f"{one.upstream!r} has two accounts")
+
+
+def _check_energy(config: SiteConfig) -> Iterator[Problem]:
+    names = [one.name for one in config.feed]
+    for number, name in enumerate(names):
+        if names.index(name) < number:
+            yield Problem(f"feed[{number}].name", f"two feeds are called {name!r}")
+    try:
+        config.energy.tariff.load()
+    except ConfigError as error:
+        yield Problem(
+            "energy.tariff.name", str(error), hint="a tariff that comes with Hashwerk, or a TOML file"
+        )
+    dispatch = config.dispatch
+    if dispatch.controls and config.fleet.is_configured and not config.fleet.control:
+        yield Problem(
+            "dispatch.controls",
+            "plans cannot be carried out while the fleet may not be commanded",
+            hint="set control = true in [fleet] if that is meant",
+        )
+    if config.policy.rules is not None and not Path(config.policy.rules).is_file():
+        yield Problem("policy.rules", f"there is no file {config.policy.rules}")

@@ -15,9 +15,12 @@ from msgspec import Meta
 from hashwerk.config.decode import decode_struct, line_numbers, line_of, parse_toml
 from hashwerk.config.problems import InvalidConfigError, Problem
 from hashwerk.config.web_settings import WebSettings
-from hashwerk.feeds.settings import PoolAccountSettings
+from hashwerk.dispatch.settings import DispatchSettings
+from hashwerk.energy.settings import EnergySettings
+from hashwerk.feeds.settings import FeedSettings, PoolAccountSettings
 from hashwerk.fleet.settings import FleetSettings
 from hashwerk.node.settings import CoreSettings, KernelSettings
+from hashwerk.policy.settings import PlaceSettings
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.pool.upstream.settings import UpstreamSettings
 from hashwerk.store.settings import StoreSettings
@@ -122,6 +125,21 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     fleet: Annotated[
         FleetSettings, Meta(description="The machines that are watched and commanded; none without ranges.")
     ] = FleetSettings()
+    feed: Annotated[
+        tuple[FeedSettings, ...],
+        Meta(
+            description="Who is asked for prices, carbon, difficulty and the coin's price, each in a section [[feed]]."
+        ),
+    ] = ()
+    energy: Annotated[
+        EnergySettings, Meta(description="The site's energy: contract, sources, grid, attribution.")
+    ] = EnergySettings()
+    dispatch: Annotated[
+        DispatchSettings, Meta(description="Which machines run when, and whether plans are carried out.")
+    ] = DispatchSettings()
+    policy: Annotated[PlaceSettings, Meta(description="Where the site stands: whose rules bind it.")] = (
+        PlaceSettings()
+    )
     miner: Annotated[MinerSettings, Meta(description="The miner on this computer's CPU.")] = MinerSettings()
     evidence: Annotated[EvidenceSettings, Meta(description="The log that proves the work.")] = (
         EvidenceSettings()

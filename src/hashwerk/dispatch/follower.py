@@ -13,8 +13,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from hashwerk.dispatch.grid import DAY_S
 from hashwerk.dispatch.instructions import Instruction
@@ -37,22 +39,37 @@ class FollowedMachine(msgspec.Struct, frozen=True, kw_only=True):
     starts_per_day: int = 6
 
 
-class FollowerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How hard the follower tries.
+class FollowerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How hard the follower tries to keep measured power at the set-point."""
 
-    The dead band is the larger of a share and an absolute power. A shortage must last ``up_wait_s`` before anything is raised;
-    an excess only ``down_wait_s``. Wakes are staggered: at most ``wakes_per_step``.
-    """
-
-    dead_band_share: float = 0.01
-    dead_band_w: float = 500.0
-    up_wait_s: float = 60.0
-    down_wait_s: float = 0.0
-    sleep_wait_s: float = 60.0  # an excess that limits cannot remove, before a machine is put to sleep for it
-    limit_step_w: float = 50.0  # smaller changes of a limit are not worth a command
-    limit_every_s: float = 30.0  # to one machine
-    limit_settles_s: float = 20.0
-    wakes_per_step: int = 20
+    dead_band_share: Annotated[
+        float, Meta(description="Inside this share of the set-point nothing is done.", ge=0, le=1)
+    ] = 0.01
+    dead_band_w: Annotated[
+        float, Meta(description="Inside so many watts nothing is done; the larger of the two counts.", ge=0)
+    ] = 500.0
+    up_wait_s: Annotated[
+        float, Meta(description="How long a shortage must last before anything is raised.", ge=0)
+    ] = 60.0
+    down_wait_s: Annotated[
+        float, Meta(description="How long an excess must last before anything is lowered.", ge=0)
+    ] = 0.0
+    sleep_wait_s: Annotated[
+        float,
+        Meta(
+            description="How long an excess lasts that limits cannot remove, before a machine sleeps.", ge=0
+        ),
+    ] = 60.0
+    limit_step_w: Annotated[
+        float, Meta(description="Smaller changes of a limit are not worth a command.", ge=0)
+    ] = 50.0
+    limit_every_s: Annotated[
+        float, Meta(description="Least time between two limits of one machine.", ge=0)
+    ] = 30.0
+    limit_settles_s: Annotated[float, Meta(description="Until the meter shows a new limit whole.", ge=0)] = (
+        20.0
+    )
+    wakes_per_step: Annotated[int, Meta(description="Wakes are staggered: so many at a time.", ge=1)] = 20
 
 
 @dataclass(slots=True)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from hashwerk.dispatch.instructions import Instruction
 from hashwerk.fleet.commands import SetPowerLimit, Sleep
@@ -58,13 +59,26 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
         return self.age_s is None or self.age_s > self.max_age_s
 
 
-class SafetySettings(msgspec.Struct, frozen=True, kw_only=True):
+class SafetySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Thresholds of the guard."""
 
-    chip_warm_c: float = 90.0  # at which a machine goes to its lowest limit
-    chip_hot_c: float = 100.0  # at which it sleeps
-    inlet_hot_c: float = 45.0
-    feeder_margin: float = 0.02  # shed to so much below the limit
+    chip_warm_c: Annotated[
+        float, Meta(description="Chips at which a machine goes to its lowest limit, in °C.")
+    ] = 90.0
+    chip_hot_c: Annotated[float, Meta(description="Chips at which it sleeps, in °C.")] = 100.0
+    inlet_hot_c: Annotated[float, Meta(description="Inlet air at which it sleeps, in °C.")] = 45.0
+    feeder_margin: Annotated[
+        float, Meta(description="A feeder above its limit is shed to so much below it.", ge=0, lt=1)
+    ] = 0.02
+
+    def __post_init__(self) -> None:
+        """Check what types cannot say.
+
+        Raises:
+            ValueError: If machines would sleep before they are gentle; the decoder adds the line.
+        """
+        if self.chip_warm_c >= self.chip_hot_c:
+            raise ValueError("chip_warm_c lies below chip_hot_c")
 
 
 class Stance(enum.Enum):
