@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Processes that test side by side, a file each. Most tests wait for other processes, so two cores carry two well.
+TESTERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev run test check lint types bench docs fuzz requirements clean
@@ -34,7 +36,7 @@ run: install ## Start the mine on its built-in defaults and print the page's URL
 	@exec $(BIN)/hashwerk run
 
 test: install-dev ## Run the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile
 
 lint: install-dev
 	$(BIN)/ruff check .
