@@ -15,6 +15,7 @@ from msgspec import Meta
 from hashwerk.config.decode import decode_struct, line_numbers, line_of, parse_toml
 from hashwerk.config.problems import InvalidConfigError, Problem
 from hashwerk.config.web_settings import WebSettings
+from hashwerk.dispatch.backtest.settings import BacktestSettings
 from hashwerk.dispatch.settings import DispatchSettings
 from hashwerk.energy.settings import EnergySettings
 from hashwerk.feeds.settings import FeedSettings, PoolAccountSettings
@@ -144,6 +145,10 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     evidence: Annotated[EvidenceSettings, Meta(description="The log that proves the work.")] = (
         EvidenceSettings()
     )
+    backtest: Annotated[
+        BacktestSettings | None,
+        Meta(description="What `hashwerk backtest` replays; the running mine has no use for it."),
+    ] = None
     log: Annotated[LogSettings, Meta(description="What is written to the log.")] = LogSettings()
 
 
