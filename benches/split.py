@@ -2,9 +2,9 @@
 
     python benches/split.py [--minutes 60] [--machines 60] [--shares 70:30]
 
-Two mines of their own are the pools; a third stands between them and a simulated hall, machines of four sizes. Every minute it
-prints what each pool accepted of it so far, by difficulty, and the share of the first. One machine in ten reboots, so that the
-hash rate to be split does not stand still. Shares are luck: with N of them the share of the first is known to about
+One mine is the pool, and has two accounts of ours: to us these are two pools on the same chain. Another mine stands between it
+and a simulated hall, machines of four sizes. Every minute it prints what each account had accepted so far, by difficulty, and
+the share of the first. One machine in ten reboots, so that the hash rate to be split does not stand still. Shares are luck: with N of them the share of the first is known to about
 sqrt(p (1 - p) / N), which is printed beside it.
 """
 
@@ -62,7 +62,7 @@ def main() -> None:
     stratum = "[stratum]\nstart_difficulty = 1e-3\nmin_difficulty = 1e-6\nshares_per_minute = {}\n"
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        pools = [stack.enter_context(mine(folder / one, stratum.format(600))) for one in ("first", "second")]
+        pool = stack.enter_context(mine(folder / "pool", stratum.format(600)))
         site = stratum.format(30)
         for one, urls, weight in zip(("first", "second"), pools, weights, strict=True):
             site += (
