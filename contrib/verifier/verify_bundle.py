@@ -6,8 +6,8 @@ neither can hide a mistake of the other. Clarity before speed.
 
     python verify_bundle.py BUNDLE [BUNDLE …] [--key FINGERPRINT] [--json]   (--help names more)
 
-Not checked here, and said in the table where it matters: OpenTimestamps and RFC 3161 stamps, meters' OCMF signatures
-(such readings count as asserted), and what a mine's own node could add.
+Not checked here, and said in the table where it matters: signatures of RFC 3161 stamps (they show no time), meters' OCMF
+signatures (such readings count as asserted), and what a mine's own node could add.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 MAX_FILE, MAX_SECTION, MAX_RECORD, MAX_SHARES = 1 << 28, 1 << 26, 1 << 22, 1 << 20
 SECOND_US = 1_000_000
 ZERO = bytes(32)
-ANCHOR, TIME, METERS = 1, 2, 4  # claims, section 9; 8 and 16 ask for nothing that could lack
+ANCHOR, TIME, METERS, PAYOUTS = 1, 2, 4, 16  # claims, section 9; 8 asks for nothing that could lack
 MAIN_GENESIS = "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f"
 BEST_MACHINE_MJ_PER_TH = 9_500
 
@@ -39,7 +39,8 @@ LABELS = {
     "standing": "proven", "scale": "asserted", "records": "proven", "shares": "proven", "duplicates": "proven", "sums": "proven",
     "binding": "proven", "anchor": "proven", "time bounds": "asserted", "external time": "asserted", "uniformity": "proven",
     "chain": "asserted", "meters": "asserted", "meter coverage": "asserted", "energy bound": "asserted",
-    "sources": "asserted", "attribution": "proven", "payouts": "proven", "receipts": "proven", "other bundles": "proven",
+    "sources": "asserted", "attribution": "proven", "blocks": "proven", "payouts": "proven", "receipts": "proven",
+    "other bundles": "proven",
 }  # fmt: skip
 
 # Records (records.md). uN: N bytes; i8: signed; b32, b64: as they are; ? optional; * list, of pairs where there is a +.
@@ -295,8 +296,6 @@ def chunk(data):
         if min(less) or (max(less).bit_length() + 7) // 8 != width or base + max(less) >= 1 << (8 * size):
             raise RefusedError("a column that is not packed in the one way")
         columns.append([base + value for value in less])
-        if size == 4 and len(columns) == 1 and any(a >= b for a, b in itertools.pairwise(less)):
-            raise RefusedError("positions that do not ascend")
     reader.end()
     return list(zip(*columns, strict=True))
 
@@ -341,7 +340,7 @@ def read_bundle(data):
     bundle.epochs, shares = [], 0
     while sections.kind == 5:
         epoch = header(sections.expect(5))
-        epoch.logged, epoch.groups, blocks = [], [], []
+        epoch.logged, epoch.groups, epoch.in_order, blocks = [], [], True, []
         while sections.kind == 6:
             blocks.append([logged_record(item) for item in items(sections.expect(6), 1024)])
         if any(len(block) != 1024 for block in blocks[:-1]) or [] in blocks:
@@ -354,12 +353,10 @@ def read_bundle(data):
             if (shares := shares + len(found)) > MAX_SHARES:
                 raise RefusedError(f"more than {MAX_SHARES} shares: too many for this verifier")
             if epoch.groups and epoch.groups[-1][0] == account:
-                if not full or epoch.groups[-1][1][-1][0] >= found[0][0]:
-                    raise RefusedError("chunks cut otherwise than by 16,384, or out of order")
+                epoch.in_order = epoch.in_order and full
                 epoch.groups[-1][1].extend(found)
-            elif epoch.groups and epoch.groups[-1][0] > account:
-                raise RefusedError("accounts that do not ascend")
             else:
+                epoch.in_order = epoch.in_order and not (epoch.groups and epoch.groups[-1][0] > account)
                 epoch.groups.append((account, found))
             full = len(found) == 16_384
         bundle.epochs.append(epoch)
@@ -411,7 +408,7 @@ def record_sums(found):
     sums = [0] * 6
     if (
         found.kind == 2 and found.direction < 4 and found.end_wh >= found.start_wh
-    ):  # else the check of meters fails
+    ):  # else it adds nothing, and the check of meters fails
         sums[found.direction] = found.end_wh - found.start_wh
     elif found.kind == 4:
         sums[4] = found.wh
@@ -468,6 +465,17 @@ def check_keys(bundle, report):
         before = event
 
 
+def check_key_records(bundle, report):
+    """Check that the key events logged in epochs are of the chain, and took effect there."""
+    begins = {event.hash: event.from_epoch for event in bundle.events}
+    for epoch in bundle.epochs:
+        for found in (found for found in epoch.logged if found.kind == 10):
+            right = begins.get(found.event) == epoch.number
+            report.need(
+                right, "key chain", f"epoch {epoch.number} logs a key event of another epoch, or of nobody"
+            )
+
+
 def event_in_force(events, number):
     return next((event for event in reversed(events) if event.from_epoch <= number), None)
 
@@ -476,7 +484,7 @@ def check_revocations(bundle, report, times):
     """Refuse epochs of a revoked key that no external time shows before its revocation."""
     for i, event in enumerate(bundle.events):
         if event.kind == 2 and i:
-            for epoch in bundle.preamble + bundle.epochs:
+            for epoch in bundle.epochs:
                 shown = any(number >= epoch.number and at <= event.at for number, at in times)
                 if epoch.key == bundle.events[i - 1].key and not shown:
                     report.fail(
@@ -626,8 +634,9 @@ def check_job(bundle, epoch, job, report):
     except RefusedError as error:
         report.fail("binding", f"{where}: {error}")
         return False
-    right = job.work_log2 <= 128 and job.upstream <= 1 and job.height and target_of(job.nbits)
-    report.need(right, "binding", f"{where}: work, kind or nbits out of range")
+    if not (job.work_log2 <= 128 and job.upstream <= 1 and target_of(job.nbits)):
+        report.fail("binding", f"{where}: work, kind or nbits out of range")
+        return False
     if job.upstream:
         report.need(job.account == ZERO, "binding", f"{where}: unbound work for an account")
         table = epoch.standing.get((16, job.source))
@@ -637,16 +646,18 @@ def check_job(bundle, epoch, job, report):
             report.need(
                 table.work_log2 in (0, job.work_log2), "binding", f"{where}: another target than declared"
             )
-        return job.work_log2 <= 128
+        return True
     tag = sha(
         b"hashwerk/job-tag/v1", job.site_key, job.epoch_root, job.account,
-        ((1 << 256 - min(job.work_log2, 256)) - 1).to_bytes(32, "big"),
+        ((1 << 256 - job.work_log2) - 1).to_bytes(32, "big"),
     )  # fmt: skip
     tags = [script[2:] for _, script in outputs if len(script) == 34 and script[:2] == b"\x6a\x20"]
     report.need(tags == [tag], "binding", f"{where}: its coinbase commits to something else")
     ends = place + job.extranonce1_size + job.extranonce2_size == len(script)
     report.need(
-        ends and script.startswith(height_push(job.height)), "binding", f"{where}: script of the coinbase"
+        ends and job.height and script.startswith(height_push(job.height)),
+        "binding",
+        f"{where}: script of the coinbase",
     )
     report.need(
         sum(v for v, _ in outputs) == job.coinbase_value_sat, "binding", f"{where}: value of the coinbase"
@@ -655,7 +666,7 @@ def check_job(bundle, epoch, job, report):
         job.site_key in {event.key for event in bundle.events}, "binding", f"{where}: a key of nobody"
     )
     check_anchor(bundle, epoch, job, report, where)
-    return job.work_log2 <= 128
+    return True
 
 
 def check_anchor(bundle, epoch, job, report, where):
@@ -755,7 +766,7 @@ def check_share(share, fields, report, where):
     )
     report.need(
         ntime * SECOND_US <= time + 7200 * SECOND_US,
-        "time bounds",
+        "shares",
         f"{where}: header far ahead of its receipt",
     )
     report.need(time + SECOND_US >= job.created_us, "shares", f"{where} came before its job")
@@ -777,15 +788,19 @@ def check_sums(epoch, accounts, positions, report):
         epoch.accounts,
     )
     report.need(right, "sums", f"{where}: root, work or count of the shares are others")
-    if (19, "") in epoch.standing:
-        right = len(set(positions)) == len(positions) and (not positions or positions[-1] < epoch.full_shares)
-        report.need(
-            right and count <= epoch.full_shares, "sums", f"{where}: positions, or more leaves than shares"
-        )
-    else:
+    ascending = all(a[0] < b[0] for _, group in epoch.groups for a, b in itertools.pairwise(group))
+    report.need(epoch.in_order and ascending, "sums", f"{where}: accounts, chunks or shares out of order")
+    full = (epoch.full_root != ZERO, epoch.full_shares > 0, epoch.full_work > 0)
+    if (thinning := epoch.standing.get((19, ""))) is None:
         report.need(positions == list(range(len(positions))), "sums", f"{where}: positions are not 0, 1, 2 …")
-        full = (epoch.full_root, epoch.full_shares, epoch.full_work)
-        report.need(full == (ZERO, 0, 0), "sums", f"{where}: fields of a thinning that was not declared")
+        report.need(not any(full), "sums", f"{where}: fields of a thinning that was not declared")
+        return
+    right = len(set(positions)) == len(positions) and (not positions or positions[-1] < epoch.full_shares)
+    right = right and epoch.shares <= epoch.full_shares <= epoch.full_work and len(set(full)) == 1
+    right = right and thinning.work_log2 <= 128
+    report.need(
+        right, "sums", f"{where}: positions, or the fields of the tree before thinning, are impossible"
+    )
 
 
 def gamma_below(shape, x):
@@ -826,7 +841,7 @@ def target_of(nbits):
 
 
 def chain_of(first_height, raw, report):
-    """Check that headers follow each other with work; gives (height, hash, time) of each, or nothing."""
+    """Check that headers follow each other with work; gives each with its height, or nothing."""
     hashes = [dsha(block) for block in raw]
     fields = [struct.unpack("<I32s32sIII", block) for block in raw]
     for i, (_, previous, _, _, nbits, _) in enumerate(fields):
@@ -841,7 +856,10 @@ def chain_of(first_height, raw, report):
                 "chain", f"block {first_height + i}: no work, not on the one before, or another difficulty"
             )
             return []
-    return [(first_height + i, hashes[i], block[3]) for i, block in enumerate(fields)]
+    return [
+        SimpleNamespace(height=first_height + i, hash=hashes[i], root=block[2], time=block[3])
+        for i, block in enumerate(fields)
+    ]
 
 
 def may_change(fields, i, target):
@@ -856,7 +874,7 @@ def may_change(fields, i, target):
 
 
 def check_chain(bundle, report, trusted, headers):
-    """Check block headers and what jobs build on; gives the time of each block by hash if they lead to a known one."""
+    """Check block headers and what jobs build on; gives them by height if they lead to a known one."""
     report.label("chain", "asserted")
     if not bundle.real:
         return {}
@@ -871,15 +889,15 @@ def check_chain(bundle, report, trusted, headers):
     blocks = chain_of(height, raw, report)
     if not blocks:
         return {}
-    known = trusted.get(blocks[0][1]) == height or trusted.get(raw[0][4:36]) == height - 1
-    from_genesis = blocks[0][1][::-1].hex() == MAIN_GENESIS
-    if not known and not (from_genesis and any(trusted.get(hash_) == number for number, hash_, _ in blocks)):
+    known = trusted.get(blocks[0].hash) == height or trusted.get(raw[0][4:36]) == height - 1
+    from_genesis = blocks[0].hash[::-1].hex() == MAIN_GENESIS
+    if not known and not (from_genesis and any(trusted.get(block.hash) == block.height for block in blocks)):
         if given:  # what came with the bundle is no claim
             report.fail("chain", "the headers given do not lead to a known block")
         return {}
     report.label("chain", "proven")
-    by_height = {number: hash_ for number, hash_, _ in blocks[:-1]}  # a rival of the last one may have won
-    times = {hash_: at for _, hash_, at in blocks}
+    by_height = {block.height: block.hash for block in blocks[:-1]}  # a rival of the last one may have won
+    times = {block.hash: block.time for block in blocks}
     jobs = [(epoch, job) for epoch in bundle.epochs for job in epoch.logged if job.kind == 1]
     built_on = {(job.height - 1, job.prev_hash) for _, job in jobs}
     strange = sum(by_height.get(number, hash_) != hash_ for number, hash_ in built_on)
@@ -893,36 +911,158 @@ def check_chain(bundle, report, trusted, headers):
     for epoch, job in jobs:
         early = epoch.end < (times.get(job.prev_hash, 0) - 7200) * SECOND_US
         report.need(not early, "time bounds", f"epoch {epoch.number} ends before its block existed")
-    return times
+    return {block.height: block for block in blocks}
+
+
+def opentimestamps(stamp, epoch, chain, _):
+    """Read an OpenTimestamps file; gives the times of blocks of the chain it leads to."""
+    reader, magic = Reader(stamp.data), b"\x00OpenTimestamps\x00\x00Proof\x00\xbf\x89\xe2\xe8\x84\xe8\x92\x94"
+    if reader.take(31) != magic or reader.take(2) != b"\x01\x08" or reader.take(32) != epoch.hash:
+        raise RefusedError("no OpenTimestamps file of this epoch")
+    blocks = list(attested(reader, epoch.hash, 256))
+    reader.end()
+    held = [chain[height] for height, _ in blocks if height in chain]
+    if any(digest != chain[height].root for height, digest in blocks if height in chain):
+        raise RefusedError("does not lead to the block it names")
+    return [(min(block.time for block in held) * SECOND_US, "OpenTimestamps")] if held else []
+
+
+def number_of(reader):
+    """Read a number of seven bits a byte, the lowest first."""
+    value = shift = 0
+    while True:
+        byte = reader.u(1)
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return value
+
+
+def sized(reader, least, most):
+    if not least <= (size := number_of(reader)) <= most:
+        raise RefusedError(f"{size} bytes in a step of an OpenTimestamps file")
+    return reader.take(size)
+
+
+def attested(reader, message, depth):
+    """Follow the steps from a message; gives (height, merkle root) of the Bitcoin blocks they lead to."""
+    if not depth:
+        raise RefusedError("an OpenTimestamps file of more than 256 steps")
+    more = True
+    while more:
+        more = (tag := reader.u(1)) == 0xFF
+        tag = reader.u(1) if more else tag
+        if tag:
+            yield from attested(reader, stepped(tag, reader, message), depth - 1)
+            continue
+        kind, payload = reader.take(8).hex(), Reader(sized(reader, 0, 8192))
+        if kind in (
+            "0588960d73d71901",
+            "06869a0d73d71b45",
+            "30fe8087b5c7ead7",
+        ):  # Bitcoin, Litecoin, Ethereum
+            height = number_of(payload)
+            payload.end()
+            if kind.startswith("05"):
+                yield height, message
+        elif kind == "83dfe30d2ef90c8e":  # a calendar that is to be asked again
+            allowed = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._/:"
+            if set(sized(payload, 0, 1000)) - set(allowed):
+                raise RefusedError("a calendar's address")
+            payload.end()
+
+
+def stepped(tag, reader, message):
+    """Apply one step of an OpenTimestamps file."""
+    if tag in (0xF0, 0xF1):
+        part = sized(reader, 1, 4096)
+        message = message + part if tag == 0xF0 else part + message
+    elif tag in (0x02, 0x08):
+        message = hashlib.new("sha1" if tag == 0x02 else "sha256", message).digest()
+    elif tag in (0xF2, 0xF3):
+        message = message[::-1] if tag == 0xF2 else message.hex().encode()
+    else:
+        raise RefusedError(f"unknown step {tag:02x} in an OpenTimestamps file")
+    if len(message) > 4096:
+        raise RefusedError("a message of more than 4,096 bytes")
+    return message
+
+
+def der(reader, tag):
+    """Read one value of DER."""
+    if reader.u(1) != tag:
+        raise RefusedError(f"no DER value of kind {tag:02x}")
+    size = reader.u(1)
+    if size >= 128:
+        width = size & 127
+        size = reader.u(width) if 1 <= width <= 4 else 0
+        if size < max(128, 1 << 8 * (width - 1)):
+            raise RefusedError("a length of DER that is not in its shortest form")
+    return Reader(reader.take(size))
+
+
+def rfc3161(stamp, epoch, *_):
+    """Look whether an RFC 3161 response is of the epoch; its signature is not checked here, so it shows no time."""
+    whole_ = Reader(stamp.data)
+    response = der(whole_, 0x30)
+    whole_.end()
+    status = der(der(response, 0x30), 0x02).data
+    token = der(response, 0x30)
+    response.end()
+    kinds = [der(token, 0x06).data]
+    signed_data = der(der(token, 0xA0), 0x30)
+    der(signed_data, 0x02), der(signed_data, 0x31)
+    content = der(signed_data, 0x30)
+    kinds.append(der(content, 0x06).data)
+    info = der(der(der(content, 0xA0), 0x04), 0x30)
+    der(info, 0x02), der(info, 0x06)
+    imprint = der(info, 0x30)
+    kinds.append(der(der(imprint, 0x30), 0x06).data)
+    right = ["2a864886f70d010702", "2a864886f70d0109100104", "608648016503040201"]
+    if [kind.hex() for kind in kinds] != right or status not in (b"\x00", b"\x01"):
+        raise RefusedError("not granted, or of another kind")
+    if der(imprint, 0x04).data != epoch.hash:
+        raise RefusedError("of something else")
+    return []
+
+
+def witness(stamp, epoch, _, witnesses):
+    """Check what a witness says; gives its time if it was pinned."""
+    said = whole(WITNESS, stamp.data)
+    right = (said.site, said.number, said.epoch) == (epoch.site, epoch.number, epoch.hash)
+    if not right or not signed(said.key, "witness", hashed(0x0E, stamp.data[:80]), said.signature):
+        raise RefusedError("broken statement of a witness")
+    name = fingerprint(said.key).hex()
+    return [(said.at, "witness " + name[:16])] if {name, said.key.hex()} & witnesses else []
+
+
+STAMPS = {1: opentimestamps, 2: rfc3161, 3: witness}
 
 
 def external_times(bundle, report, chain, witnesses):
     """Gather (epoch number, latest time) from what can be checked here."""
     times, names = [], set()
+    dated = {block.hash: block.time for block in chain.values()}
     for stamp in bundle.stamps:
         epoch = bundle.by_number.get(stamp.epoch)
         if epoch is None:
             report.fail("external time", f"a stamp for epoch {stamp.epoch}, which is not here")
-        elif stamp.kind == 3:
-            try:
-                said = whole(WITNESS, stamp.data)
-            except RefusedError as error:
-                report.fail("external time", f"epoch {stamp.epoch}: {error}")
-                continue
-            message = hashed(0x0E, stamp.data[:80])
-            right = (said.site, said.number, said.epoch) == (epoch.site, epoch.number, epoch.hash)
-            right = right and signed(said.key, "witness", message, said.signature)
-            report.need(right, "external time", f"epoch {stamp.epoch}: broken statement of a witness")
-            if right and {fingerprint(said.key).hex(), said.key.hex()} & witnesses:
-                late = said.at + 60 * SECOND_US >= epoch.end
-                report.need(late, "external time", f"epoch {stamp.epoch}: a witness saw it before its end")
-                times.append((epoch.number, said.at))
-                names.add("witness " + fingerprint(said.key).hex()[:16])
-        elif stamp.kind > 3 or not stamp.kind:
-            report.fail("external time", f"a stamp of kind {stamp.kind}")
+            continue
+        try:
+            shown = STAMPS[stamp.kind](stamp, epoch, chain, witnesses) if len(stamp.data) <= 1 << 16 else None
+            if shown is None:
+                raise RefusedError("more than 65,536 bytes")
+        except (KeyError, RefusedError) as error:
+            report.fail("external time", f"epoch {stamp.epoch}: stamp of kind {stamp.kind}: {error}")
+            continue
+        for at, name in shown:
+            late = stamp.kind == 1 or at + 60 * SECOND_US >= epoch.end
+            report.need(late, "external time", f"epoch {stamp.epoch}: stamped before its end")
+            times.append((epoch.number, at))
+            names.add(name)
     for share in bundle.shares:
-        if share.hash in chain and (closed := bundle.by_hash.get(share.job.epoch_root)):
-            times.append((closed.number, (chain[share.hash] + 7200) * SECOND_US))
+        if share.hash in dated and (closed := bundle.by_hash.get(share.job.epoch_root)):
+            times.append((closed.number, (dated[share.hash] + 7200) * SECOND_US))
             names.add("blocks of the chain")
     if names:
         report.label("external time", "attested by " + ", ".join(sorted(names)))
@@ -947,7 +1087,7 @@ def check_meters(bundle, report):
     for (meter, _), readings in registers.items():
         readings.sort(key=lambda pair: pair[0].start_us)
         for found, epoch in readings:
-            right = found.direction < 4 and found.end_wh >= found.start_wh and found.end_us >= found.start_us
+            right = found.direction < 4 and found.end_wh >= found.start_wh and found.end_us > found.start_us
             where = f"meter {meter} in epoch {epoch.number}"
             report.need(right, "meters", f"{where} runs backwards, or in no direction")
             # An OCMF signature is not checked here: the reading stays asserted.
@@ -989,27 +1129,43 @@ def gamma_quantile(shape, chance):
     return low
 
 
+def counted(register, readings):
+    """Give (start, end, Wh drawn) of a register, gaps filled from its difference; None where that is not known."""
+    sign = (1, -1, 1, -1)[register[1]] if register[1] < 4 else 0
+    usable = [found for found in readings if found.end_wh >= found.start_wh and found.end_us > found.start_us]
+    for found in usable:
+        yield found.start_us, found.end_us, sign * (found.end_wh - found.start_wh)
+    for a, b in itertools.pairwise(usable):
+        if register[1] < 2 and b.start_us > a.end_us:
+            known = a.serial == b.serial and b.start_wh >= a.end_wh
+            yield a.end_us, b.start_us, sign * (b.start_wh - a.end_wh) if known else None
+
+
 def check_energy(bundle, report, registers):
     """Check that between common readings no less energy was drawn than the shares need on the declared machines."""
     turns = [
         {found.start_us for found in r} | {found.end_us for found in r}
         for (_, d), r in registers.items()
-        if d < 2
+        if d < 2 and r
     ]
     moments = sorted(set.intersection(*turns)) if turns else []
     machines = [found for epoch in bundle.epochs for (kind, _), found in epoch.standing.items() if kind == 6]
-    rates = [m.learned_low_mj_per_th or m.learned_mj_per_th or m.declared_mj_per_th for m in machines]
+    rates = [
+        next(
+            rate
+            for rate in (m.learned_low_mj_per_th, m.learned_mj_per_th, m.declared_mj_per_th)
+            if rate is not None
+        )
+        for m in machines
+    ]
     rate = max(min(rates, default=0), BEST_MACHINE_MJ_PER_TH)
     spans = list(itertools.pairwise(moments))
+    pieces = [piece for register, found in registers.items() for piece in counted(register, found)]
+    unknown = [(start, end) for start, end, wh in pieces if wh is None]
     for start, end in spans + ([(moments[0], moments[-1])] if len(spans) > 1 else []):
-        drawn = 1
-        for (_, direction), readings in registers.items():
-            inside = sum(
-                found.end_wh - found.start_wh
-                for found in readings
-                if start <= found.start_us and found.end_us <= end
-            )
-            drawn += (inside, -inside, inside, -inside)[direction] if direction < 4 else 0
+        if any(start < to and since < end for since, to in unknown):
+            continue  # the meter was exchanged while nothing was read
+        drawn = 1 + sum(wh for since, to, wh in pieces if wh is not None and start <= since and to <= end)
         minutes = range(-(-start // 60_000_000), end // 60_000_000)
         works = [share.work for share in bundle.shares if share.time // 60_000_000 in minutes]
         if works:
@@ -1029,7 +1185,7 @@ def check_sources(bundle, report):
         report.need(found.id not in certificates, "sources", f"{where} twice")
         right = found.start_us < found.end_us <= found.start_us + 3600 * SECOND_US
         report.need(right, "sources", f"{where}: more than an hour, or none")
-        if found.registry_key:
+        if found.registry_key or found.signature:
             bare = found.raw[: -len(found.registry_key) - len(found.signature) - 8] + bytes(8)
             right = signed(found.registry_key, "certificate", bare, found.signature)
             report.need(right, "sources", f"{where}: signature of the registry")
@@ -1080,15 +1236,18 @@ def network_work(nbits):
     return (1 << 256) // (target_of(nbits) + 1)
 
 
-def weights_at(bundle, rule, place, blocks, reversed_):
-    """Give the weights of accounts for the block at `place` of the bound shares, or None if the bundle begins too late."""
+def weights_at(bundle, rule, place, ends_round):
+    """Give the weights of accounts for the block at `place` of the bound shares, or None if the bundle begins too late.
+
+    `ends_round` are the hashes of the blocks that were not reversed, as far as was known.
+    """
     shares, weights = bundle.bound, defaultdict(int)
     from_beginning = bundle.epochs[0].number <= 1
     if rule.scheme == "solo":
         return {shares[place].account: 1}
     if rule.scheme == "proportional":
         first = place
-        while first and not (shares[first - 1].hash in blocks and shares[first - 1].hash not in reversed_):
+        while first and shares[first - 1].hash not in ends_round:
             first -= 1
         for share in shares[first : place + 1]:
             weights[share.account] += share.work
@@ -1102,55 +1261,130 @@ def weights_at(bundle, rule, place, blocks, reversed_):
     return weights if not left or from_beginning else None
 
 
+def check_blocks(bundle, report, chain):
+    """Compare records of blocks with the shares that they are, and with the chain."""
+    bundle.by_share = {share.hash: share for share in reversed(bundle.shares)}
+    first, last = bundle.epochs[0].start + 10 * SECOND_US, bundle.epochs[-1].end - 10 * SECOND_US
+    thinned = any((19, "") in epoch.standing for epoch in bundle.epochs)
+    blocks = [(found, epoch) for epoch in bundle.epochs for found in epoch.logged if found.kind == 13]
+    heights, state = {block.hash: height for height, block in chain.items()}, {}
+    for found, epoch in blocks:
+        where = f"block {found.hash[::-1].hex()[:24]} in epoch {epoch.number}"
+        report.need(found.state <= 4, "blocks", f"{where}: unknown state {found.state}")
+        share = bundle.by_share.get(found.hash)
+        if share and is_block(share):
+            right = (found.height, found.reward_sat, found.job) == (
+                share.job.height, share.job.coinbase_value_sat, share.job.id,
+            )  # fmt: skip
+            right = right and abs(found.found_us - share.time) <= 10 * SECOND_US
+            report.need(right, "blocks", f"{where}: its share says another height, reward, job or time")
+        elif first <= found.found_us < last:
+            report.need(thinned, "blocks", f"{where} is no share of this bundle, which covers its time")
+        state[found.hash] = found
+    for hash_, found in state.items():
+        height = heights.get(hash_)
+        if height is None:
+            lost = found.state == 3 and found.height in chain and found.height < max(chain)
+            report.need(not lost, "blocks", f"mature block {found.height} is not in the chain")
+        else:
+            right = height == found.height and (found.state not in (2, 4) or height == max(chain))
+            report.need(
+                right, "blocks", f"block {found.height}: in the chain, and said to be refused or elsewhere"
+            )
+
+
+def is_block(share):
+    return share.value <= target_of(share.job.nbits)
+
+
 def check_payouts(bundle, report):
-    logged = [(found, epoch) for epoch in bundle.epochs for found in epoch.logged]
-    states = {found.hash: found.state for found, _ in logged if found.kind == 13}
-    reversed_ = {hash_ for hash_, state in states.items() if state in (2, 4)}
+    """Check every payout by what was known at the end of its epoch; the last one of a block counts."""
     bundle.bound = [share for share in bundle.shares if not share.job.upstream]
     places = {share.hash: i for i, share in reversed(list(enumerate(bundle.bound)))}
-    for found, epoch in ((found, epoch) for found, epoch in logged if found.kind == 9):
-        where, rule = f"payout of epoch {epoch.number}", epoch.standing.get((8, ""))
-        if rule is None:
-            report.lack("payouts", f"{where}: no rule was in force")
-            continue
-        entries = dict(found.entries)
-        in_order = [account for account, _ in found.entries] == sorted(entries)
-        known = ("fpps", "solo", "proportional", "pplns", "tides")
-        report.need(rule.scheme in known and found.state <= 2, "payouts", f"{where}: scheme or state")
-        if rule.scheme == "fpps":
-            owed = defaultdict(Fraction)
-            for share in bundle.bound:
-                owed[share.account] += Fraction(
-                    share.work * share.job.coinbase_value_sat, network_work(share.job.nbits)
-                )
-            kept = Fraction(10**6 - rule.fee_ppm, 10**6)
-            exact = {
-                account: math.floor(value * kept)
-                for account, value in owed.items()
-                if math.floor(value * kept)
-            }
-            right = (found.block_hash, entries) == (ZERO, exact)
-            right = right and found.reward_sat == sum(exact.values()) + found.fee_sat
-        elif (place := places.get(found.block_hash)) is None:
-            report.lack("payouts", f"{where}: the share of its block is not here")
-            continue
-        else:
-            share = bundle.bound[place]
-            reward = share.job.coinbase_value_sat
-            fee = reward * rule.fee_ppm // 10**6
-            weights = weights_at(bundle, rule, place, states.keys() & places.keys(), reversed_)
-            if weights is None:
-                report.lack("payouts", f"{where}: its window reaches back before the bundle")
-                continue
-            back = found.block_hash in reversed_
-            exact, fee = ({}, 0) if back else (shared(reward - fee, weights), fee)
-            right = (found.reward_sat, found.fee_sat, entries, found.state == 2) == (reward, fee, exact, back)
-            right = (
-                right
-                and found.block_hash in states
-                and share.value < ((1 << 256) // network_work(share.job.nbits))
-            )
-        report.need(right and in_order, "payouts", f"{where} is not what the rule {rule.scheme} gives")
+    lack = report.lack if bundle.manifest.claims & PAYOUTS else lambda *_: None
+    states, last, paid_until, bundle.paid = {}, {}, 0, 0
+    for epoch in bundle.epochs:
+        states |= {found.hash: found.state for found in epoch.logged if found.kind == 13}
+        for found in (found for found in epoch.logged if found.kind == 9):
+            where, rule = f"payout of epoch {epoch.number}", epoch.standing.get((8, ""))
+            entries, before = dict(found.entries), last.get(found.block_hash)
+            right = [account for account, _ in found.entries] == sorted(entries) and found.state <= 2
+            if found.state != 2:
+                right = right and sum(entries.values()) + found.fee_sat == found.reward_sat
+            report.need(right, "payouts", f"{where}: order, state or sum")
+            if found.block_hash == ZERO:
+                bundle.paid += sum(entries.values())
+            else:
+                last[found.block_hash] = found
+            if rule is None:
+                lack("payouts", f"{where}: no rule was in force")
+            elif before and not may_follow(before, found):
+                report.fail("payouts", f"{where}: the block is paid twice, or a payment taken back")
+            elif rule.scheme == "fpps":
+                since, paid_until = paid_until, epoch.number
+                if found.block_hash != ZERO or found.state == 2:
+                    report.fail("payouts", f"{where}: full pay per share is not by block")
+                elif not since and bundle.epochs[0].number > 1:
+                    lack("payouts", f"{where}: what was paid before is not here")
+                else:
+                    exact = by_share(bundle, rule, since, epoch.number)
+                    report.need(entries == exact, "payouts", f"{where} is not what the rule fpps gives")
+            elif (share := bundle.by_share.get(found.block_hash)) is None or not is_block(share):
+                lack("payouts", f"{where}: the share of its block is not here")
+            else:
+                check_one_payout(bundle, report, (where, lack), found, (rule, places.get(share.hash), states))
+    for hash_, found in last.items():
+        right = found.state == 2 or states.get(hash_) not in (2, 4)
+        report.need(right, "payouts", f"the payout of block {found.height} stands, the block was reversed")
+        bundle.paid += sum(satoshi for _, satoshi in found.entries)
+
+
+def may_follow(before, found):
+    """Say whether one payout of a block may follow another: once it is mature none does."""
+    if before.state == 1:
+        return False
+    return before.state != found.state or (found.state == 0 and before.entries != found.entries)
+
+
+def by_share(bundle, rule, since, until):
+    """Give what full pay per share gives for the epochs since ≤ n < until."""
+    owed, kept = defaultdict(Fraction), Fraction(10**6 - rule.fee_ppm, 10**6)
+    for share in bundle.bound:
+        if since <= share.epoch.number < until:
+            value = Fraction(share.work * share.job.coinbase_value_sat, network_work(share.job.nbits))
+            owed[share.account] += value
+    return {account: math.floor(value * kept) for account, value in owed.items() if math.floor(value * kept)}
+
+
+def check_one_payout(bundle, report, named, found, known):
+    """Check a payout by block against the rule and the states of blocks at the end of its epoch."""
+    (where, lack), (rule, place, states) = named, known
+    share = bundle.by_share[found.block_hash]
+    state, job = states.get(found.block_hash), share.job
+    reward, gone = job.coinbase_value_sat, state in (2, 4)
+    right = (
+        place is not None and state is not None and rule.scheme in ("solo", "proportional", "pplns", "tides")
+    )
+    right = right and (found.height, found.position, found.reward_sat) == (job.height, share.position, reward)
+    right = right and (found.state == 2) == gone and (found.state != 1 or state == 3)
+    if not right:
+        report.fail("payouts", f"{where}: block, height, share, reward or state")
+        return
+    exact, fee = {}, 0
+    if not gone:
+        fee = reward * rule.fee_ppm // 10**6
+        ends_round = {
+            hash_
+            for hash_, state in states.items()
+            if state not in (2, 4) and (one := bundle.by_share.get(hash_)) and is_block(one)
+        }
+        weights = weights_at(bundle, rule, place, ends_round)
+        if weights is None:
+            lack("payouts", f"{where}: its window reaches back before the bundle")
+            return
+        exact = shared(reward - fee, weights) if sum(weights.values()) and reward >= fee else None
+    right = (found.fee_sat, dict(found.entries)) == (fee, exact)
+    report.need(right, "payouts", f"{where} is not what the rule {rule.scheme} gives")
 
 
 # Section 13, several bundles, and the whole.
@@ -1228,6 +1462,7 @@ def verify(data, *, pinned=None, witnesses=frozenset(), trusted=None, headers=No
     bundle.by_hash, bundle.by_number = {e.hash: e for e in known}, {e.number: e for e in known}
     check_keys(bundle, report)
     check_epochs(bundle, report)
+    check_key_records(bundle, report)
     check_seal(bundle, report)
     report.label("pinned key", "proven" if pinned else "asserted")
     if pinned:
@@ -1243,6 +1478,7 @@ def verify(data, *, pinned=None, witnesses=frozenset(), trusted=None, headers=No
     registers = check_meters(bundle, report)
     check_energy(bundle, report, registers)
     check_sources(bundle, report)
+    check_blocks(bundle, report, chain)
     check_payouts(bundle, report)
     return bundle, report
 
@@ -1253,7 +1489,7 @@ def statement(bundle):
     return {
         "site": bundle.manifest.site.hex(), "epochs": len(bundle.epochs), "shares": len(bundle.shares), "hashes": work,
         "scale": bundle.scale, "import_wh": sum(epoch.import_wh for epoch in bundle.epochs),
-        "payout_sat": sum(epoch.payout_sat for epoch in bundle.epochs),
+        "payout_sat": bundle.paid,
     }  # fmt: skip
 
 

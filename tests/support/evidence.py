@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -18,12 +19,21 @@ from hashwerk.chain.template import Template
 from hashwerk.evidence import epoch as epochs
 from hashwerk.evidence import keys, records
 from hashwerk.evidence.bundle import BundleWriter, ChainPart, Claim, Manifest, Stamp
-from hashwerk.evidence.epoch import Epoch, EpochFrame, Group, SignedHeader, close_epoch
+from hashwerk.evidence.epoch import (
+    Epoch,
+    EpochFrame,
+    Group,
+    SignedHeader,
+    close_epoch,
+    root_of_accounts,
+    root_of_group,
+)
 from hashwerk.evidence.leaf import decode_record, encode_record
 from hashwerk.evidence.payout import FoundBlock, ShareOrder, share_out
 from hashwerk.evidence.share_leaf import LEAF_DTYPE
 from hashwerk.evidence.standing import Standing
 from hashwerk.evidence.tag import ZERO_ROOT, account_commitment, job_tag, job_tag_preimage
+from hashwerk.evidence.tree import Node
 
 START_US = 1_790_000_000_000_000 // 3_600_000_000 * 3_600_000_000
 EPOCH_US = 900_000_000
@@ -57,7 +67,10 @@ class EvidenceSite:
     certificates: bool = True
     anchored: bool = True
     thinning: int | None = None
+    rule: records.PayoutRule = RULE
+    pool: bool = False  # every fourth share is an upstream pool's work
     epochs: list[Epoch] = field(default_factory=list)
+    full: Node | None = None  # of the shares before thinning, for the epoch that is closed next
 
     def __post_init__(self) -> None:
         self.key, self.next_key = seeded_key(self.name + "/key"), seeded_key(self.name + "/next")
@@ -85,10 +98,16 @@ class EvidenceSite:
                 learned_high_mj_per_th=19_500,
             ),
             records.AttributionRule(rule="pro rata", parameters="by metered load"),
-            RULE,
+            self.rule,
         ]  # fmt: skip
         if self.thinning is not None:
             declared.append(records.Thinning(work_log2=self.thinning))
+        if self.pool:
+            prefixes = tuple(
+                records.Prefix(prefix=bytes([number]), account=account)
+                for number, account in enumerate(ACCOUNTS[:2], 1)
+            )
+            declared.append(records.PrefixTable(upstream="pool", work_log2=WORK_LOG2, prefixes=prefixes))
         return declared
 
     @property
@@ -105,6 +124,8 @@ class EvidenceSite:
         """Close one epoch of a quarter of an hour."""
         start = self.last.header.end_us
         jobs = [self.job(account, start) for account in ACCOUNTS]
+        if self.pool:
+            jobs.append(self.pool_job(start))
         groups, found = self.hash(jobs, start, self.shares if shares is None else shares)
         energy = self.energy(start, start + EPOCH_US)
         return self._close(start + EPOCH_US, [*jobs, *energy, *found, *(extra or [])], groups)
@@ -136,23 +157,42 @@ class EvidenceSite:
             site_key=site_key, epoch_root=root, created_us=at_us,
         )  # fmt: skip
 
+    def pool_job(self, at_us: int) -> records.Job:
+        """Make a job of an upstream pool, whose coinbase binds nobody."""
+        job = self.job(records.UNBOUND, at_us)
+        return msgspec.structs.replace(
+            job, upstream=1, source="pool", site_key=bytes(32), epoch_root=bytes(32)
+        )
+
     def hash(
         self, jobs: list[records.Job], start_us: int, count: int
     ) -> tuple[list[Group], list[records.Record]]:
         """Find shares for the jobs in turn; the work of each account is its turn's."""
         rows: dict[bytes, list[tuple[int, ...]]] = {}
+        every: dict[bytes, list[tuple[int, ...]]] = {}
         found: list[records.Record] = []
+        credited = max(WORK_LOG2, self.thinning or 0)
         for position in range(count):
             job = jobs[(position * position + len(self.epochs)) % len(jobs)]
             time_us = start_us + EPOCH_US * position // max(count, 1)
-            target = max(job.work_log2, self.thinning or 0)
-            row, hash_ = find_share(job, position, time_us, session=position % 5, work_log2=target)
+            session = position % 5
+            row, hash_ = find_share(
+                job, position, time_us, session=session, work_log2=job.work_log2, spread=bool(job.upstream)
+            )
+            every.setdefault(job.account, []).append(row)
+            if int.from_bytes(hash_, "little") >> (256 - max(job.work_log2, credited)):
+                continue
             rows.setdefault(job.account, []).append(row)
-            self.order.append((job.account, target))
+            if job.account == records.UNBOUND:
+                continue
+            self.order.append((job.account, max(job.work_log2, credited)))
             if int.from_bytes(hash_, "little") <= target_from_compact(self.nbits):
                 found += self._block(job, hash_, position, time_us)
-        groups = [Group(account, np.array(rows[account], LEAF_DTYPE)) for account in sorted(rows)]
-        return groups, found
+        if self.thinning is not None:
+            work = {job.id: job.work_log2 for job in jobs}
+            whole = [Group(account, np.array(every[account], LEAF_DTYPE)) for account in sorted(every)]
+            self.full = root_of_accounts([(group.account, root_of_group(group, work)) for group in whole])
+        return [Group(account, np.array(rows[account], LEAF_DTYPE)) for account in sorted(rows)], found
 
     def _block(self, job: records.Job, hash_: bytes, position: int, time_us: int) -> list[records.Record]:
         """Log a found block and how its reward is shared."""
@@ -167,8 +207,8 @@ class EvidenceSite:
                 hash=hash_, height=job.height, found_us=time_us, reward_sat=REWARD_SAT, job=job.id, state=1
             )
         ]
-        if self.nbits == NBITS:
-            shared = share_out(RULE, self.share_order(), self.blocks)[-1]
+        if self.nbits == NBITS and self.rule.scheme != "fpps":
+            shared = share_out(self.rule, self.share_order(), self.blocks)[-1]
             entries = tuple(records.PayoutEntry(account=a, sat=s) for a, s in sorted(shared.entries.items()))
             logged.append(
                 records.Payout(
@@ -255,7 +295,8 @@ class EvidenceSite:
             key_events=keys.event_hash(self.key_events[-1].body),
             standing=self.standings[-1],
         )
-        epoch = close_epoch(frame, self.key, logged, groups)
+        epoch = close_epoch(frame, self.key, logged, groups, full=self.full)
+        self.full = None
         self.epochs.append(epoch)
         self.standings.append(self.standings[-1].after(logged))
         return epoch
@@ -264,6 +305,40 @@ class EvidenceSite:
         """Return the bundle of these epochs."""
         last = len(self.epochs) - 1 if last is None else last
         return write_bundle(self, self.epochs[first : last + 1], first=first, **options)
+
+
+Edit = Callable[[int, list[records.Record]], list[records.Record]]
+
+
+class EditedSite(EvidenceSite):
+    """A site that logs other records than the usual ones in some epoch, before it is closed and signed."""
+
+    def __init__(self, edit: Edit, **options: object) -> None:
+        self.edit = edit
+        super().__init__(name="edited", **options)
+
+    def _close(self, end_us: int, logged: list[records.Record], groups: list[Group]) -> Epoch:
+        return super()._close(end_us, self.edit(len(self.epochs), logged), groups)
+
+
+def without(kind: type) -> Edit:
+    """Log no record of a kind."""
+    return lambda _, logged: [found for found in logged if not isinstance(found, kind)]
+
+
+def once(number: int, *more: records.Record) -> Edit:
+    """Log more in one epoch."""
+    return lambda now, logged: [*logged, *more] if now == number else logged
+
+
+def altered(kind: type, number: int | None = None, **changes: object) -> Edit:
+    """Change every record of a kind, in one epoch or in all."""
+    return lambda now, logged: [
+        msgspec.structs.replace(found, **changes)
+        if isinstance(found, kind) and number in (None, now)
+        else found
+        for found in logged
+    ]
 
 
 ALL_CLAIMS = Claim.ANCHOR | Claim.ENERGY | Claim.SOURCE | Claim.PAYOUT
@@ -306,10 +381,15 @@ def write_bundle(
 
 
 def find_share(
-    job: records.Job, position: int, time_us: int, *, session: int, work_log2: int
+    job: records.Job, position: int, time_us: int, *, session: int, work_log2: int, spread: bool = False
 ) -> tuple[tuple[int, ...], bytes]:
-    """Hash until a header meets the target; return the leaf's fields and the header's hash."""
+    """Hash until a header meets the target; return the leaf's fields and the header's hash.
+
+    With ``spread`` the first byte of extranonce2 is the session's, as where a pool's work is shared out by prefixes.
+    """
     extranonce1, extranonce2, ntime = session + 1, position, time_us // 10**6
+    if spread:
+        extranonce2 |= (session + 1) << 56
     coinbase = job.coinbase1 + extranonce1.to_bytes(4, "big") + extranonce2.to_bytes(8, "big") + job.coinbase2
     txid = hashlib.sha256(hashlib.sha256(coinbase).digest()).digest()
     root = root_from_branch(txid, job.branch)

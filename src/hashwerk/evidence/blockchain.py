@@ -6,7 +6,7 @@ came with this program or from the verifier: a private chain of easy headers cos
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -92,6 +92,10 @@ class HeaderChain:
     def last(self) -> int:
         """The height of the last header."""
         return self.first + len(self) - 1
+
+    def hashes(self) -> Iterable[bytes]:
+        """Return the hashes of all blocks."""
+        return self._heights.keys()
 
     def height_of(self, hash_: bytes) -> int | None:
         """Return the height of a block; None: it is not here."""

@@ -214,13 +214,12 @@ def group_leaves(leaves: Leaves, jobs: Mapping[int, records.Job]) -> list[Group]
 
 
 def thin(leaves: Leaves, jobs: Sequence[records.Job], work: Mapping[int, int]) -> Leaves:
-    """Return those leaves that meet what is credited, with positions of their own."""
+    """Return those leaves that meet what is credited; they keep their positions among all."""
     if not len(leaves):
         return leaves
     table = JobTable(jobs, work)
     hashed = table.hash(leaves)
-    kept = leaves[hashed.zeros >= table.rows["work_log2"][hashed.rows]].copy()
-    kept["position"] = np.arange(len(kept), dtype=np.uint32)
+    kept: Leaves = leaves[hashed.zeros >= table.rows["work_log2"][hashed.rows]]
     return kept
 
 

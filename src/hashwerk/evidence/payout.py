@@ -21,6 +21,8 @@ from hashwerk.evidence.records import PayoutRule
 PPM: Final = 1_000_000
 #: TIDES pays the work of eight times the network's difficulty before each block.
 TIDES_WINDOW_PPM: Final = 8 * PPM
+#: Windows are summed so many shares at a time: the order of shares may lie in a file.
+_STEP: Final = 1 << 16
 
 
 class Scheme(StrEnum):
@@ -34,7 +36,7 @@ class Scheme(StrEnum):
 
 
 class ShareOrder(msgspec.Struct, frozen=True):
-    """Accepted shares in the order in which they came."""
+    """Accepted shares of bound work in the order in which they came."""
 
     accounts: tuple[bytes, ...]
     account: NDArray[np.uint32]  # index into `accounts`
@@ -97,14 +99,30 @@ def share_out(rule: PayoutRule, order: ShareOrder, blocks: Sequence[FoundBlock])
     found = []
     last = -1
     for block in blocks:
-        if block.state == "reversed":
-            found.append(BlockPayout(block, 0, {}))
-            continue
-        weights = _weights(rule, order, block, last)
-        fee_sat = block.reward_sat * rule.fee_ppm // PPM
-        found.append(BlockPayout(block, fee_sat, apportion(block.reward_sat - fee_sat, weights)))
-        last = block.at
+        found.append(share_one(rule, order, block, after=last))
+        if block.state != "reversed":
+            last = block.at
     return found
+
+
+def share_one(rule: PayoutRule, order: ShareOrder, block: FoundBlock, *, after: int) -> BlockPayout:
+    """Share the reward of one block.
+
+    Args:
+        rule: The declared rule; not FPPS.
+        order: The shares.
+        block: The block; a reversed one pays nothing.
+        after: Where the share of the last block before it stands that was not reversed; -1: there is none here.
+
+    Raises:
+        IncompleteWindowError: If its window reaches back before the first share here.
+        EvidenceError: If the rule is none that pays by block.
+    """
+    if block.state == "reversed":
+        return BlockPayout(block, 0, {})
+    weights = _weights(rule, order, block, after)
+    fee_sat = block.reward_sat * rule.fee_ppm // PPM
+    return BlockPayout(block, fee_sat, apportion(block.reward_sat - fee_sat, weights))
 
 
 def fpps(rule: PayoutRule, work: Mapping[tuple[bytes, int, int], int]) -> dict[bytes, int]:
@@ -149,34 +167,48 @@ def _weights(rule: PayoutRule, order: ShareOrder, block: FoundBlock, last: int) 
 
 def _window(order: ShareOrder, block: FoundBlock, window_ppm: int) -> dict[bytes, int]:
     """Return the work of each account in the window that ends with the block; its oldest share counts in part."""
-    wanted = block.network_work * window_ppm // PPM
-    works = order.work_log2[: block.at + 1][::-1]
+    left = block.network_work * window_ppm // PPM
+    found: dict[bytes, int] = {}
+    end = block.at + 1
+    while end and left:
+        start = max(0, end - _STEP)
+        part = _sums(order, slice(start, end))
+        total = sum(part.values())
+        if total > left:
+            part = _last(order, start, end, left)
+            total = left
+        for account, work in part.items():
+            found[account] = found.get(account, 0) + work
+        left -= total
+        end = start
+    if left and not order.from_beginning:
+        raise IncompleteWindowError(f"the window of block {block.height} began before the first share here")
+    return found
+
+
+def _last(order: ShareOrder, start: int, end: int, wanted: int) -> dict[bytes, int]:
+    """Return exactly so much work of the last shares of a part that holds more than that."""
+    works = order.work_log2[start:end][::-1]
     least, spread = int(works.min()), int(works.max()) - int(works.min())
     exact: Any = np.uint64 if (len(works) << spread) < 1 << 63 else object
-    units = np.array([1 << int(w) - least for w in range(256) if w >= least][: spread + 1], exact)
+    units = np.array([1 << step for step in range(spread + 1)], exact)
     sums = np.cumsum(units[works - least])
-    whole = int(
-        np.searchsorted(sums, -(-wanted >> least) if exact is object else min(-(-wanted >> least), 2**63))
-    )
+    whole = int(np.searchsorted(sums, -(-wanted >> least)))
     # `whole` shares stay below the window; the next one fills it.
-    if whole >= len(works):
-        if not order.from_beginning:
-            raise IncompleteWindowError(
-                f"the window of block {block.height} began before the first share here"
-            )
-        return _sums(order, slice(0, block.at + 1))
-    found = _sums(order, slice(block.at - whole + 1, block.at + 1))
-    oldest = order.accounts[int(order.account[block.at - whole])]
+    found = _sums(order, slice(end - whole, end))
+    oldest = order.accounts[int(order.account[end - whole - 1])]
     inside = int(sums[whole - 1]) << least if whole else 0
     found[oldest] = found.get(oldest, 0) + wanted - inside
     return {account: work for account, work in found.items() if work}
 
 
 def _sums(order: ShareOrder, part: slice) -> dict[bytes, int]:
-    keys = order.account[part].astype(np.int64) << 8 | order.work_log2[part]
     found: dict[bytes, int] = {}
-    unique, counts = np.unique(keys, return_counts=True)
-    for key, count in zip(unique.tolist(), counts.tolist(), strict=True):
-        account = order.accounts[key >> 8]
-        found[account] = found.get(account, 0) + (count << (key & 0xFF))
+    for start in range(part.start, part.stop, _STEP):
+        step = slice(start, min(part.stop, start + _STEP))
+        keys = order.account[step].astype(np.int64) << 8 | order.work_log2[step]
+        unique, counts = np.unique(keys, return_counts=True)
+        for key, count in zip(unique.tolist(), counts.tolist(), strict=True):
+            account = order.accounts[key >> 8]
+            found[account] = found.get(account, 0) + (count << (key & 0xFF))
     return found

@@ -7,6 +7,7 @@ header names the hash of the one before. Proofs come from strangers: no library'
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +18,7 @@ from hashwerk.errors import DecodeError, EvidenceError
 from hashwerk.evidence.blockchain import HeaderChain
 from hashwerk.evidence.bundle import Stamp, StampKind
 from hashwerk.evidence.canonical import U64, Hash32, Layout, Signature64
+from hashwerk.evidence.der import timestamp_imprint
 from hashwerk.evidence.domains import EPOCH, SIGN_WITNESS, tagged
 from hashwerk.evidence.domains import WITNESS as WITNESS_DOMAIN
 from hashwerk.evidence.epoch import HEADER, Header
@@ -134,18 +136,22 @@ def _check_witness(stamp: Stamp, header: Header, epoch: bytes, trust: Trust) -> 
 
 
 def _check_rfc3161(stamp: Stamp, epoch: bytes, trust: Trust) -> External:
-    from rfc3161_client import VerificationError, decode_timestamp_response
-    from rfc3161_client.verify import VerifierBuilder
-
     try:
-        response = decode_timestamp_response(stamp.data)
-        imprint, at = response.tst_info.message_imprint.message, response.tst_info.gen_time
-    except ValueError as error:
+        imprint = timestamp_imprint(stamp.data)
+    except DecodeError as error:
         raise EvidenceError(f"not an RFC 3161 response: {error}") from error
     if imprint != epoch:
         raise EvidenceError("the RFC 3161 stamp is of something else")
     if not trust.tsa_roots:
         raise UntrustedStampError("no root of a time-stamping authority was pinned")
+    from rfc3161_client import VerificationError, decode_timestamp_response
+    from rfc3161_client.verify import VerifierBuilder
+
+    try:
+        response = decode_timestamp_response(stamp.data)
+        at = response.tst_info.gen_time
+    except ValueError as error:
+        raise EvidenceError(f"not an RFC 3161 response: {error}") from error
     try:
         VerifierBuilder(roots=list(trust.tsa_roots)).build().verify(response, epoch)
     except (VerificationError, ValueError) as error:
@@ -193,7 +199,9 @@ def _read_opentimestamps(data: bytes) -> Any:
     from opentimestamps.core.timestamp import DetachedTimestampFile
 
     try:
-        proof = DetachedTimestampFile.deserialize(BytesDeserializationContext(data))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PendingDeprecationWarning)  # of a step that old proofs hold
+            proof = DetachedTimestampFile.deserialize(BytesDeserializationContext(data))
         list(proof.timestamp.all_attestations())  # deep proofs overflow here and not later
     except (DeserializationError, ValueError, RecursionError, OverflowError) as error:
         raise EvidenceError(f"not an OpenTimestamps proof: {error}") from error

@@ -14,12 +14,11 @@ import pytest
 
 from hashwerk.evidence import records
 from hashwerk.evidence.bundle import Claim
-from hashwerk.evidence.epoch import Epoch, Group
 from hashwerk.evidence.receipt import give_receipts, write_receipts
 from hashwerk.evidence.verify import verify_bundle
 from hashwerk.evidence.verify.compare import compare
 from hashwerk.evidence.verify.run import Options, inspect_bundle
-from support.evidence import ALL_CLAIMS, EvidenceSite
+from support.evidence import ALL_CLAIMS, EditedSite, EvidenceSite, once, without
 from support.forgeries import Contradiction, Forgery, all_forgeries
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,19 +27,6 @@ VECTORS = ROOT / "docs" / "evidence" / "vectors"
 OPTIONS = Options(threads=2)
 SITE = EvidenceSite().run(4)
 FORGERIES = list(all_forgeries(SITE))
-
-
-class EditedSite(EvidenceSite):
-    """A site that logs other records than the usual ones in some epoch, before it is closed and signed."""
-
-    def __init__(
-        self, edit: Callable[[int, list[records.Record]], list[records.Record]], **options: object
-    ) -> None:
-        self.edit = edit
-        super().__init__(name="edited", **options)
-
-    def _close(self, end_us: int, logged: list[records.Record], groups: list[Group]) -> Epoch:
-        return super()._close(end_us, self.edit(len(self.epochs), logged), groups)
 
 
 def load() -> ModuleType:
@@ -206,14 +192,6 @@ def exchanged(value: str) -> Callable[[int, list[records.Record]], list[records.
         return after + [records.Configuration(name="meter/main", value=value)] * (number == 1)
 
     return edit
-
-
-def without(kind: type) -> Callable[[int, list[records.Record]], list[records.Record]]:
-    return lambda _, logged: [found for found in logged if not isinstance(found, kind)]
-
-
-def once(number: int, found: records.Record) -> Callable[[int, list[records.Record]], list[records.Record]]:
-    return lambda now, logged: [*logged, found] if now == number else logged
 
 
 @pytest.mark.parametrize(

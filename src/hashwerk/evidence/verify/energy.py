@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,11 @@ from hashwerk.errors import EvidenceError
 from hashwerk.evidence.keys import fingerprint, is_signed
 from hashwerk.evidence.leaf import unsigned_certificate
 from hashwerk.evidence.meter_signature import check_meter_signature
-from hashwerk.evidence.records import Certificate, Configuration, Direction, Inventory, Meter, SourceInterval
+from hashwerk.evidence.records import Certificate, Direction, Inventory, Meter, SourceInterval
 from hashwerk.evidence.standing import Standing
-from hashwerk.evidence.verify.facts import Facts
+from hashwerk.evidence.verify.facts import Facts, Reading
 from hashwerk.evidence.verify.result import Checks, Label, Verdict, attested_by
-from hashwerk.evidence.verify.shares import BIN_US, Work, total_work
+from hashwerk.evidence.verify.shares import BIN_US, Work
 from hashwerk.work.poisson import weighted_intervals
 
 #: No machine that can be bought in 2026 needs less: millijoules per 10**12 hashes.
@@ -27,28 +27,25 @@ BEST_MACHINE_MJ_PER_TH: Final = 9_500
 _CONFIDENCE: Final = 1 - 2e-6
 SIGN_CERTIFICATE: Final = b"hashwerk/sign/certificate/v1"
 HOUR_US: Final = 3_600_000_000
+_LAST: Final = 2**62  # no minute lies beyond
 
 
-def check_meters(checks: Checks, facts: Facts, standing: Standing) -> None:
+def check_meters(checks: Checks, facts: Facts) -> None:
     """Check that every register goes on where it stopped, in the same meter."""
-    renamed = {record.name: record.value for record in standing.all(Configuration)}
     signers = set()
-    for name, direction in sorted({(meter.meter, meter.direction) for meter in facts.meters}):
-        rows = sorted(
-            (meter for meter in facts.meters if (meter.meter, meter.direction) == (name, direction)),
-            key=lambda meter: meter.start_us,
-        )
+    for rows in _registers(facts.readings).values():
         for row in rows:
-            if row.end_us <= row.start_us:
-                checks.failed("meters", f"{name}: an interval ends before it starts")
+            meter = row.meter
+            if meter.end_us <= meter.start_us:
+                checks.failed("meters", f"{meter.meter}: an interval does not end after it starts")
             try:
-                signer = check_meter_signature(row)
+                signer = check_meter_signature(meter)
             except EvidenceError as error:
-                checks.failed("meters", f"{name}: {error}")
+                checks.failed("meters", f"{meter.meter}: {error}")
             else:
                 signers.add(signer)
         for before, after in pairwise(rows):
-            _check_succession(checks, before, after, renamed)
+            _check_succession(checks, before.meter, after)
     if facts.meters:
         named = sorted(signer for signer in signers if signer is not None)
         label = attested_by(", ".join(named)) if named and None not in signers else str(Label.ASSERTED)
@@ -58,11 +55,22 @@ def check_meters(checks: Checks, facts: Facts, standing: Standing) -> None:
         )
 
 
-def _check_succession(checks: Checks, before: Meter, after: Meter, renamed: dict[str, str]) -> None:
+def _registers(readings: Iterable[Reading]) -> dict[tuple[str, int], list[Reading]]:
+    """Return the readings of each register by start, registers by name."""
+    found: dict[tuple[str, int], list[Reading]] = {}
+    for row in readings:
+        found.setdefault((row.meter.meter, row.meter.direction), []).append(row)
+    return {name: sorted(found[name], key=lambda row: row.meter.start_us) for name in sorted(found)}
+
+
+def _check_succession(checks: Checks, before: Meter, reading: Reading) -> None:
+    after = reading.meter
     name = after.meter
-    if after.serial != before.serial and renamed.get(f"meter/{name}") != after.serial:
+    if after.serial not in (before.serial, reading.declared):
         checks.failed(
-            "meters", f"{name}: serial {before.serial!r} becomes {after.serial!r}: the meter was swapped"
+            "meters",
+            f"{name}: serial {before.serial!r} becomes {after.serial!r}, which nobody had declared by epoch"
+            f" {reading.epoch}: the meter was swapped",
         )
         return
     if after.serial == before.serial and after.multiplier_ppm != before.multiplier_ppm:
@@ -78,7 +86,16 @@ def _check_succession(checks: Checks, before: Meter, after: Meter, renamed: dict
     ):
         checks.failed("meters", f"{name}: the register jumps from {before.end_wh} to {after.start_wh} Wh")
     elif after.start_us > before.end_us:
-        checks.failed("meter coverage", f"{name}: an interval is missing", Verdict.INCOMPLETE)
+        filled = (
+            f"{after.start_wh - before.end_wh} Wh of it from the registers' difference, at residual mix"
+            if after.serial == before.serial
+            else "and the meter was exchanged in it"
+        )
+        checks.failed(
+            "meter coverage",
+            f"{name}: nothing was read from {before.end_us // 1_000_000} to {after.start_us // 1_000_000}; {filled}",
+            Verdict.INCOMPLETE,
+        )
 
 
 def check_coverage(checks: Checks, facts: Facts, start_us: int, end_us: int, *, asked: bool) -> None:
@@ -99,41 +116,92 @@ def check_coverage(checks: Checks, facts: Facts, start_us: int, end_us: int, *, 
     checks.passed("meter coverage", Label.PROVEN, "every interval of the period has its reading")
 
 
-def common_intervals(meters: Iterable[Meter]) -> list[tuple[int, int, int]]:
-    """Return (start, end, Wh drawn) between those times at which every meter was read.
+class Drawn(NamedTuple):
+    """Energy drawn between two moments at which every register was read."""
 
-    Export and corrections downwards are taken off, corrections upwards added.
+    start_us: int
+    end_us: int
+    wh: int
+    filled_wh: int  # of it from the registers' difference over intervals that were missed
+    known: bool  # a meter was exchanged while nothing was read: nobody knows what was drawn
+
+
+class _Piece(NamedTuple):
+    """What one register counted, or must have counted, in an interval."""
+
+    start_us: int
+    end_us: int
+    wh: int
+    filled: bool
+    known: bool
+
+
+def common_intervals(meters: Iterable[Meter]) -> list[Drawn]:
+    """Return what was drawn between those times at which every meter was read.
+
+    Export and corrections downwards are taken off, corrections upwards added. A missing interval is filled from the
+    difference of the registers.
     """
-    rows = list(meters)
-    names = {
-        (row.meter, row.direction) for row in rows if row.direction in (Direction.IMPORT, Direction.EXPORT)
-    }
-    if not names:
-        return []
+    registers: dict[tuple[str, int], list[Meter]] = {}
+    for row in meters:
+        if row.direction <= max(Direction) and row.end_wh >= row.start_wh and row.end_us > row.start_us:
+            registers.setdefault((row.meter, row.direction), []).append(row)
     times = [
-        {edge for row in rows if (row.meter, row.direction) == name for edge in (row.start_us, row.end_us)}
-        for name in names
+        {edge for row in rows for edge in (row.start_us, row.end_us)}
+        for (_, direction), rows in registers.items()
+        if direction in (Direction.IMPORT, Direction.EXPORT)
     ]
-    edges = sorted(set.intersection(*times))
-    signs = {
-        Direction.IMPORT: 1,
-        Direction.EXPORT: -1,
-        Direction.CORRECTION_UP: 1,
-        Direction.CORRECTION_DOWN: -1,
-    }
-    drawn = [0] * max(0, len(edges) - 1)
-    for row in rows:
-        index = bisect_right(edges, row.start_us) - 1
-        # An edge is common to all registers, so only corrections can reach over one; those count for no interval.
-        if 0 <= index < len(drawn) and row.end_us <= edges[index + 1]:
-            drawn[index] += signs[Direction(row.direction)] * (row.end_wh - row.start_wh)
-    return [(start, end, wh) for (start, end), wh in zip(pairwise(edges), drawn, strict=True)]
+    edges = sorted(set.intersection(*times)) if times else []
+    sums = [[0, 0, 1] for _ in edges[1:]]
+    for (_, direction), rows in registers.items():
+        sign = 1 if direction in (Direction.IMPORT, Direction.CORRECTION_UP) else -1
+        gaps = direction in (Direction.IMPORT, Direction.EXPORT)
+        for piece in _pieces(sorted(rows, key=lambda row: row.start_us), gaps=gaps):
+            index = bisect_right(edges, piece.start_us) - 1
+            # An edge is common to all registers, so only corrections can reach over one; those count for no interval.
+            if 0 <= index < len(sums) and piece.end_us <= edges[index + 1]:
+                sums[index][0] += sign * piece.wh
+                sums[index][1] += sign * piece.wh if piece.filled else 0
+                sums[index][2] &= piece.known
+    return [
+        Drawn(start, end, wh, max(filled, 0), known=bool(known))
+        for (start, end), (wh, filled, known) in zip(pairwise(edges), sums, strict=True)
+    ]
 
 
-def least_hashes(bins: dict[int, NDArray[np.int64]], start_us: int, end_us: int, scale: int) -> float:
+def _pieces(rows: Sequence[Meter], *, gaps: bool) -> Iterator[_Piece]:
+    for before, after in pairwise(rows):
+        yield _Piece(
+            before.start_us, before.end_us, before.end_wh - before.start_wh, filled=False, known=True
+        )
+        if gaps and after.start_us > before.end_us:
+            known = after.serial == before.serial and after.start_wh >= before.end_wh
+            wh = after.start_wh - before.end_wh if known else 0
+            yield _Piece(before.end_us, after.start_us, wh, filled=True, known=known)
+    for row in rows[-1:]:
+        yield _Piece(row.start_us, row.end_us, row.end_wh - row.start_wh, filled=False, known=True)
+
+
+class MinuteWork:
+    """Work by the minute in which it was received, summed over any span at once."""
+
+    def __init__(self, minutes: Mapping[tuple[int, int], int]) -> None:
+        keys = sorted(minutes)
+        self._minutes = np.array([minute for minute, _ in keys], np.int64)
+        self._works = np.array([work for _, work in keys], np.int64)
+        self._counts = np.array([minutes[key] for key in keys], np.int64)
+
+    def counts(self, first: int, end: int) -> NDArray[np.int64]:
+        """Return the shares by target of the minutes ``first`` ≤ m < ``end``."""
+        part = slice(*np.searchsorted(self._minutes, [min(first, _LAST), min(end, _LAST)]).tolist())
+        found = np.zeros(129, np.int64)
+        np.add.at(found, self._works[part], self._counts[part])
+        return found
+
+
+def least_hashes(work: MinuteWork, start_us: int, end_us: int, scale: int) -> float:
     """Return how many hashes were at least made in an interval, by the shares of its whole minutes."""
-    first, last = -(-start_us // BIN_US), end_us // BIN_US
-    counts = sum((bins[bin_] for bin_ in bins if first <= bin_ < last), np.zeros(129, np.int64))
+    counts = work.counts(-(-start_us // BIN_US), end_us // BIN_US)
     if not counts.any():
         return 0.0
     weights = np.ldexp(1.0, np.arange(129))
@@ -165,10 +233,12 @@ def check_energy_bound(checks: Checks, facts: Facts, work: Work, efficiency: int
     intervals = common_intervals(facts.meters)
     if not intervals:
         return
-    start, end = intervals[0][0], intervals[-1][1]
-    whole = (start, end, sum(wh for _, _, wh in intervals))
-    for from_us, to_us, wh in (*intervals, whole):
-        needed_wh = least_hashes(work.bins, from_us, to_us, scale) / 1e12 * efficiency / 1000 / 3600
+    minutes = MinuteWork(work.minutes)
+    spans = [(row.start_us, row.end_us, row.wh) for row in intervals if row.known]
+    if len(spans) == len(intervals):
+        spans.append((intervals[0].start_us, intervals[-1].end_us, sum(row.wh for row in intervals)))
+    for from_us, to_us, wh in spans:
+        needed_wh = least_hashes(minutes, from_us, to_us, scale) / 1e12 * efficiency / 1000 / 3600
         if wh + 1 < needed_wh:
             checks.failed(
                 "energy bound",
@@ -219,7 +289,7 @@ def _check_certificate(checks: Checks, certificate: Certificate) -> str | None:
     """Return the registry whose signature a certificate bears; None: it bears none."""
     if not 0 < certificate.end_us - certificate.start_us <= HOUR_US:
         checks.failed("sources", f"certificate {certificate.id!r} is of more than an hour")
-    if not certificate.signature:
+    if not certificate.signature and not certificate.registry_key:
         return None
     body = unsigned_certificate(certificate)
     if not is_signed(certificate.registry_key, SIGN_CERTIFICATE, body, certificate.signature):
@@ -235,22 +305,3 @@ def _check_use(checks: Checks, row: SourceInterval, certificate: Certificate | N
         checks.failed("sources", f"{row.name}: certificate {row.certificate!r} is of another hour")
     elif row.source != certificate.source:
         checks.failed("sources", f"{row.name}: certificate {row.certificate!r} is of another source")
-
-
-def metered_wh(facts: Facts) -> int:
-    """Return the energy drawn over the period."""
-    return sum(wh for _, _, wh in common_intervals(facts.meters))
-
-
-__all__ = [
-    "BEST_MACHINE_MJ_PER_TH",
-    "best_efficiency",
-    "check_coverage",
-    "check_energy_bound",
-    "check_meters",
-    "check_sources",
-    "common_intervals",
-    "least_hashes",
-    "metered_wh",
-    "total_work",
-]

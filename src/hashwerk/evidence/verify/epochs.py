@@ -10,6 +10,7 @@ from hashwerk.evidence.keys import KeyChain, event_hash, fingerprint
 from hashwerk.evidence.records import AttributionRule, Record, Scale, Site, Thinning
 from hashwerk.evidence.standing import Standing
 from hashwerk.evidence.verify.result import Checks, Label
+from hashwerk.work.target import MAX_WORK_LOG2
 
 
 class EpochWalk:
@@ -22,6 +23,7 @@ class EpochWalk:
         self._last: SignedHeader | None = None
         self.hashes: dict[bytes, int] = {}  # epoch hash → number
         self.headers: list[Header] = []  # of the period
+        self.known: dict[int, Header] = {}  # by number, those before the period too
         self.ends_us: dict[int, int] = {}
 
     def preamble(self, headers: Sequence[SignedHeader]) -> None:
@@ -46,6 +48,8 @@ class EpochWalk:
         if self._last is None:
             if (header.number == 0) != (header.previous == bytes(32)):
                 fail("epoch chain", f"{where}: only epoch 0 has no predecessor")
+            if header.number == 0 and (header.start_us != header.end_us or header.shares):
+                fail("epoch chain", f"{where}: has a duration or shares, where everything is only declared")
         else:
             self._check_link(self._last, signed)
         if not signed.is_signed():
@@ -54,6 +58,7 @@ class EpochWalk:
         self._last = signed
         self.hashes[signed.hash()] = header.number
         self.ends_us[header.number] = header.end_us
+        self.known[header.number] = header
 
     def _check_link(self, last: SignedHeader, signed: SignedHeader) -> None:
         header, where = signed.header, f"epoch {signed.header.number}"
@@ -88,22 +93,19 @@ class StandingWalk:
 
     def __init__(self, checks: Checks, records: Sequence[Record]) -> None:
         self._checks = checks
-        self.now = Standing(records)
+        self.now = Standing().after(records)
         if len(self.now.records) != len(records) or list(self.now.records) != list(records):
             checks.failed("standing", "the list of declarations is not in its order, or holds something else")
         self._scales: set[int] = set()
         self.site: Site | None = None
+        self.thinned = False
 
     def begin(self, header: Header) -> None:
         """Check the declarations in force in an epoch."""
         where = f"epoch {header.number}"
         if header.standing != self.now.root():
             self._checks.failed("standing", f"{where}: the header commits to other declarations")
-        full = header.full_root != bytes(32), header.full_shares, header.full_work
-        if self.now.find(Thinning) is None and any(full):
-            self._checks.failed("sums", f"{where}: a tree before thinning is named, and nothing was thinned")
-        elif header.full_shares < header.shares and any(full):
-            self._checks.failed("sums", f"{where}: there are more shares after thinning than before")
+        self._check_full(header, where)
         if header.number == 0:
             return  # the epoch in which everything is declared
         scale, site = self.now.find(Scale), self.now.find(Site)
@@ -116,6 +118,24 @@ class StandingWalk:
         elif self.site is not None and (site.network, site.private) != (self.site.network, self.site.private):
             self._checks.failed("scale", f"{where}: the chain changes within the period")
         self.site = site or self.site
+
+    def _check_full(self, header: Header, where: str) -> None:
+        """Check the fields of the tree before thinning: zero without a thinning, and whole with one."""
+        fail, thinning = self._checks.failed, self.now.find(Thinning)
+        full = header.full_root != bytes(32), header.full_shares > 0, header.full_work > 0
+        if thinning is None:
+            if any(full):
+                fail("sums", f"{where}: a tree before thinning is named, and nothing was thinned")
+            return
+        self.thinned = True
+        if thinning.work_log2 > MAX_WORK_LOG2:
+            fail("sums", f"{where}: thinned to 2**{thinning.work_log2} hashes a share")
+        if len(set(full)) > 1:
+            fail("sums", f"{where}: of the tree before thinning root, count or work is missing")
+        if header.full_shares < header.shares or header.full_work < header.full_shares:
+            fail(
+                "sums", f"{where}: there are more shares after thinning than before, or less work than shares"
+            )
 
     def end(self, header: Header, records: Sequence[Record], *, last: bool) -> None:
         """Apply the changes that an epoch logged; they hold from the next on."""

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
+from hashwerk.chain.target import target_from_compact
 from hashwerk.errors import DecodeError, EvidenceError
 from hashwerk.evidence import tree
-from hashwerk.evidence.epoch import Header, record_nodes
+from hashwerk.evidence.epoch import Header
 from hashwerk.evidence.job_record import Coinbase, expected_tag, parse_coinbase
 from hashwerk.evidence.keys import KeyChain
-from hashwerk.evidence.leaf import SUM_COLUMNS, decode_record
+from hashwerk.evidence.leaf import NO_SUMS, SUM_COLUMNS, decode_record, record_hash, record_sums
 from hashwerk.evidence.records import (
     UNBOUND,
     Block,
     Certificate,
     Command,
+    Configuration,
     Grid,
     Job,
+    KeyRecord,
     LocalFact,
     Meter,
     Payout,
@@ -29,7 +32,9 @@ from hashwerk.evidence.records import (
 )
 from hashwerk.evidence.standing import Standing
 from hashwerk.evidence.tag import ZERO_ROOT
+from hashwerk.evidence.tree import Node
 from hashwerk.evidence.verify.result import Checks, Verdict
+from hashwerk.work.target import MAX_WORK_LOG2
 
 #: Most bytes of coinbases in one epoch: the table of jobs is held in memory.
 MAX_EPOCH_COINBASES: Final = 256 << 20
@@ -37,18 +42,28 @@ MAX_EPOCH_COINBASES: Final = 256 << 20
 ROOT_SLACK_US: Final = 120_000_000
 
 
+class Reading(NamedTuple):
+    """A meter's record, where it was logged, and which serial was declared for the meter by then."""
+
+    meter: Meter
+    epoch: int
+    declared: str | None
+
+
 class Facts:
     """Everything but shares."""
 
     def __init__(self) -> None:
         self.meters: list[Meter] = []
+        self.readings: list[Reading] = []
         self.sources: list[SourceInterval] = []
         self.certificates: list[Certificate] = []
         self.certificate_epochs: dict[str, int] = {}
         self.commands: list[Command] = []
         self.grids: list[Grid] = []
         self.payouts: list[tuple[int, Payout]] = []
-        self.blocks: dict[bytes, Block] = {}
+        self.blocks: dict[bytes, list[tuple[int, Block]]] = {}  # as logged, with the epoch
+        self.key_records: list[tuple[int, bytes]] = []  # epoch, hash of a key event
         self.pool_statements: list[PoolStatement] = []
         self.local: list[LocalFact] = []
         self.rejected: dict[int, int] = {}
@@ -56,14 +71,27 @@ class Facts:
         self.anchored = 0
         self.bound = 0
         self.upstream = 0
-        self.roots: dict[int, int] = {}  # job → the epoch whose root it carries
-        self.job_terms: dict[int, tuple[int, int, int]] = {}  # job → height, coinbase value, expected hashes
+        self.roots: dict[tuple[int, int], int] = {}  # epoch, job → the epoch whose root it carries
 
-    def take(self, number: int, record: Record) -> None:
-        """Keep what a record says."""
-        if isinstance(record, Meter):
-            self.meters.append(record)
-        elif isinstance(record, SourceInterval):
+    def take_epoch(self, number: int, records: Sequence[Record], standing: Standing) -> None:
+        """Keep what the records of an epoch say.
+
+        Args:
+            number: Of the epoch.
+            records: In their order.
+            standing: The declarations in force in it.
+        """
+        exchanged = {record.name: record.value for record in standing.all(Configuration)}
+        exchanged |= {record.name: record.value for record in records if isinstance(record, Configuration)}
+        for record in records:
+            if isinstance(record, Meter):
+                self.meters.append(record)
+                self.readings.append(Reading(record, number, exchanged.get(f"meter/{record.meter}")))
+            else:
+                self._take(number, record)
+
+    def _take(self, number: int, record: Record) -> None:
+        if isinstance(record, SourceInterval):
             self.sources.append(record)
         elif isinstance(record, Certificate):
             self.certificates.append(record)
@@ -75,7 +103,9 @@ class Facts:
         elif isinstance(record, Payout):
             self.payouts.append((number, record))
         elif isinstance(record, Block):
-            self.blocks[record.hash] = record
+            self.blocks.setdefault(record.hash, []).append((number, record))
+        elif isinstance(record, KeyRecord):
+            self.key_records.append((number, record.event))
         elif isinstance(record, PoolStatement):
             self.pool_statements.append(record)
         elif isinstance(record, LocalFact):
@@ -85,21 +115,35 @@ class Facts:
 
 
 def read_records(checks: Checks, header: Header, encoded: Sequence[bytes]) -> list[Record]:
-    """Return the records of an epoch and check that they are those that were signed."""
+    """Return the records of an epoch and check that they are those that were signed.
+
+    A register that runs backwards or has no direction adds nothing, and the check of meters says so.
+    """
     where = f"epoch {header.number}"
+    decoded: list[Record] = []
+    nodes: list[Node] = []
+    for data in encoded:
+        sums = NO_SUMS
+        try:
+            record = decode_record(data)
+        except DecodeError as error:
+            checks.failed("records", f"{where}: {error}")
+        else:
+            decoded.append(record)
+            try:
+                sums = record_sums(record)
+            except EvidenceError as error:
+                checks.failed("meters", f"{where}: {error}")
+        nodes.append(Node(record_hash(data), sums, 1))
     try:
-        decoded = [decode_record(data) for data in encoded]
-        root = tree.root(tree.RECORDS, record_nodes(encoded))
-    except DecodeError as error:
-        checks.failed("records", f"{where}: {error}")
-        return []
+        root = tree.root(tree.RECORDS, nodes)
     except EvidenceError as error:
-        checks.failed("meters" if "register" in str(error) else "records", f"{where}: {error}")
-        return []
-    sums = tuple(getattr(header, name) for name in SUM_COLUMNS)
-    if root.count != header.records or root.sums != sums:
+        checks.failed("records", f"{where}: {error}")
+        return decoded
+    signed = tuple(getattr(header, name) for name in SUM_COLUMNS)
+    if root.count != header.records or root.sums != signed:
         checks.failed(
-            "records", f"{where}: the records are {root.count} with sums {root.sums}; signed were {sums}"
+            "records", f"{where}: the records are {root.count} with sums {root.sums}; signed were {signed}"
         )
     if root.hash != header.records_root:
         checks.failed("records", f"{where}: the records do not lead to the root that was signed")
@@ -135,11 +179,16 @@ class JobCheck:
     def jobs(self, header: Header, records: Sequence[Record], standing: Standing) -> list[Job]:
         """Return the jobs of an epoch whose coinbases can be read."""
         where = f"epoch {header.number}"
-        jobs = []
+        jobs: list[Job] = []
+        numbers: set[int] = set()
         size = 0
         for record in records:
             if not isinstance(record, Job):
                 continue
+            if record.id in numbers:
+                self._checks.failed("binding", f"{where}: job {record.id} stands twice in one epoch")
+                continue
+            numbers.add(record.id)
             size += len(record.coinbase1) + len(record.coinbase2) + 32 * len(record.branch)
             if size > MAX_EPOCH_COINBASES:
                 self._checks.failed(
@@ -148,7 +197,8 @@ class JobCheck:
                 break
             try:
                 coinbase = parse_coinbase(record)
-            except DecodeError as error:
+                _check_range(record)
+            except (DecodeError, ValueError) as error:
                 self._checks.failed("binding", f"{where}: {error}")
                 continue
             jobs.append(record)
@@ -211,4 +261,17 @@ class JobCheck:
                 Verdict.INCOMPLETE,
             )
         self._facts.anchored += 1
-        self._facts.roots[job.id] = number
+        self._facts.roots[header.number, job.id] = number
+
+
+def _check_range(job: Job) -> None:
+    """Check what a job's numbers may be.
+
+    Raises:
+        DecodeError: If one is out of range.
+    """
+    if job.work_log2 > MAX_WORK_LOG2:
+        raise DecodeError(f"job {job.id} credits 2**{job.work_log2} hashes a share")
+    if job.upstream > 1:
+        raise DecodeError(f"job {job.id} is neither bound nor unbound: {job.upstream}")
+    target_from_compact(job.nbits)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from hashwerk.energy.scores import MatchedHour
 from hashwerk.evidence.records import CARBON_FREE
-from hashwerk.evidence.verify.energy import common_intervals
+from hashwerk.evidence.verify.energy import Drawn, common_intervals
 from hashwerk.evidence.verify.facts import Facts
 
 HOUR_US: Final = 3_600_000_000
@@ -36,6 +36,7 @@ class Hour:
     start_us: int
     load_wh: int = 0
     clean_wh: int = 0  # with a certificate or the plant's own meter
+    filled_wh: int = 0  # of the load, where an interval was missed: it counts at residual mix
     estimated: bool = False
     carbon_free_ppm: int | None = None
     location_mg: int | None = None
@@ -43,12 +44,17 @@ class Hour:
     price_micro: int | None = None
     factors: str = ""
 
+    @property
+    def matched_wh(self) -> int:
+        """Clean energy that can serve this hour's load."""
+        return max(0, min(self.clean_wh, self.load_wh - self.filled_wh))
+
     def matched(self) -> MatchedHour:
         """Return the hour as scores are computed from it."""
         return MatchedHour(
             start_s=self.start_us // 1_000_000,
             load_wh=self.load_wh,
-            clean_wh=self.clean_wh,
+            clean_wh=self.matched_wh,
             grid_clean_ppm=self.carbon_free_ppm,
         )
 
@@ -58,6 +64,7 @@ class Hour:
             "start": time_text(self.start_us),
             "load_wh": self.load_wh,
             "clean_wh": self.clean_wh,
+            "filled_wh": self.filled_wh,
             "estimated": self.estimated,
         }
 
@@ -68,8 +75,8 @@ def hours_of(facts: Facts, start_us: int, end_us: int) -> list[Hour]:
     if not 0 < last - first <= MAX_HOURS:
         return []
     hours = {number: Hour(number * HOUR_US) for number in range(first, last)}
-    for from_us, to_us, wh in common_intervals(facts.meters):
-        _spread(hours, from_us, to_us, wh)
+    for drawn in common_intervals(facts.meters):
+        _spread(hours, drawn)
     for row in facts.sources:
         hour = hours.get(row.start_us // HOUR_US)
         if hour is None or row.source not in {int(source) for source in CARBON_FREE}:
@@ -86,16 +93,21 @@ def hours_of(facts: Facts, start_us: int, end_us: int) -> list[Hour]:
     return [hours[number] for number in sorted(hours)]
 
 
-def _spread(hours: dict[int, Hour], start_us: int, end_us: int, wh: int) -> None:
+def _spread(hours: dict[int, Hour], drawn: Drawn) -> None:
     """Put the energy of an interval into the hours of the period, in proportion to time, exactly in sum."""
+    start_us, end_us = drawn.start_us, drawn.end_us
     first, last = start_us // HOUR_US, (end_us - 1) // HOUR_US
     begin, end = max(first, min(hours)), min(last, max(hours))
+
+    def up_to(time_us: int, wh: int) -> int:
+        return wh * (time_us - start_us) // (end_us - start_us)
+
     # What lies before the period belongs to none of its hours.
-    done = 0 if begin == first else wh * (begin * HOUR_US - start_us) // (end_us - start_us)
+    since = start_us if begin == first else begin * HOUR_US
     for number in range(begin, end + 1):
         until = min(end_us, (number + 1) * HOUR_US)
-        up_to = wh * (until - start_us) // (end_us - start_us)
         hour = hours[number]
-        hour.load_wh += up_to - done
-        hour.estimated = hour.estimated or first != last
-        done = up_to
+        hour.load_wh += up_to(until, drawn.wh) - up_to(since, drawn.wh)
+        hour.filled_wh += up_to(until, drawn.filled_wh) - up_to(since, drawn.filled_wh)
+        hour.estimated = hour.estimated or first != last or drawn.filled_wh > 0 or not drawn.known
+        since = until

@@ -80,6 +80,7 @@ CHECKS: Final[dict[str, str]] = {
     "energy bound": "Less energy was metered than the work shown needs.",
     "sources": "A certificate is used twice, for another hour, or for more than it says.",
     "attribution": "The rule that shares out clean energy was changed within the period.",
+    "blocks": "A block is named that was not found here, or not for the reward that is named.",
     "payouts": "A reward was not shared by the declared rule, to the satoshi.",
     "receipts": "A receipt was given for a share that the epoch does not hold there.",
     "other bundles": "Another bundle contradicts this one, or claims the same work or certificates.",

@@ -13,26 +13,28 @@ import numpy as np
 from cryptography import x509
 from numpy.typing import NDArray
 
-from hashwerk.chain.target import target_from_compact, work_from_target
 from hashwerk.errors import DecodeError, EvidenceError, HashwerkError
 from hashwerk.evidence.blockchain import Checkpoint, HeaderChain, trusted_chain
 from hashwerk.evidence.bundle import BundleReader, Claim, RecordsPart
-from hashwerk.evidence.epoch import Header, SignedHeader, credited_work
-from hashwerk.evidence.job_record import assemble
-from hashwerk.evidence.keys import KeyChain, fingerprint
+from hashwerk.evidence.epoch import Header, SignedHeader
+from hashwerk.evidence.keys import KeyChain, event_hash, fingerprint
 from hashwerk.evidence.payout import FoundBlock, ShareOrder
 from hashwerk.evidence.receipt import Receipt
-from hashwerk.evidence.records import Job, PayoutRule, Record
+from hashwerk.evidence.records import Job, PayoutRule, Record, Thinning
 from hashwerk.evidence.stamps import Trust
 from hashwerk.evidence.verify import energy, time
+from hashwerk.evidence.verify.block_shares import BlockShare
+from hashwerk.evidence.verify.blocks import check_blocks
 from hashwerk.evidence.verify.compare import Summary, check_receipts, compare
 from hashwerk.evidence.verify.epochs import EpochWalk, StandingWalk
 from hashwerk.evidence.verify.facts import Facts, JobCheck, read_records
-from hashwerk.evidence.verify.payouts import OrderBuilder, check_payouts, found_blocks
+from hashwerk.evidence.verify.order import OrderBuilder
+from hashwerk.evidence.verify.payouts import PayoutCheck, found_blocks
 from hashwerk.evidence.verify.result import Checks, Label, Report, Verdict
 from hashwerk.evidence.verify.seen import SeenHashes
 from hashwerk.evidence.verify.shares import EpochShares, ShareContext, Work
 from hashwerk.evidence.verify.statement import Shown, make_statement
+from hashwerk.work.target import MAX_WORK_LOG2
 
 #: An honest set of shares fails the test of uniformity by chance once in so many.
 UNIFORM_LIMIT: Final = 1e-9
@@ -47,7 +49,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     tsa_roots: tuple[x509.Certificate, ...] = ()
     witnesses: frozenset[str] = frozenset()
     receipts: tuple[Receipt, ...] = ()
-    keep_order: bool = False  # keep the order of shares, to recompute payouts by another rule
+    keep_order: bool = False  # hand out the order of shares, to recompute payouts by another rule
     threads: int | None = None
 
 
@@ -61,7 +63,12 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     value: dict[tuple[bytes, int, int], int] = {}
     rule: PayoutRule | None = None  # declared in the last epoch
     network: str = ""
-    coinbases: dict[bytes, bytes] = {}  # block hash → coinbase without witness
+    block_shares: dict[bytes, BlockShare] = {}  # the shares that were blocks, by hash
+
+    @property
+    def coinbases(self) -> dict[bytes, bytes]:
+        """Coinbases without witness of the blocks, by hash."""
+        return {block.hash: self.block_shares[block.hash].coinbase() for block in self.blocks}
 
 
 def verify_bundle(source: Path | BinaryIO, options: Options | None = None) -> Report:
@@ -96,11 +103,13 @@ def inspect_bundle(source: Path | BinaryIO, options: Options) -> Verified:
         return Verified(report=_unreadable(checks), summary=None)
     threads = options.threads or min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(threads) as pool:
-        seen = SeenHashes()
+        seen, order = SeenHashes(), OrderBuilder()
         try:
-            return _Run(reader, options, checks, pool, seen).run()
+            return _Run(reader, options, checks, pool, seen=seen, order=order).run()
         finally:
             seen.close()
+            if not options.keep_order:
+                order.close()
 
 
 def _unreadable(checks: Checks) -> Report:
@@ -133,9 +142,11 @@ class _Run:
         options: Options,
         checks: Checks,
         pool: ThreadPoolExecutor,
+        *,
         seen: SeenHashes,
+        order: OrderBuilder,
     ) -> None:
-        self.reader, self.options, self.checks, self.seen = reader, options, checks, seen
+        self.reader, self.options, self.checks, self.seen, self.order = reader, options, checks, seen, order
         self.manifest = reader.manifest
         self.claims = Claim(reader.manifest.claims & sum(Claim))
         self.keys = self._key_chain()
@@ -147,10 +158,8 @@ class _Run:
             wanted.setdefault(receipt.body.epoch, set()).add(receipt.body.position)
         self.context = ShareContext(checks, pool, self.work, seen, wanted)
         self.job_check = JobCheck(checks, self.facts, self.keys, self.walk.hashes, self.walk.ends_us)
-        self.order = OrderBuilder(keep=options.keep_order or bool(self.claims & Claim.PAYOUT))
         self.rules: dict[int, PayoutRule] = {}
         self.efficiency = 0
-        self.coinbases: dict[bytes, bytes] = {}
 
     def run(self) -> Verified:
         """Read it all, then conclude."""
@@ -187,32 +196,31 @@ class _Run:
         self.standing.begin(header)
         records = read_records(self.checks, header, encoded)
         jobs = self.job_check.jobs(header, records, self.standing.now)
-        try:
-            work = credited_work(records, self.standing.now)
-        except EvidenceError as error:
-            raise DecodeError(f"epoch {header.number}: {error}") from error
-        for job in jobs:
-            terms = job.height, job.coinbase_value_sat, work_from_target(target_from_compact(job.nbits))
-            self.facts.job_terms[job.id] = terms
+        thinning = self.standing.now.find(Thinning)
+        least = 0 if thinning is None else thinning.work_log2
+        work = {job.id: min(max(job.work_log2, least), MAX_WORK_LOG2) for job in jobs}
         if header.number:
             best = energy.best_efficiency(self.standing.now)
             self.efficiency = min(self.efficiency or best, best)
         rule = self.standing.now.find(PayoutRule)
         if rule is not None:
             self.rules[header.number] = rule
-        for record in records:
-            self.facts.take(header.number, record)
-        return _Later(EpochShares(self.context, header, jobs, work), jobs, records)
+        self.facts.take_epoch(header.number, records, self.standing.now)
+        shares = EpochShares(self.context, header, jobs, work, self.standing.now)
+        return _Later(shares, {job.id: job for job in jobs}, work, records)
 
     def _end_epoch(self, signed: SignedHeader, encoded: Sequence[bytes], shares: _Later | None) -> None:
         header = signed.header
         later = shares or self._begin_shares(signed, encoded)
         later.shares.finish()
-        self.order.add(header.number, later.shares.order, later.jobs)
-        jobs = {job.id: job for job in later.jobs}
-        for block in self.work.blocks:
-            if block.epoch == header.number and block.job in jobs:
-                self.coinbases[block.hash] = assemble(jobs[block.job], block.extranonce1, block.extranonce2)
+        self.order.add(
+            header.number,
+            later.shares.order,
+            by_job=later.shares.by_job,
+            credited=later.work,
+            jobs=later.jobs,
+            blocks=self.work.blocks,
+        )
         self.standing.end(header, later.records, last=header.number == self.manifest.last_epoch)
 
     def _key_chain(self) -> KeyChain | None:
@@ -237,22 +245,30 @@ class _Run:
         after, latest = time.check_chain(checks, self.facts, chain, private=private)
         time.check_lower_bounds(checks, headers, latest)
         trust = Trust(chain=chain, tsa_roots=self.options.tsa_roots, witnesses=self.options.witnesses)
-        by_number = {header.number: header for header in headers}
-        externals = time.check_stamps(checks, self.reader.stamps, by_number, trust, asked=asked)
-        externals += time.anchors(self.work, self.facts.roots, chain)
+        externals = time.check_stamps(checks, self.reader.stamps, self.walk.known, trust, asked=asked)
+        externals += time.anchors(self.work.blocks, self.facts.roots, chain)
         bounds = time.bounds(headers, after, externals)
         self._check_revoked(bounds)
         time.conclude_time(checks, bounds, asked=asked)
-        energy.check_meters(checks, self.facts, self.standing.now)
+        energy.check_meters(checks, self.facts)
         first, last = headers[0], headers[-1]
         energy.check_coverage(
             checks, self.facts, first.start_us, last.end_us, asked=bool(self.claims & Claim.ENERGY)
         )
         energy.check_energy_bound(checks, self.facts, self.work, self.efficiency, self.standing.scale)
         energy.check_sources(checks, self.facts)
-        blocks = found_blocks(self.work, self.facts, self.facts.job_terms, self.order)
-        order = self.order.order(from_beginning=first.number <= 1)
-        check_payouts(checks, self.facts, self.rules, blocks, order=order, value=self.order.value)
+        block_shares = self.work.blocks.among(self._named_blocks())
+        check_blocks(checks, self.facts, block_shares, headers, chain, thinned=self.standing.thinned)
+        payouts = PayoutCheck(
+            checks,
+            self.facts,
+            self.rules,
+            shares=block_shares,
+            order=self.order,
+            from_beginning=first.number <= 1,
+            asked=bool(self.claims & Claim.PAYOUT),
+        )
+        payouts.run()
         check_receipts(checks, self.options.receipts, self.manifest, headers, keys=self.keys, work=self.work)
         subject = "simulation" if simulation else "mine"
         report = Report(
@@ -277,13 +293,17 @@ class _Run:
         return Verified(
             report=report,
             summary=summary,
-            order=order,
-            blocks=tuple(blocks),
-            value=self.order.value,
+            order=self.order.order(from_beginning=first.number <= 1) if self.options.keep_order else None,
+            blocks=tuple(found_blocks(self.facts, block_shares)),
+            value=self.order.value(),
             rule=self.rules.get(last.number),
             network="" if self.standing.site is None else self.standing.site.network,
-            coinbases=self.coinbases,
+            block_shares=block_shares,
         )
+
+    def _named_blocks(self) -> set[bytes]:
+        """Return the hashes that records name as blocks."""
+        return {*self.facts.blocks, *(payout.block_hash for _, payout in self.facts.payouts)}
 
     def _conclude_epochs(self, headers: Sequence[Header]) -> None:
         checks, manifest = self.checks, self.manifest
@@ -303,11 +323,22 @@ class _Run:
         )
         self._check_seal(last)
         if self.keys is not None:
+            self._check_key_records(self.keys)
             names = fingerprint(self.keys.events[-1].body.key)
             checks.passed(
                 "key chain", Label.PROVEN, f"{len(self.keys.events)} key events; the key is {names}"
             )
         self._check_pin()
+
+    def _check_key_records(self, keys: KeyChain) -> None:
+        """Check that what was logged of keys is an event of the chain, in the epoch in which it took effect."""
+        epochs = {event_hash(event.body): event.body.from_epoch for event in keys.events}
+        for number, event in self.facts.key_records:
+            if epochs.get(event) != number:
+                what = (
+                    "is not in the chain of keys" if event not in epochs else f"is of epoch {epochs[event]}"
+                )
+                self.checks.failed("key chain", f"epoch {number} logs a key event that {what}")
 
     def _check_seal(self, last: Header) -> None:
         seal = self.reader.seal
@@ -419,5 +450,6 @@ class _Later(msgspec.Struct):
     """The epoch under way."""
 
     shares: EpochShares
-    jobs: list[Job]
+    jobs: dict[int, Job]
+    work: dict[int, int]
     records: list[Record]

@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from hashwerk.errors import DecodeError, EvidenceError
 from hashwerk.evidence import share_tree
 from hashwerk.evidence.epoch import Header, root_of_accounts
-from hashwerk.evidence.records import UNBOUND, Job
+from hashwerk.evidence.records import UNBOUND, Job, PrefixTable, Thinning
 from hashwerk.evidence.rehash import Hashed, JobTable, check_fields
 from hashwerk.evidence.share_leaf import Bytes2D, Leaves, leaf_hashes
 from hashwerk.evidence.share_tree import GrowingRoot
+from hashwerk.evidence.standing import Standing
+from hashwerk.evidence.tree import Node
+from hashwerk.evidence.verify.block_shares import BlockShares
 from hashwerk.evidence.verify.result import Checks
 from hashwerk.evidence.verify.seen import SeenHashes
 
@@ -23,6 +26,8 @@ TIME_SLACK_US: Final = 10_000_000
 #: Work is kept by time in steps of this length, for the comparison with meters.
 BIN_US: Final = 60_000_000
 UNIFORM_BINS: Final = 64
+#: Chunks that wait for their judgement: enough to keep every thread at work, few enough to stay small.
+MAX_PENDING: Final = 8
 
 
 class ChunkFacts(NamedTuple):
@@ -30,21 +35,13 @@ class ChunkFacts(NamedTuple):
 
     leaves: Leaves
     leaf_hashes: Bytes2D
-    root_level: share_tree.Level
+    root: Node
     hashed: Hashed
+    by_job: NDArray[np.int64]  # shares by the row of their job
+    by_minute: list[tuple[int, int, int]]  # minute, work_log2, shares
+    uniform: NDArray[np.int64]
     problem: str | None
-
-
-class FoundShare(NamedTuple):
-    """A share that meets the network's target."""
-
-    hash: bytes
-    job: int
-    epoch: int
-    position: int
-    account: bytes
-    extranonce1: int
-    extranonce2: int
+    stranger: int | None  # a job of another account
 
 
 class Work:
@@ -52,21 +49,29 @@ class Work:
 
     def __init__(self) -> None:
         self.accounts: dict[bytes, NDArray[np.int64]] = {}
-        self.bins: dict[int, NDArray[np.int64]] = {}
+        self.minutes: dict[tuple[int, int], int] = {}  # minute, work_log2 → shares
         self.uniform = {bound: np.zeros(UNIFORM_BINS, np.int64) for bound in (True, False)}
-        self.blocks: list[FoundShare] = []
+        self.blocks = BlockShares()
+        self.pools: dict[tuple[str, bytes], NDArray[np.int64]] = {}  # pool, account → shares by target
         self.found: dict[tuple[int, int], tuple[bytes, bytes]] = {}  # epoch, position → account, leaf hash
 
-    def add(self, account: bytes, leaves: Leaves, hashed: Hashed, work: NDArray[np.uint8]) -> None:
-        """Count a chunk."""
-        counts = np.bincount(work, minlength=129).astype(np.int64)
-        self.accounts[account] = self.accounts.get(account, np.zeros(129, np.int64)) + counts
-        bins = (leaves["time_us"] // np.uint64(BIN_US)).astype(np.int64)
-        for bin_ in np.unique(bins).tolist():
-            here = np.bincount(work[bins == bin_], minlength=129).astype(np.int64)
-            self.bins[bin_] = self.bins.get(bin_, np.zeros(129, np.int64)) + here
-        within = np.minimum((hashed.uniform * UNIFORM_BINS).astype(np.int64), UNIFORM_BINS - 1)
-        self.uniform[account != UNBOUND] += np.bincount(within, minlength=UNIFORM_BINS)
+    def add(self, account: bytes, facts: ChunkFacts, works: NDArray[np.uint8]) -> None:
+        """Count a chunk.
+
+        Args:
+            account: Whose it is.
+            facts: The chunk.
+            works: What a share of each job is credited, by the job's row.
+        """
+        counts = self.accounts.setdefault(account, np.zeros(129, np.int64))
+        np.add.at(counts, works, facts.by_job)
+        for minute, work, count in facts.by_minute:
+            self.minutes[minute, work] = self.minutes.get((minute, work), 0) + count
+        self.uniform[account != UNBOUND] += facts.uniform
+
+    def add_pool(self, pool: str, account: bytes, work: int, count: int) -> None:
+        """Count an upstream pool's work that a table of prefixes gives to an account."""
+        self.pools.setdefault((pool, account), np.zeros(129, np.int64))[work] += count
 
     def counts(self) -> NDArray[np.int64]:
         """Return the number of shares by target, of all accounts."""
@@ -91,7 +96,23 @@ class ShareContext(NamedTuple):
 class EpochShares:
     """The shares of one epoch, chunk by chunk, hashed on worker threads, judged in their order."""
 
-    def __init__(self, context: ShareContext, header: Header, jobs: list[Job], work: dict[int, int]) -> None:
+    def __init__(
+        self,
+        context: ShareContext,
+        header: Header,
+        jobs: list[Job],
+        work: dict[int, int],
+        standing: Standing,
+    ) -> None:
+        """Take what the shares of an epoch are checked against.
+
+        Args:
+            context: What all epochs have in common.
+            header: The epoch's.
+            jobs: Those that can be used.
+            work: What a share of each is credited, as a power of two.
+            standing: The declarations in force.
+        """
         self._checks = context.checks
         self._header = header
         self._pool = context.pool
@@ -100,16 +121,21 @@ class EpochShares:
         self._wanted = np.array(sorted(context.wanted.get(header.number, ())), np.uint32)
         self._where = f"epoch {header.number}"
         self._table = JobTable(jobs, work)
+        self._owners = [self._table.account_of[int(job)] for job in self._table.rows["id"]]
+        self._works: NDArray[np.uint8] = self._table.rows["work_log2"].copy()
+        self._thinned = standing.find(Thinning) is not None
+        self._prefixes = PoolPrefixes(jobs, standing)
         self._pending: list[tuple[bytes, Future[ChunkFacts]]] = []
         self._roots: list[tuple[bytes, GrowingRoot]] = []
         self._last_position = -1
         self._positions: list[NDArray[np.uint32]] = []
-        self.order: list[tuple[bytes, NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint32]]] = []
+        self.order: list[tuple[bytes, NDArray[np.uint32], NDArray[np.uint8]]] = []
+        self.by_job: dict[tuple[bytes, int], int] = {}  # account, job → shares
 
     def add(self, account: bytes, leaves: Leaves) -> None:
         """Take the next chunk."""
         self._pending.append((account, self._pool.submit(self._hash, account, leaves)))
-        while len(self._pending) > 4:
+        while len(self._pending) > MAX_PENDING:
             self._judge(*self._pending.pop(0))
 
     def finish(self) -> None:
@@ -118,13 +144,12 @@ class EpochShares:
             self._judge(*self._pending.pop(0))
         fail, header = self._checks.failed, self._header
         self._check_positions()
-        roots = [(account, growing.root()) for account, growing in self._roots]
         try:
-            root = root_of_accounts(roots)
+            root = root_of_accounts([(account, growing.root()) for account, growing in self._roots])
         except EvidenceError as error:
             fail("sums", f"{self._where}: {error}")
             return
-        if root.count != header.shares or root.sums[0] != header.work or len(roots) != header.accounts:
+        if root.count != header.shares or root.sums[0] != header.work or len(self._roots) != header.accounts:
             fail(
                 "sums",
                 f"{self._where}: the shares are {root.count} and add up to {root.sums[0]} hashes;"
@@ -135,17 +160,23 @@ class EpochShares:
 
     def _hash(self, account: bytes, leaves: Leaves) -> ChunkFacts:
         hashed = self._table.hash(leaves)
-        jobs = self._table.rows[hashed.rows]
+        works = self._works[hashed.rows]
         own_hashes = leaf_hashes(leaves)
-        level = share_tree.leaf_level(own_hashes, jobs["work_log2"])
-        problem = check_fields(self._table, leaves, hashed)
-        others = [int(job) for job in np.unique(leaves["job"]) if self._table.account_of[int(job)] != account]
-        if others:
-            problem = problem or f"job {others[0]} belongs to another account than its shares are counted for"
-        root = level
-        while len(root) > 1:
-            root = share_tree.parents(root)
-        return ChunkFacts(leaves, own_hashes, root, hashed, problem)
+        by_job = np.bincount(hashed.rows, minlength=len(self._works))
+        named = np.flatnonzero(by_job).tolist()
+        stranger = next((row for row in named if self._owners[row] != account), None)
+        within = np.minimum((hashed.uniform * UNIFORM_BINS).astype(np.int64), UNIFORM_BINS - 1)
+        return ChunkFacts(
+            leaves=leaves,
+            leaf_hashes=own_hashes,
+            root=share_tree.root_of(share_tree.leaf_level(own_hashes, works)),
+            hashed=hashed,
+            by_job=by_job,
+            by_minute=_by_minute(leaves["time_us"], works),
+            uniform=np.bincount(within, minlength=UNIFORM_BINS),
+            problem=check_fields(self._table, leaves, hashed),
+            stranger=None if stranger is None else int(self._table.rows["id"][stranger]),
+        )
 
     def _judge(self, account: bytes, future: Future[ChunkFacts]) -> None:
         fail = self._checks.failed
@@ -156,66 +187,118 @@ class EpochShares:
             return
         leaves, hashed = facts.leaves, facts.hashed
         if facts.problem is not None:
-            name = "binding" if "another account" in facts.problem else "shares"
-            fail(name, f"{self._where}: {facts.problem}")
+            fail("shares", f"{self._where}: {facts.problem}")
+        if facts.stranger is not None:
+            fail(
+                "binding",
+                f"{self._where}: job {facts.stranger} belongs to another account than its shares are counted for",
+            )
         self._check_times(leaves)
         self._place(account, facts)
         self._seen.add(hashed.hashes, self._header.number, leaves["position"])
-        work = self._table.rows["work_log2"][hashed.rows]
-        self._totals.add(account, leaves, hashed, work)
-        for index in np.flatnonzero(np.isin(leaves["position"], self._wanted)).tolist():
-            place = self._header.number, int(leaves["position"][index])
-            self._totals.found[place] = account, bytes(facts.leaf_hashes[index])
-        for index in np.flatnonzero(hashed.blocks).tolist():
-            leaf = leaves[index]
-            self._totals.blocks.append(
-                FoundShare(
-                    bytes(hashed.hashes[index]),
-                    int(leaf["job"]),
-                    self._header.number,
-                    int(leaf["position"]),
-                    account,
-                    int(leaf["extranonce1"]),
-                    int(leaf["extranonce2"]),
-                )
-            )
-        self.order.append((account, leaves["position"].copy(), work, leaves["job"].copy()))
+        self._totals.add(account, facts, self._works)
+        for row in np.flatnonzero(facts.by_job).tolist():
+            name = account, int(self._table.rows["id"][row])
+            self.by_job[name] = self.by_job.get(name, 0) + int(facts.by_job[row])
+        if account == UNBOUND:
+            self._prefixes.count(self._totals, leaves, self._works[hashed.rows])
+        if len(self._wanted):
+            for index in np.flatnonzero(np.isin(leaves["position"], self._wanted)).tolist():
+                place = self._header.number, int(leaves["position"][index])
+                self._totals.found[place] = account, bytes(facts.leaf_hashes[index])
+        self._totals.blocks.add(self._header.number, leaves, hashed)
+        if account != UNBOUND:
+            self.order.append((account, self._positions[-1], self._works[hashed.rows]))
 
     def _check_times(self, leaves: Leaves) -> None:
-        early = leaves["time_us"] + np.uint64(TIME_SLACK_US) < np.uint64(self._header.start_us)
-        late = leaves["time_us"] > np.uint64(min(self._header.end_us + TIME_SLACK_US, 2**64 - 1))
-        if (early | late).any():
-            position = int(leaves["position"][int(np.argmax(early | late))])
-            self._checks.failed(
-                "time bounds", f"{self._where}: the share at position {position} lies outside it"
-            )
+        times = leaves["time_us"]
+        first = max(self._header.start_us - TIME_SLACK_US, 0)
+        last = min(self._header.end_us + TIME_SLACK_US, 2**64 - 1)
+        if int(times.min()) >= first and int(times.max()) <= last:
+            return
+        outside = (times < np.uint64(first)) | (times > np.uint64(last))
+        position = int(leaves["position"][int(np.argmax(outside))])
+        self._checks.failed("time bounds", f"{self._where}: the share at position {position} lies outside it")
 
     def _check_positions(self) -> None:
-        """Check that the positions are 0, 1, 2… without gaps."""
+        """Check that the positions are 0, 1, 2… without gaps, or in a thinned epoch each its own."""
         found = np.sort(np.concatenate(self._positions)) if self._positions else np.empty(0, np.uint32)
+        fail, count = self._checks.failed, self._header.shares
+        if self._thinned:
+            if (np.diff(found) == 0).any() or (len(found) and int(found[-1]) >= self._header.full_shares):
+                fail(
+                    "sums",
+                    f"{self._where}: two shares stand at one position, or one beyond the last before thinning",
+                )
+            return
         wrong = np.flatnonzero(found != np.arange(len(found), dtype=np.uint32))
-        count = self._header.shares
         if len(wrong):
-            self._checks.failed(
-                "sums", f"{self._where}: no share stands at position {int(wrong[0])} of {count}, or two do"
-            )
+            fail("sums", f"{self._where}: no share stands at position {int(wrong[0])} of {count}, or two do")
         elif len(found) != count:
-            self._checks.failed("sums", f"{self._where}: no share stands at position {len(found)} of {count}")
+            fail("sums", f"{self._where}: no share stands at position {len(found)} of {count}")
 
     def _place(self, account: bytes, facts: ChunkFacts) -> None:
         """Put a chunk where it belongs in the tree, and its positions among the epoch's."""
         fail = self._checks.failed
-        positions = facts.leaves["position"].astype(np.int64)
+        positions = facts.leaves["position"].copy()
         if not self._roots or self._roots[-1][0] != account:
             if self._roots and self._roots[-1][0] >= account:
                 fail("sums", f"{self._where}: accounts are not in their order")
             self._roots.append((account, GrowingRoot()))
             self._last_position = -1
-        if positions[0] <= self._last_position or (np.diff(positions) <= 0).any():
+        if int(positions[0]) <= self._last_position or (positions[1:] <= positions[:-1]).any():
             fail("sums", f"{self._where}: shares of an account are not in their order")
         self._last_position = int(positions[-1])
-        self._positions.append(facts.leaves["position"].copy())
+        self._positions.append(positions)
         try:
-            self._roots[-1][1].add_root(facts.root_level.node(0), len(facts.leaves))
+            self._roots[-1][1].add_root(facts.root, len(positions))
         except EvidenceError as error:
             fail("sums", f"{self._where}: {error}")
+
+
+class PoolPrefixes:
+    """Whose an upstream pool's work is by the tables of prefixes in force."""
+
+    def __init__(self, jobs: list[Job], standing: Standing) -> None:
+        self._jobs = {job.id: job for job in jobs if job.upstream}
+        self._tables = {table.upstream: table for table in standing.all(PrefixTable)}
+
+    def count(self, totals: Work, leaves: Leaves, works: NDArray[np.uint8]) -> None:
+        """Count a chunk of unbound work by pool and account; what no prefix names stays with the zero account."""
+        for number in np.unique(leaves["job"]).tolist():
+            job = self._jobs.get(number)
+            if job is None:
+                continue
+            mine = leaves["job"] == number
+            work = int(works[int(np.argmax(mine))])
+            left = leaves["extranonce2"][mine]
+            table = self._tables.get(job.source)
+            # The longest prefix that fits is the one that counts.
+            rows = () if table is None else sorted(table.prefixes, key=lambda row: -len(row.prefix))
+            for row in rows:
+                bits = 8 * (job.extranonce2_size - len(row.prefix))
+                if not row.prefix or bits < 0 or not len(left):
+                    continue
+                head = np.uint64(int.from_bytes(row.prefix, "big"))
+                fits = left >> np.uint64(bits) == head
+                totals.add_pool(job.source, row.account, work, int(np.count_nonzero(fits)))
+                left = left[~fits]
+            totals.add_pool(job.source, UNBOUND, work, len(left))
+
+
+def _by_minute(times_us: NDArray[np.uint64], works: NDArray[np.uint8]) -> list[tuple[int, int, int]]:
+    """Return (minute, work_log2, shares)."""
+    minutes = times_us // np.uint64(BIN_US)
+    first = int(minutes.min())
+    span = int(minutes.max()) - first + 1
+    keys = (minutes - np.uint64(first)).astype(np.int64) << 8 | works
+    if span <= len(keys):
+        counts = np.bincount(keys)
+        named = np.flatnonzero(counts)
+        counts = counts[named]
+    else:
+        named, counts = np.unique(keys, return_counts=True)
+    return [
+        (first + (key >> 8), key & 0xFF, count)
+        for key, count in zip(named.tolist(), counts.tolist(), strict=True)
+    ]

@@ -13,6 +13,7 @@ from hashwerk.energy.scores import cfe_score, matching_score
 from hashwerk.evidence.bundle import Claim, Manifest
 from hashwerk.evidence.epoch import Header, header_hash
 from hashwerk.evidence.records import UNBOUND
+from hashwerk.evidence.verify.blocks import STATES
 from hashwerk.evidence.verify.energy import BEST_MACHINE_MJ_PER_TH, common_intervals
 from hashwerk.evidence.verify.epochs import StandingWalk
 from hashwerk.evidence.verify.facts import Facts
@@ -195,8 +196,8 @@ def _interval(counts: NDArray[np.int64]) -> tuple[float | None, float | None]:
 
 def _per_hour(work: Work) -> list[dict[str, Any]]:
     hours: dict[int, NDArray[np.int64]] = {}
-    for bin_, counts in work.bins.items():
-        hours[bin_ // 60] = hours.get(bin_ // 60, np.zeros(129, np.int64)) + counts
+    for (minute, work_log2), count in work.minutes.items():
+        hours.setdefault(minute // 60, np.zeros(129, np.int64))[work_log2] += count
     return [
         {"start": time_text(hour * 3_600_000_000), **_hashes(counts, 1, Label.ASSERTED)}
         for hour, counts in sorted(hours.items())[:10_000]
@@ -209,15 +210,21 @@ def _energy(
     intervals = common_intervals(shown.facts.meters)
     if not intervals:
         return None
-    total_wh = sum(wh for _, _, wh in intervals)
+    total_wh = sum(row.wh for row in intervals)
     label = shown.checks.labels().get("meters", str(Label.ASSERTED))
     low, high = _interval(counts)
     scale = shown.standing.scale
     hashes = total_work(counts) * scale
     joules = total_wh * 3600
-    metered_s = sum(end - start for start, end, _ in intervals) / 1e6
+    metered_s = sum(row.end_us - row.start_us for row in intervals if row.known) / 1e6
     found: dict[str, Any] = {
         "metered": figure(total_wh, "Wh", label),
+        "filled": figure(
+            sum(row.filled_wh for row in intervals),
+            "Wh",
+            Label.ASSERTED,
+            method="the registers' difference over intervals that were missed, at residual mix",
+        ),
         "by_source": _by_source(shown.facts),
         "hours": [hour.as_data() for hour in hours],
         "inventory_best": figure(shown.efficiency_mj_per_th / 1000, "J/TH", Label.ASSERTED),
@@ -278,7 +285,7 @@ def _emissions(hours: Sequence[Hour]) -> dict[str, Any] | None:
         return None
     factors = sorted({hour.factors for hour in loaded})
     location = sum(hour.load_wh * (hour.location_mg or 0) for hour in loaded) / 1e6
-    residual = sum(max(hour.load_wh - hour.clean_wh, 0) * (hour.residual_mg or 0) for hour in loaded) / 1e6
+    residual = sum((hour.load_wh - hour.matched_wh) * (hour.residual_mg or 0) for hour in loaded) / 1e6
     text = {"factors": factors, "method": "instruments at 0 g/kWh, the rest at the residual mix"}
     return {
         "location_based": figure(location, "g CO2e", Label.ASSERTED, factors=factors),
@@ -308,15 +315,17 @@ def _commands(facts: Facts) -> list[dict[str, Any]]:
 
 
 def _blocks(facts: Facts) -> list[dict[str, Any]]:
-    states = ("submitted", "accepted", "rejected", "mature", "orphaned")
     return [
         {
             "hash": block.hash[::-1].hex(),
             "height": block.height,
             "found": time_text(block.found_us),
             "reward_sat": block.reward_sat,
-            "state": states[block.state] if block.state < len(states) else "unknown",
+            "state": STATES[block.state] if block.state < len(STATES) else "unknown",
             "label": str(Label.ASSERTED),
         }
-        for block in sorted(facts.blocks.values(), key=lambda block: (block.found_us, block.hash))
+        for block in sorted(
+            (logged[-1][1] for logged in facts.blocks.values()),
+            key=lambda block: (block.found_us, block.hash),
+        )
     ]

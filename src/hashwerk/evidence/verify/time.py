@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -13,9 +13,9 @@ from hashwerk.evidence.blockchain import HEADER_SLACK_S, HeaderChain
 from hashwerk.evidence.bundle import Stamp
 from hashwerk.evidence.epoch import Header, header_hash
 from hashwerk.evidence.stamps import External, Trust, UntrustedStampError, check_stamp
+from hashwerk.evidence.verify.block_shares import BlockShares
 from hashwerk.evidence.verify.facts import Facts
 from hashwerk.evidence.verify.result import Checks, Label, Verdict, attested_by
-from hashwerk.evidence.verify.shares import Work
 
 #: A stamp made so long before its epoch's end contradicts it: clocks differ.
 STAMP_SLACK_US: Final = 60_000_000
@@ -115,23 +115,27 @@ def check_stamps(
     return found
 
 
-def anchors(work: Work, roots: dict[int, int], chain: HeaderChain | None) -> list[External]:
+def anchors(
+    shares: BlockShares, roots: Mapping[tuple[int, int], int], chain: HeaderChain | None
+) -> list[External]:
     """Return what blocks of our own in the chain show: their coinbase names an epoch that was closed before them.
 
     Args:
-        work: With the shares that were blocks.
-        roots: Job → the epoch whose root its coinbase carries.
+        shares: That were blocks.
+        roots: Epoch and job → the epoch whose root its coinbase carries.
         chain: The chain.
     """
+    if chain is None:
+        return []
     found = []
-    for block in work.blocks:
-        height = None if chain is None else chain.height_of(block.hash)
-        if height is None or chain is None or block.job not in roots:
+    for share in shares.among(chain.hashes()).values():
+        root = roots.get((share.epoch, share.job.id))
+        height = chain.height_of(share.hash)
+        header = None if height is None else chain.at(height)
+        if root is None or header is None:
             continue
-        header = chain.at(height)
-        assert header is not None
         at_us = (header.time + HEADER_SLACK_S) * 1_000_000
-        found.append(External(epoch=roots[block.job], at_us=at_us, by=f"our own block {height}"))
+        found.append(External(epoch=root, at_us=at_us, by=f"our own block {height}"))
     return found
 
 
