@@ -4,8 +4,9 @@
 
 One mine is the pool, and has two accounts of ours: to us these are two pools on the same chain. Another mine stands between it
 and a simulated hall, machines of four sizes. Every minute it prints what each account had accepted so far, by difficulty, and
-the share of the first. One machine in ten reboots, so that the hash rate to be split does not stand still. Shares are luck: with N of them the share of the first is known to about
-sqrt(p (1 - p) / N), which is printed beside it.
+the share of the first. One machine in ten reboots, so that the hash rate to be split does not stand still.
+
+Shares are luck: with N of them the share of the first is known to about sqrt(p (1 - p) / N), which is printed beside it.
 """
 
 from __future__ import annotations
@@ -64,9 +65,9 @@ def main() -> None:
         folder = Path(name)
         pool = stack.enter_context(mine(folder / "pool", stratum.format(600)))
         site = stratum.format(30)
-        for one, urls, weight in zip(("first", "second"), pools, weights, strict=True):
+        for one, weight in zip(("first", "second"), weights, strict=True):
             site += (
-                f'[[upstream]]\nname = "{one}"\nurl = "{urls["stratum"]}"\nuser = "hall"\nshare = {weight}\n'
+                f'[[upstream]]\nname = "{one}"\nurl = "{pool["stratum"]}"\nuser = "{one}"\nshare = {weight}\n'
             )
         urls = stack.enter_context(mine(folder / "between", site))
         command = [
