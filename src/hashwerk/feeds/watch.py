@@ -125,6 +125,10 @@ class FeedWatch:
         """Return what the feed has told of so far."""
         return tuple(self._known)
 
+    def known(self, signal: Signal) -> PublishedSeries | None:
+        """Return what the feed itself has told of a signal, stale or not; None if nothing."""
+        return self._known.get(signal)
+
     async def view(self, signal: Signal, start_s: int, stop_s: int, now_s: float) -> Series | None:
         """Return what a plan gets for [start_s, stop_s): the feed's own values, and for the rest what was declared.
 

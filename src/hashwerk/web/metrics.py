@@ -53,6 +53,8 @@ def render_metrics(view: MineView, clock: Clock) -> bytes:
     """Return the exposition text."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(MineCollector(view, clock))
+    for collector in view.collectors:
+        registry.register(collector)
     return generate_latest(registry)
 
 

@@ -13,6 +13,7 @@ from fastapi import APIRouter
 from hashwerk.clock import SystemClock
 from hashwerk.config.web_settings import WebSettings
 from hashwerk.site.child import Progress, Ready, tell
+from hashwerk.site.energy.process import running_energy
 from hashwerk.site.fleet import FleetService
 from hashwerk.site.fleet.process import running_fleet
 from hashwerk.site.fleet.token import local_token
@@ -23,6 +24,7 @@ from hashwerk.site.pool_books import PoolBooks
 from hashwerk.store.reader import LedgerReader
 from hashwerk.web.app import create_app
 from hashwerk.web.books_api import books_router
+from hashwerk.web.energy_api import EnergyCollector, energy_router
 from hashwerk.web.fleet_api import fleet_router
 from hashwerk.web.guard import needs_credentials
 from hashwerk.web.server import serve_web
@@ -60,8 +62,15 @@ async def serve_site(orders: Orders, stop: asyncio.Event) -> None:
         asyncio.create_task(books.run(), name="pool-books"),
     ]
     try:
-        async with running_fleet(config, folder.here, clock, reader) as fleet:
+        async with (
+            running_fleet(config, folder.here, clock, reader) as fleet,
+            running_energy(config, fleet, folder.here, clock) as energy,
+        ):
             routers = [] if fleet is None else [_fleet_routes(fleet, settings, folder)]
+            if energy is not None:
+                guarded, token = needs_credentials(settings), local_token(folder.here)
+                routers.append(energy_router(energy, clock, is_guarded=guarded, local_token=token))
+                view.collectors.append(EnergyCollector(energy))
             routers.append(books_router(books))
             app = create_app(
                 view,
@@ -69,7 +78,7 @@ async def serve_site(orders: Orders, stop: asyncio.Event) -> None:
                 clock,
                 session_key=_session_key(folder),
                 routers=routers,
-                site=Site(fleet=fleet, config=config, books=books),
+                site=Site(fleet=fleet, config=config, books=books, energy=energy),
             )
             await serve_web(app, settings, stop, lambda url: tell(Ready({"web": url})))
     finally:

@@ -11,7 +11,10 @@ from hashwerk.clock import Clock
 from hashwerk.web.history import LIVE, Point
 
 if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
+
     from hashwerk.config.site import SiteConfig
+    from hashwerk.site.energy import EnergyService
     from hashwerk.site.fleet import FleetService
     from hashwerk.site.messages import Snapshot
     from hashwerk.site.pool_books import PoolBooks
@@ -28,6 +31,7 @@ class Site:
     fleet: FleetService | None = None
     config: SiteConfig | None = None
     books: PoolBooks | None = None
+    energy: EnergyService | None = None
 
 
 #: The mine alone: neither fleet nor configuration is known.
@@ -37,13 +41,14 @@ NO_SITE: Final = Site()
 class MineView:
     """What is known of the mine. Owned by the loop of the `site` process.
 
-    ``reader`` is the ledger's reader; None means that no history can be shown.
+    ``reader`` is the ledger's reader; None means that no history can be shown. ``collectors`` are further parts of the metrics.
     """
 
-    __slots__ = ("_clock", "_latest", "_received", "_recent", "_warned", "reader")
+    __slots__ = ("_clock", "_latest", "_received", "_recent", "_warned", "collectors", "reader")
 
     def __init__(self, reader: Ledger | None, clock: Clock) -> None:
         self.reader = reader
+        self.collectors: list[Collector] = []
         self._clock = clock
         self._latest: Snapshot | None = None
         self._received: float | None = None

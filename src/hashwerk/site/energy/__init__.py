@@ -1,4 +1,8 @@
-"""The running mine's energy: signals and meters in, a plan every few minutes, set-points to the fleet, orders carried out.
+"""The site's energy at work: feeds, plans, set-points, orders, history. Pages and API read `view`."""
 
-`EnergyService` is the whole of it. Pages and API read `EnergyService.view` and `EnergyService.history`.
-"""
+from __future__ import annotations
+
+from hashwerk.site.energy.planner import EnergyParts
+from hashwerk.site.energy.service import EnergyService
+
+__all__ = ["EnergyParts", "EnergyService"]

@@ -1,0 +1,190 @@
+"""The month so far: the bill as the tariff has it, and how clean the energy was, from the quarters of an hour on record."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+
+import numpy as np
+
+from hashwerk.energy.bill import make_bill
+from hashwerk.energy.scores import by_hour, cfe_score, matching_score
+from hashwerk.energy.series import Quality, Series, SeriesInfo, make_series
+from hashwerk.energy.settings import EnergySettings
+from hashwerk.energy.sources import Attributed, Attribution, AttributionError, Declaration, Flows
+from hashwerk.energy.tariff import Tariff, TariffError
+from hashwerk.energy.usage import BillingFacts, Usage
+from hashwerk.site.energy.record import QUARTER_S, Quarter
+from hashwerk.site.energy.view import BillLine, BillView, CleanView
+
+#: A quarter of an hour counts as known when power was known for so much of it.
+_KNOWN_SHARE = 0.9
+
+
+def month_begin_s(now: float, zone: datetime.tzinfo) -> float:
+    """Return the beginning of the local month."""
+    today = datetime.datetime.fromtimestamp(now, zone)
+    return datetime.datetime(today.year, today.month, 1, tzinfo=zone).timestamp()
+
+
+def peak_w(quarters: Sequence[Quarter]) -> float:
+    """Return the highest mean import of a quarter of an hour that is known whole."""
+    return max((mean_w(quarter) for quarter in quarters if is_known(quarter)), default=0.0)
+
+
+def is_known(quarter: Quarter) -> bool:
+    """Say whether enough of a quarter of an hour was measured to speak of it."""
+    return quarter.covered_s >= _KNOWN_SHARE * QUARTER_S
+
+
+def mean_w(quarter: Quarter) -> float:
+    """Return the mean import of a quarter of an hour over the time in which it was known."""
+    return quarter.import_wh * 3_600 / quarter.covered_s if quarter.covered_s else 0.0
+
+
+def month_bill(
+    tariff: Tariff, facts: BillingFacts, quarters: Sequence[Quarter], start_s: float
+) -> BillView | None:
+    """Return the bill of a month so far; None before its first quarter of an hour.
+
+    What was not measured counts as nothing taken, and is said to be missing: the supplier's own meter knows better.
+    """
+    if not quarters:
+        return None
+    first = int(start_s) // QUARTER_S * QUARTER_S
+    count = (quarters[-1].start_s - first) // QUARTER_S + 1
+    import_wh = np.zeros(count, dtype=np.int64)
+    market: list[float | None] = [None] * count
+    known = np.zeros(count, dtype=bool)
+    for quarter in quarters:
+        place = (quarter.start_s - first) // QUARTER_S
+        if 0 <= place < count:
+            import_wh[place] = max(0, round(mean_w(quarter) * QUARTER_S / 3_600))
+            market[place] = quarter.price_per_mwh
+            known[place] = is_known(quarter)
+    usage = Usage(
+        start_s=first,
+        interval_s=QUARTER_S,
+        import_wh=import_wh,
+        export_wh=None,
+        estimated=int((~known).sum()),
+    )
+    missing = [
+        "energy is integrated from power, and not a meter's register",
+        *_missing_words(known),
+    ]
+    try:
+        bill = make_bill(tariff, usage, facts, market=_market(market, known, first, tariff.currency))
+    except TariffError as error:
+        return _no_bill(tariff, usage, (*missing, f"no bill: {error}"))
+    return BillView(
+        tariff=tariff.name,
+        currency=bill.currency,
+        since_s=float(usage.start_s),
+        until_s=float(usage.stop_s),
+        import_wh=int(import_wh.sum()),
+        peak_w=None if bill.peak_kw is None else float(bill.peak_kw) * 1e3,
+        lines=tuple(
+            BillLine(text=line.text, quantity=f"{line.quantity} {line.unit}".strip(), amount=str(line.amount))
+            for line in bill.lines
+        ),
+        total=str(bill.total),
+        missing=tuple(missing),
+    )
+
+
+def _missing_words(known: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[str]:
+    lost = int((~known).sum())
+    return [f"{lost * QUARTER_S / 3_600:,.2f} h were not measured and count as nothing"] if lost else []
+
+
+def _market(
+    values: list[float | None], known: np.ndarray[tuple[int], np.dtype[np.bool_]], first: int, currency: str
+) -> Series:
+    """Return the market's price over the month; where nothing was measured nothing is charged, whatever it was."""
+    filled = [
+        0.0 if value is None and not is_here else value for value, is_here in zip(values, known, strict=True)
+    ]
+    info = SeriesInfo(
+        name="price on record",
+        unit=f"{currency}/MWh",
+        resolution_s=QUARTER_S,
+        source="own record of the feed",
+        currency=currency,
+    )
+    starts = first + QUARTER_S * np.arange(len(values), dtype=np.int64)
+    return make_series(info, starts, filled, published_s=first, quality=Quality.MEASURED)
+
+
+def _no_bill(tariff: Tariff, usage: Usage, missing: tuple[str, ...]) -> BillView:
+    return BillView(
+        tariff=tariff.name,
+        currency=tariff.currency,
+        since_s=float(usage.start_s),
+        until_s=float(usage.stop_s),
+        import_wh=int(usage.import_wh.sum()),
+        peak_w=None,
+        lines=(),
+        total="unknown",
+        missing=missing,
+    )
+
+
+def clean_view(
+    settings: EnergySettings,
+    declaration: Declaration,
+    quarters: Sequence[Quarter],
+    grid_g_per_kwh: float | None,
+) -> CleanView | None:
+    """Return how clean the energy of a declared period was so far; None before its first full hour.
+
+    Own plants count by their own meters. A contract without a meter of its own counts for nothing.
+    """
+    sources = [source.source() for source in settings.sources]
+    rule = Attribution(declaration, sources)
+    hours = {q.start_s // 3_600 for q in quarters if q.start_s >= declaration.start_s}
+    done: list[Attributed] = []
+    names = {source.name for source in sources if source.kind.value == "own"}
+    try:
+        for quarter in sorted(quarters, key=lambda one: one.start_s):
+            if not declaration.start_s <= quarter.start_s < declaration.stop_s or not is_known(quarter):
+                continue
+            own = {name: round(wh) for name, wh in quarter.sources.items() if name in names and wh > 0}
+            load_wh = round(mean_w(quarter) * QUARTER_S / 3_600) + sum(own.values())
+            done.append(
+                rule.attribute(
+                    Flows(
+                        start_s=quarter.start_s,
+                        stop_s=quarter.start_s + QUARTER_S,
+                        load_wh=max(0, load_wh),
+                        own_wh=own,
+                    )
+                )
+            )
+    except AttributionError:
+        return None
+    if not done or not hours:
+        return None
+    matched = by_hour(done, rule.fuels).hours
+    matching, carbon_free = matching_score(matched), cfe_score(matched)
+    load = sum(one.load_wh for one in done)
+    from_grid = sum(one.by_source.get("grid", 0) for one in done)
+    intensity = None
+    if grid_g_per_kwh is not None and load:
+        factors = settings.attribution.factor_set()
+        own_g = sum(
+            float(factors.factor(rule.fuels[name])) * wh
+            for one in done
+            for name, wh in one.by_source.items()
+            if name in rule.fuels
+        )
+        intensity = (own_g + from_grid * grid_g_per_kwh) / load
+    return CleanView(
+        since_s=float(declaration.start_s),
+        until_s=float(done[-1].stop_s),
+        rule=declaration.rule,
+        is_declared_before=declaration.declared_s <= declaration.start_s,
+        hourly_matched=None if matching is None else float(matching),
+        carbon_free=None if carbon_free is None else float(carbon_free),
+        g_per_kwh=intensity,
+    )

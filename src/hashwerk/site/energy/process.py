@@ -1,0 +1,61 @@
+"""Energy as a part of the `site` process: opened from the configuration, run beside fleet and pages."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from hashwerk.clock import Clock
+from hashwerk.config.site import SiteConfig
+from hashwerk.dispatch.orders import OrderSource
+from hashwerk.site.energy.fleet_port import FleetMachines
+from hashwerk.site.energy.planner import EnergyParts
+from hashwerk.site.energy.service import EnergyService
+from hashwerk.site.fleet.service import FleetService
+
+log = logging.getLogger(__name__)
+
+
+def parts_of(config: SiteConfig) -> EnergyParts:
+    """Return the sections of a site file that energy is run by."""
+    return EnergyParts(dispatch=config.dispatch, energy=config.energy, feeds=config.feed, place=config.policy)
+
+
+@asynccontextmanager
+async def running_energy(
+    config: SiteConfig,
+    fleet: FleetService | None,
+    folder: Path,
+    clock: Clock,
+    sources: Sequence[OrderSource] = (),
+) -> AsyncIterator[EnergyService | None]:
+    """Run the site's energy; None without a fleet, or where the site file says so.
+
+    A mistake that ends its loops is logged and ends nothing else: pages go on, machines go on as they are.
+
+    Raises:
+        ConfigError: If a feed, a tariff or the rules cannot be used.
+        StoreError: If the record cannot be used.
+    """
+    if fleet is None or not config.dispatch.enabled:
+        yield None
+        return
+    machines = FleetMachines(fleet, clock)
+    service = EnergyService(parts_of(config), machines, clock, folder / "energy.sqlite", sources=sources)
+    await asyncio.to_thread(service.open)
+    task = asyncio.create_task(service.run(), name="energy")
+    task.add_done_callback(_tell_failure)
+    try:
+        yield service
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await service.close()
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("energy is no longer planned and steered", exc_info=error)
