@@ -6,7 +6,7 @@ hour is spread evenly over its hours; such hours are estimates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -43,6 +43,7 @@ class Hour:
     residual_mg: int | None = None
     price_micro: int | None = None
     factors: str = ""
+    sources: dict[int, int] = field(default_factory=dict)  # Wh by source, with or without evidence
 
     @property
     def matched_wh(self) -> int:
@@ -79,9 +80,10 @@ def hours_of(facts: Facts, start_us: int, end_us: int) -> list[Hour]:
         _spread(hours, drawn)
     for row in facts.sources:
         hour = hours.get(row.start_us // HOUR_US)
-        if hour is None or row.source not in {int(source) for source in CARBON_FREE}:
+        if hour is None or row.end_us > hour.start_us + HOUR_US:
             continue
-        if (row.certificate or row.meter) and row.end_us <= hour.start_us + HOUR_US:
+        hour.sources[row.source] = hour.sources.get(row.source, 0) + row.wh
+        if row.source in CARBON_FREE and (row.certificate or row.meter):
             hour.clean_wh += row.wh
     for grid in facts.grids:
         hour = hours.get(grid.start_us // HOUR_US)

@@ -115,6 +115,10 @@ class Checks:
         """Return whether something of a check failed."""
         return name in self._failed
 
+    def is_contradicted(self, name: str) -> bool:
+        """Return whether a check found a contradiction, not only a lack."""
+        return self._worst.get(name) == Verdict.INVALID
+
     def labels(self) -> dict[str, str]:
         """Return what each check that passed is worth."""
         return {name: label for name, (label, _) in self._passed.items()}

@@ -28,12 +28,13 @@ from hashwerk.evidence.verify.blocks import check_blocks
 from hashwerk.evidence.verify.compare import Summary, check_receipts, compare
 from hashwerk.evidence.verify.epochs import EpochWalk, StandingWalk
 from hashwerk.evidence.verify.facts import Facts, JobCheck, read_records
+from hashwerk.evidence.verify.figures import Shown
 from hashwerk.evidence.verify.order import OrderBuilder
 from hashwerk.evidence.verify.payouts import PayoutCheck, found_blocks
 from hashwerk.evidence.verify.result import Checks, Label, Report, Verdict
 from hashwerk.evidence.verify.seen import SeenHashes
 from hashwerk.evidence.verify.shares import EpochShares, ShareContext, Work
-from hashwerk.evidence.verify.statement import Shown, make_statement
+from hashwerk.evidence.verify.statement import make_statement
 from hashwerk.work.target import MAX_WORK_LOG2
 
 #: An honest set of shares fails the test of uniformity by chance once in so many.
@@ -286,6 +287,9 @@ class _Run:
                     bounds=bounds,
                     efficiency_mj_per_th=self.efficiency,
                     pinned=self.options.key is not None,
+                    block_shares=block_shares,
+                    payouts=payouts.last,
+                    lacking=len(payouts.lacking),
                 )
             ),
         )

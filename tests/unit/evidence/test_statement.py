@@ -1,0 +1,190 @@
+"""The statement, line by line: every figure with its label, and what cannot be shown listed as such."""
+
+import io
+from typing import Any
+
+import msgspec
+import pytest
+
+from hashwerk.evidence import records
+from hashwerk.evidence.verify import Report, Verdict, verify_bundle
+from hashwerk.evidence.verify.run import Options
+from support.evidence import (
+    ACCOUNTS,
+    EPOCH_US,
+    REWARD_SAT,
+    RULE,
+    EditedSite,
+    EvidenceSite,
+    altered,
+    decoded,
+    once,
+    without,
+    write_bundle,
+)
+from support.forgeries import reclosed
+
+SITE = EvidenceSite().run(4)
+
+
+def verify(data: bytes) -> Report:
+    return verify_bundle(io.BytesIO(data), Options(threads=1))
+
+
+STATEMENT = verify(SITE.bundle()).statement
+
+
+def labels(part: Any) -> list[str]:
+    """Return every label in a part of a statement."""
+    if isinstance(part, dict):
+        own = [part["label"]] if "label" in part else []
+        return own + [label for inner in part.values() for label in labels(inner)]
+    return [label for inner in part for label in labels(inner)] if isinstance(part, list | tuple) else []
+
+
+def test_every_figure_has_a_label() -> None:
+    def figures(part: Any) -> list[dict[str, Any]]:
+        if isinstance(part, dict):
+            own = [part] if "value" in part and "unit" in part else []
+            return own + [one for inner in part.values() for one in figures(inner)]
+        return [one for inner in part for one in figures(inner)] if isinstance(part, list | tuple) else []
+
+    found = figures(STATEMENT)
+    assert len(found) > 15
+    for one in found:
+        assert one["label"].split(";")[0].split()[0].rstrip(":") in ("proven", "attested", "asserted"), one
+
+
+def test_each_account_has_its_hashes_and_their_interval() -> None:
+    for row in STATEMENT["work"]["accounts"]:
+        assert row["label"] == "proven"
+        assert row["low"] < int(row["hashes"]) < row["high"]
+        assert int(row["hashes"]) == 16 * row["shares"]
+
+
+def test_energy_is_told_by_source_and_hour() -> None:
+    (hour,) = (hour for hour in STATEMENT["energy"]["hours"] if hour["load_wh"])
+    assert (hour["load_wh"], hour["clean_wh"], hour["sources"]) == (20_000, 12_000, {"hydro": 12_000})
+    (row,) = STATEMENT["energy"]["by_source"]
+    assert (row["source"], row["value"], row["evidence"]) == ("hydro", 12_000, "certificate")
+    efficiency = STATEMENT["energy"]["efficiency"]
+    assert efficiency["low"] < efficiency["value"] < efficiency["high"]
+    assert STATEMENT["energy"]["inventory_best"]["value"] == 18.0
+    assert STATEMENT["energy"]["best_machine"]["value"] == 9.5
+    assert STATEMENT["matching"]["surplus_negative_price"]["value"] == 20_000
+
+
+def test_cancelled_certificates_are_named_by_registry() -> None:
+    certificates = STATEMENT["certificates"]
+    assert (certificates["cancelled"]["value"], certificates["cancelled"]["count"]) == (12_000, 1)
+    assert certificates["cancelled"]["label"].startswith("attested by registry Test Registry")
+    (group,) = certificates["groups"]
+    assert (group["registry"], group["beneficiary"]) == ("Test Registry", "site")
+    bare = altered(records.Certificate, signature=b"", registry_key=b"")
+    unsigned = verify(EditedSite(bare).run(4).bundle()).statement["certificates"]
+    assert set(labels(unsigned)) == {"asserted"}
+
+
+def test_rewards_and_payouts_are_those_that_count() -> None:
+    payouts = STATEMENT["payouts"]
+    assert payouts["label"] == "proven"
+    count = len(SITE.blocks)
+    assert payouts["rewards"]["pending"]["value"] == REWARD_SAT * count
+    assert (
+        sum(row["pending_sat"] for row in payouts["accounts"])
+        == REWARD_SAT * count - payouts["fees"]["value"]
+    )
+    assert [block["reward_sat"] for block in STATEMENT["blocks"]] == [REWARD_SAT] * count
+    # What reaches back before the bundle is the operator's word, and is said so.
+    site = EvidenceSite(name="late", rule=msgspec.structs.replace(RULE, scheme="tides")).run(4)
+    number = max(
+        n for n, e in enumerate(site.epochs) if any(isinstance(r, records.Payout) for r in decoded(e))
+    )
+    late = verify(write_bundle(site, site.epochs[number:], first=number, claims=4)).statement
+    assert late["payouts"]["label"] == "asserted"
+    assert any("payouts follow the rule" in line for line in late["not_shown"])
+
+
+def test_shares_that_were_blocks_and_that_nobody_speaks_of_are_counted() -> None:
+    silent = EditedSite(lambda n, r: without(records.Block)(n, without(records.Payout)(n, r))).run(4)
+    report = verify(silent.bundle())
+    assert report.verdict == Verdict.VALID
+    count = len(silent.blocks)
+    assert any(line.startswith(f"what became of {count} shares") for line in report.statement["not_shown"])
+
+
+def test_an_upstream_pool_s_work_is_split_by_the_table() -> None:
+    site = EvidenceSite(name="mixed", pool=True).run(4)
+    rows = verify(site.bundle()).statement["work"]["upstream"]
+    by_account = {row["account"]: row["shares"] for row in rows}
+    expected: dict[str | None, int] = {}
+    for epoch in site.epochs:
+        for group in epoch.groups:
+            if group.account != records.UNBOUND:
+                continue
+            for leaf in group.leaves:
+                number = int(leaf["extranonce2"]) >> 56
+                account = ACCOUNTS[number - 1].hex() if number <= 2 else None
+                expected[account] = expected.get(account, 0) + 1
+    assert by_account == expected
+    assert len(expected) == 3
+    assert {row["pool"] for row in rows} == {"pool"}
+    assert all("asserted" in row["label"] for row in rows), "the prefix is the operator's word"
+
+
+def test_curtailment_is_what_the_meter_saw() -> None:
+    start = SITE.epochs[1].header.start_us
+    cut = records.Command(
+        id=1, at_us=start + 60_000_000, command="sleep", group="hall", machines=50, reason="grid", ordered_w=10_000,
+        before_w=20_000, after_w=11_000, effect_us=start + 90_000_000,
+    )  # fmt: skip
+    back = msgspec.structs.replace(
+        cut, id=2, at_us=start + EPOCH_US, command="wake", ordered_w=20_000, before_w=11_000, after_w=20_000,
+        effect_us=start + EPOCH_US + 40_000_000,
+    )  # fmt: skip
+    found = verify(EditedSite(once(1, cut, back)).run(2).bundle()).statement["curtailment"]
+    assert (found["orders"]["value"], found["ordered"]["value"], found["delivered"]["value"]) == (
+        1,
+        10_000,
+        9_000,
+    )
+    assert found["energy"]["value"] == 9_000 * 810 // 3600
+    assert found["median_time_to_effect"]["value"] == 30
+    assert set(labels(found)) == {"asserted"}
+
+
+def test_thinning_says_what_it_does_not_open() -> None:
+    statement = verify(EvidenceSite(name="thinned", thinning=6).run(2).bundle()).statement
+    full = statement["work"]["before_thinning"]
+    assert (int(full["value"]), full["label"]) == (2 * 60 * 16, "asserted")
+    assert any("thinning" in line for line in statement["not_shown"])
+
+
+@pytest.mark.parametrize(
+    ("edit", "parts"),
+    [
+        (lambda r: altered(records.Meter, serial="EM-9")(4, r), ("energy", "matching", "emissions")),
+        (lambda r: altered(records.SourceInterval, wh=12_001)(4, r), ("certificates",)),
+        (lambda r: altered(records.Payout, fee_sat=1)(4, r) if has_payout(r) else r, ()),
+    ],
+)
+def test_a_figure_whose_check_fails_is_not_shown(edit: Any, parts: tuple[str, ...]) -> None:
+    report = verify(write_bundle(SITE, reclosed(SITE, 4, logged=edit(decoded(SITE.last)))))
+    for part in parts:
+        assert report.verdict == Verdict.INVALID
+        found = labels(report.statement[part])
+        assert any(label.startswith("not shown: the check of") for label in found), (part, found)
+
+
+def has_payout(logged: list[records.Record]) -> bool:
+    return any(isinstance(record, records.Payout) for record in logged)
+
+
+def test_work_of_a_broken_bundle_is_not_called_proven() -> None:
+    groups = list(SITE.last.groups)
+    groups[0] = msgspec.structs.replace(groups[0], leaves=groups[0].leaves.copy())
+    groups[0].leaves["nonce"][0] += 1
+    report = verify(write_bundle(SITE, reclosed(SITE, 4, groups=groups)))
+    assert report.verdict == Verdict.INVALID
+    work = report.statement["work"]
+    assert not any(label.startswith("proven") for label in labels(work)), labels(work)
