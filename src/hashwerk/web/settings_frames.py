@@ -41,6 +41,9 @@ def settings_frame(config: SiteConfig | None) -> Frame:
 
 
 def _rows(value: Any, path: str) -> Iterator[Row]:
+    if value is None:
+        yield _row(path, None, None, "There is no such section.")
+        return
     if isinstance(value, tuple):
         if not value:
             yield _row(path, (), (), "None is configured; each stands in a section of its own.")
