@@ -50,6 +50,9 @@ def _rows(value: Any, path: str) -> Iterator[Row]:
         for number, entry in enumerate(value, 1):
             yield from _rows(entry, f"{path}[{number}]")
         return
+    if not isinstance(value, msgspec.Struct):  # a section that nobody set
+        yield _row(path, value, None, "Not configured.")
+        return
     for field in msgspec.structs.fields(value):
         inner, here = getattr(value, field.name), f"{path}.{field.name}"
         if isinstance(inner, msgspec.Struct) or _is_structs(field.type):
