@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hashwerk.chain.address import script_from_address
 from hashwerk.chain.network import network_from_name
+from hashwerk.config.check_machines import check_hall, check_meters
 from hashwerk.config.problems import Problem
 from hashwerk.errors import ConfigError
 
@@ -25,6 +26,8 @@ def check_site(config: SiteConfig) -> list[Problem]:
         *_check_files(config),
         *_check_accounts(config),
         *_check_energy(config),
+        *check_hall(config),
+        *check_meters(config),
     ]
 
 

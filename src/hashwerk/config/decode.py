@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from hashwerk.config.problems import Problem
+from hashwerk.errors import ConfigError
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -98,7 +99,7 @@ def decode_struct(
         return None, problems
     try:
         return kind(**decoded), []
-    except (ValueError, TypeError) as error:  # a struct's own __post_init__
+    except (ValueError, TypeError, ConfigError) as error:  # a struct's own __post_init__
         return None, [Problem(path, str(error), line_of(path, lines))]
 
 

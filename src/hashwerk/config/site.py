@@ -20,11 +20,13 @@ from hashwerk.dispatch.settings import DispatchSettings
 from hashwerk.energy.settings import EnergySettings
 from hashwerk.feeds.settings import FeedSettings, PoolAccountSettings
 from hashwerk.fleet.settings import FleetSettings
+from hashwerk.meters.settings import MeterSettings
 from hashwerk.node.settings import CoreSettings, KernelSettings
 from hashwerk.policy.settings import PlaceSettings
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.pool.upstream.settings import UpstreamSettings
 from hashwerk.store.settings import StoreSettings
+from hashwerk.twin.settings import HallSettings
 
 
 class SiteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -126,6 +128,18 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     fleet: Annotated[
         FleetSettings, Meta(description="The machines that are watched and commanded; none without ranges.")
     ] = FleetSettings()
+    twin: Annotated[
+        HallSettings | None,
+        Meta(
+            description="A simulated hall that works for this mine; none: no hall. Never with the main network."
+        ),
+    ] = None
+    meter: Annotated[
+        tuple[MeterSettings, ...],
+        Meta(
+            description="What measures the site, its feeders, breakers, machines and plants, each in a section [[meter]]."
+        ),
+    ] = ()
     feed: Annotated[
         tuple[FeedSettings, ...],
         Meta(
