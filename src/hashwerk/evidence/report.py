@@ -7,29 +7,40 @@ from __future__ import annotations
 
 import html
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from hashwerk.errors import ConfigError
+from hashwerk.evidence.report_plots import COLOURS, plots
+from hashwerk.evidence.report_tables import figures, period, tables, title
 from hashwerk.evidence.verify.result import Report
-from hashwerk.units import format_hashrate, format_si
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# The palette of the pages: teal is clean, grey the rest, violet work.
-_TEAL: Final = "#0f8b8d"
-_GREY: Final = "#9aa5b1"
-_VIOLET: Final = "#6b4fa0"
+__all__ = ["figures", "html_report", "pdf_report", "write_report"]
 
 _STYLE: Final = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1d2733}
-h1{font-size:1.6rem;margin:0}h2{font-size:1.1rem;margin:1.6rem 0 .4rem}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-td,th{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid #dde3ea;vertical-align:top}
-.simulation{background:repeating-linear-gradient(45deg,#fff6df,#fff6df 10px,#fdeec2 10px,#fdeec2 20px);padding:.6rem 1rem}
-.bad{color:#a4161a;font-weight:600}.worth{color:#52606d}svg{max-width:100%;height:auto}
-@media print{body{margin:0;max-width:none}h2{break-after:avoid}tr{break-inside:avoid}}
+:root{color-scheme:light dark;--page:#fff;--ink:#1d2733;--soft:#52606d;--line:#dde3ea;--bad:#a4161a;--good:#0b6e4f;
+--clean:#0f8b8d;--rest:#9aa5b1;--filled:#c98a1b;--work:#6b4fa0;--tape1:#fff6df;--tape2:#fdeec2}
+@media screen and (prefers-color-scheme:dark){:root{--page:#12181f;--ink:#e6ebf0;--soft:#9fb0c0;--line:#2b3642;--bad:#ff8a80;
+--good:#6fd3ac;--clean:#36b5b7;--rest:#6c7884;--filled:#e0a94a;--work:#a58be0;--tape1:#3a3115;--tape2:#45391a}}
+*{box-sizing:border-box}
+body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;background:var(--page);color:var(--ink)}
+h1{font-size:1.6rem;line-height:1.25;margin:0;overflow-wrap:anywhere}h2{font-size:1.1rem;margin:1.8rem 0 .4rem}
+header{padding:.8rem 1rem;border:1px solid var(--line);border-radius:.4rem}header p{margin:.3rem 0 0}
+.simulation{background:repeating-linear-gradient(45deg,var(--tape1),var(--tape1) 10px,var(--tape2) 10px,var(--tape2) 20px)}
+.wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+td,th{text-align:left;padding:.25rem .8rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top}
+.hash{font:.85em ui-monospace,monospace;overflow-wrap:anywhere;min-width:17rem}
+th{color:var(--soft);font-weight:600}td:first-child{min-width:7rem}
+.checks td:first-child,.checks th:first-child{min-width:1.4rem;width:1.4rem}.checks td:nth-child(2){min-width:7.5rem}
+.bad{color:var(--bad);font-weight:600}.good{color:var(--good)}.worth{color:var(--soft)}
+figure{margin:1.4rem 0 0;overflow-x:auto}svg{width:100%;min-width:34rem;height:auto}
+@media screen and (max-width:40rem){body{margin:1rem auto;font-size:14px}table{font-size:.85em}td:first-child{min-width:5rem}}
+@media print{body{margin:0;max-width:none;font-size:10pt}h2{break-after:avoid}tr,figure{break-inside:avoid}
+.simulation{print-color-adjust:exact}.wide{overflow:visible}}
 """
 
 
@@ -50,80 +61,26 @@ def write_report(report: Report, path: Path) -> None:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def figures(report: Report) -> list[tuple[str, str, str]]:
-    """Return the figures of a statement as (name, value, worth)."""
-    statement = report.statement
-    found: list[tuple[str, str, str]] = []
-
-    def add(name: str, figure: dict[str, Any] | None, text: str | None = None) -> None:
-        if figure is not None:
-            found.append((name, text or f"{figure['value']} {figure['unit']}", figure["label"]))
-
-    work, energy = statement.get("work", {}), statement.get("energy") or {}
-    add("Shares", work.get("shares"))
-    for key, name in (
-        ("hashes", "Hashes"),
-        ("hashes_at_scale", "Hashes at scale"),
-        ("unbound", "Unbound work"),
-    ):
-        figure = work.get(key)
-        add(name, figure, None if figure is None else _with_interval(figure, "H"))
-    rate = work.get("hashrate")
-    add("Hash rate", rate, None if rate is None else _with_interval(rate, "H/s"))
-    add(
-        "Energy",
-        energy.get("metered"),
-        None if not energy else format_si(energy["metered"]["value"], "Wh", digits=5),
-    )
-    add(
-        "Efficiency",
-        energy.get("efficiency"),
-        None if not energy.get("efficiency") else _efficiency(energy["efficiency"]),
-    )
-    add("Best declared machine", energy.get("inventory_best"))
-    for key, name in (("hourly_matching", "Hourly matching"), ("carbon_free", "Carbon-free energy")):
-        figure = (statement.get("matching") or {}).get(key)
-        add(name, figure, None if figure is None else f"{100 * figure['value']:.1f} %")
-    add("Used at negative prices", (statement.get("matching") or {}).get("surplus_negative_price"))
-    for key, name in (
-        ("location_based", "Emissions, location-based"),
-        ("market_based", "Emissions, market-based"),
-    ):
-        figure = (statement.get("emissions") or {}).get(key)
-        text = (
-            None
-            if figure is None
-            else f"{figure['value'] / 1000:.3f} kg CO2e ({', '.join(figure['factors'])})"
-        )
-        add(name, figure, text)
-    if statement:
-        found.append(("Blocks", str(len(statement["blocks"])), "asserted"))
-        found.append(("Commands carried out", str(len(statement["commands"])), "asserted"))
-    return found
-
-
 def html_report(report: Report) -> str:
     """Return the report as one page of HTML that needs nothing else."""
-    statement, escape = report.statement, html.escape
-    rows = "".join(
+    escape = html.escape
+    figure_rows = [
         f"<tr><td>{escape(name)}</td><td>{escape(value)}</td><td class=worth>{escape(worth)}</td></tr>"
         for name, value, worth in figures(report)
+    ]
+    lists = "".join(
+        f"<h2>{escape(table.title)}</h2>{_html_table(table.heads, table.rows)}" for table in tables(report)
     )
-    checks = "".join(
-        f"<tr><td>{'✓' if check.ok else '<span class=bad>✗</span>'}</td><td>{escape(check.name)}</td>"
-        f"<td class=worth>{escape(check.label)}</td><td>{escape(check.detail)}"
-        f"{'' if check.ok else f'<br><span class=bad>{escape(check.meaning)}</span>'}</td></tr>"
-        for check in report.checks
-    )
-    hidden = "".join(f"<li>{escape(line)}</li>" for line in statement.get("not_shown", []))
-    plots = "".join(_svg(figure) for figure in plot(report))
+    hidden = "".join(f"<li>{escape(line)}</li>" for line in report.statement.get("not_shown", []))
+    drawn = "".join(f"<figure>{_svg(figure)}</figure>" for figure in plots(report))
+    note = report.statement.get("note")
     return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>Evidence: {escape(_title(report))}</title>"
-        f"<style>{_STYLE}</style><body><header class={escape(report.subject)}><h1>{escape(_title(report))}</h1>"
-        f"<p>{escape(_period(report))}</p></header>"
-        f"<h2>Figures</h2><table><tr><th>figure<th>value<th>worth</tr>{rows}</table>"
-        f"{plots}<h2>What is not shown</h2><ul>{hidden}</ul>"
-        f"<h2>Checks</h2><table><tr><th><th>check<th>worth<th>what was found</tr>{checks}</table></body></html>"
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>"
+        f"<title>Evidence: {escape(title(report))}</title><style>{_STYLE}</style><body>"
+        f"<header class={escape(report.subject)}><h1>{escape(title(report))}</h1><p>{escape(period(report))}</p></header>"
+        + (f"<p>{escape(note)}</p>" if note else "")
+        + f"<h2>Figures</h2><div class=wide><table><tr><th>figure<th>value<th>worth</tr>{''.join(figure_rows)}</table></div>"
+        f"{drawn}<h2>What is not shown</h2><ul>{hidden}</ul>{lists}<h2>Checks</h2>{_html_checks(report)}</body></html>"
     )
 
 
@@ -132,121 +89,128 @@ def pdf_report(report: Report) -> bytes:
     from matplotlib.backends.backend_pdf import PdfPages
 
     out = io.BytesIO()
-    lines: list[tuple[str, float, str]] = [
-        (_title(report), 15, "bold"),
-        (_period(report), 9, "normal"),
-        ("", 9, "normal"),
-    ]
-    lines += [(f"{name}: {value}   [{worth}]", 9, "normal") for name, value, worth in figures(report)]
-    lines += [("", 9, "normal"), ("What is not shown", 11, "bold")]
-    lines += [(f"- {line}", 8, "normal") for line in report.statement.get("not_shown", [])]
-    lines += [("", 9, "normal"), ("Checks", 11, "bold")]
-    for check in report.checks:
-        mark = "ok  " if check.ok else "FAIL"
-        lines.append(
-            (f"{mark} {check.name}   [{check.label}]   {check.detail}", 8, "normal" if check.ok else "bold")
-        )
-    with PdfPages(out, metadata={"Title": _title(report)}) as pages:
-        for page in _text_pages(lines):
-            pages.savefig(page)
-        for figure in plot(report):
-            pages.savefig(figure)
+    pages = _Pages()
+    pages.text(title(report), 15, bold=True)
+    pages.text(period(report), 9)
+    pages.text(report.statement.get("note") or "", 9)
+    pages.head("Figures")
+    pages.rows([list(row) for row in figures(report)], (0.24, 0.36, 0.4))
+    pages.head("What is not shown")
+    for line in report.statement.get("not_shown", []):
+        pages.text(f"– {line}", 8)
+    for table in tables(report):
+        pages.head(table.title)
+        cells = [list(table.heads), *map(list, table.rows)]
+        pages.rows(cells, _widths(cells), 7)
+    pages.head("Checks")
+    pages.rows(
+        [[("ok " if c.ok else "FAILS ") + c.name, c.label, c.detail] for c in report.checks],
+        (0.2, 0.24, 0.56),
+    )
+    with PdfPages(out, metadata={"Title": title(report)}) as file:
+        first, *others = pages.pages
+        file.savefig(first)
+        for figure in (*plots(report), *others):
+            file.savefig(figure)
     return out.getvalue()
 
 
-def plot(report: Report) -> list[Figure]:
-    """Return the plots: energy by the hour, and hashes by the hour with their intervals."""
-    from matplotlib.figure import Figure
+def _html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    top = "".join(f"<th>{html.escape(head)}" for head in heads)
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{' class=hash' if len(cell) == 64 else ''}>{html.escape(cell)}" for cell in row)
+        + "</tr>"
+        for row in rows
+    )
+    return f"<div class=wide><table><tr>{top}</tr>{body}</table></div>"
 
-    found = []
-    hours = ((report.statement.get("energy") or {}).get("hours")) or []
-    if hours:
-        figure = Figure(figsize=(8.3, 3.2), layout="constrained")
-        axes = figure.subplots()
-        numbers = list(range(len(hours)))
-        matched = [min(hour["load_wh"], hour["clean_wh"]) / 1000 for hour in hours]
-        axes.bar(numbers, [hour["load_wh"] / 1000 for hour in hours], color=_GREY, label="residual mix")
-        axes.bar(numbers, matched, color=_TEAL, label="carbon-free, with evidence")
-        axes.set(title="Energy by the hour", ylabel="kWh", xlabel=f"hours from {hours[0]['start']}")
-        axes.legend(frameon=False)
-        found.append(figure)
-    per_hour = report.statement.get("work", {}).get("hashes_per_hour") or []
-    if per_hour:
-        figure = Figure(figsize=(8.3, 3.2), layout="constrained")
-        axes = figure.subplots()
-        numbers = list(range(len(per_hour)))
-        axes.fill_between(
-            numbers,
-            [row["low"] for row in per_hour],
-            [row["high"] for row in per_hour],
-            color=_VIOLET,
-            alpha=0.25,
-            step="mid",
-        )
-        axes.step(numbers, [float(row["value"]) for row in per_hour], where="mid", color=_VIOLET)
-        axes.set(
-            title="Hashes by the hour, with their 95 % interval",
-            ylabel="hashes",
-            xlabel=f"hours from {per_hour[0]['start']}",
-        )
-        axes.set_ylim(bottom=0)
-        found.append(figure)
-    return found
+
+def _html_checks(report: Report) -> str:
+    escape = html.escape
+    rows = "".join(
+        f"<tr><td>{'<span class=good>✓</span>' if check.ok else '<span class=bad>✗</span>'}</td><td>{escape(check.name)}</td>"
+        f"<td class=worth>{escape(check.label)}</td><td>{escape(check.detail)}"
+        f"{'' if check.ok else f'<br><span class=bad>{escape(check.meaning)}</span>'}</td></tr>"
+        for check in report.checks
+    )
+    return f"<div class='wide checks'><table><tr><th><th>check<th>worth<th>what was found</tr>{rows}</table></div>"
 
 
 def _svg(figure: Figure) -> str:
+    """Return a plot as SVG in the page's own colours, light or dark."""
     from matplotlib import rc_context
 
     out = io.StringIO()
     with rc_context({"svg.hashsalt": "hashwerk", "svg.fonttype": "none"}):
         figure.savefig(out, format="svg", metadata={"Date": None})
     text = out.getvalue()
+    for name, colour in COLOURS.items():
+        text = text.replace(colour, f"var(--{name})")
     return text[text.index("<svg") :]
 
 
-def _text_pages(lines: list[tuple[str, float, str]]) -> list[Figure]:
-    import textwrap
-
-    from matplotlib.figure import Figure
-
-    pages: list[Figure] = []
-    y = 0.0
-    for text, size, weight in lines:
-        for part in textwrap.wrap(text, int(1000 / size)) or [""]:
-            if not pages or y < 0.06:
-                pages.append(Figure(figsize=(8.27, 11.69)))
-                y = 0.95
-            # A dollar sign would begin a formula.
-            pages[-1].text(0.07, y, part.replace("$", r"\$"), fontsize=size, fontweight=weight, va="top")
-            y -= size * 1.5 / (72 * 11.69)
-    return pages
+def _widths(rows: Sequence[Sequence[str]]) -> list[float]:
+    """Return the shares of the width that columns get: as much as they need, none too little."""
+    needed = [min(max(*map(len, column), 9), 44) for column in zip(*rows, strict=True)]
+    return [count / sum(needed) for count in needed]
 
 
-def _title(report: Report) -> str:
-    name = report.statement.get("site", {}).get("name") or "unknown site"
-    return f"{report.subject.upper()}: {name}: {report.verdict}"
+class _Pages:
+    """Pages of text, filled from top to bottom."""
 
+    def __init__(self) -> None:
+        self.pages: list[Figure] = []
+        self._y = 0.0
 
-def _period(report: Report) -> str:
-    period = report.statement.get("period")
-    if not period:
-        return "The bundle cannot be read."
-    fixed = "fixed beforehand" if period["fixed_beforehand"] else "chosen afterwards"
-    scale = report.statement["scale"]["value"]
-    span = f"{period['start']} to {period['end']}, {fixed}"
-    first, last = period["epochs"]
-    return f"{span}; epochs {first} to {last}; scale 1 : {scale:,}"
+    def head(self, text: str) -> None:
+        """Write a title, with room for a few lines below it."""
+        self._need(0.08)
+        self._y -= 0.012
+        self.text(text, 11, bold=True)
 
+    def text(self, text: str, size: float, *, bold: bool = False) -> None:
+        """Write lines over the whole width."""
+        if text:
+            self.rows([[text]], (1.0,), size, bold=bold)
 
-def _with_interval(figure: dict[str, Any], unit: str) -> str:
-    value = float(figure["value"])
-    text = format_hashrate(value) if unit == "H/s" else format_si(value, unit)
-    if figure.get("low") is None or figure.get("high") is None:
-        return text
-    return f"{text}  (95 %: {format_si(figure['low'], unit)} to {format_si(figure['high'], unit)})"
+    def rows(
+        self,
+        rows: Sequence[Sequence[str]],
+        widths: Sequence[float],
+        size: float = 8,
+        *,
+        bold: bool = False,
+    ) -> None:
+        """Write rows of cells, each wrapped within its share of the width."""
+        import textwrap
 
+        step = size * 1.4 / (72 * 11.69)
+        for row in rows:
+            cells = [
+                textwrap.wrap(cell, max(8, int(0.86 * width * 940 / size) - 1)) or [""]
+                for cell, width in zip(row, widths, strict=True)
+            ]
+            lines = max(map(len, cells))
+            self._need(step * lines)
+            at = 0.07
+            for cell, width in zip(cells, widths, strict=True):
+                for number, line in enumerate(cell):
+                    # A dollar sign would begin a formula.
+                    self.pages[-1].text(
+                        at,
+                        self._y - number * step,
+                        line.replace("$", r"\$"),
+                        fontsize=size,
+                        fontweight="bold" if bold else "normal",
+                        va="top",
+                    )
+                at += 0.86 * width
+            self._y -= step * lines + 0.002
 
-def _efficiency(figure: dict[str, Any]) -> str:
-    if figure["low"] is None or figure["high"] is None:
-        return f"{figure['value']:.2f} J/TH"
-    return f"{figure['value']:.2f} J/TH  (95 %: {figure['low']:.2f} to {figure['high']:.2f})"
+    def _need(self, height: float) -> None:
+        from matplotlib.figure import Figure
+
+        if not self.pages or self._y - height < 0.05:
+            self.pages.append(Figure(figsize=(8.27, 11.69)))
+            self._y = 0.95

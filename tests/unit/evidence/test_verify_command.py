@@ -125,6 +125,18 @@ def test_the_report_says_simulation_first_and_needs_nothing_else() -> None:
     assert "<svg" in page
     for outside in ("<script", "<link", 'src="http', "@import"):
         assert outside not in page
+    for title in (
+        "Energy by source",
+        "Certificates cancelled",
+        "Work by account",
+        "Payouts",
+        "Blocks",
+        "Checks",
+    ):
+        assert f"<h2>{title}</h2>" in page
+    assert "not shown; 60.0 % by the operator" in page, "hourly matching without external time"
+    assert "var(--clean)" in page, "plots have the page's colours, light or dark"
+    assert "#0f8b8d" not in page[page.index("<body") :]
     for name, value, worth in figures(report):
         assert name and value and worth
     broken = verify_bundle(io.BytesIO(b"nothing"))

@@ -1,0 +1,144 @@
+"""Plots of a statement: energy by the hour, hashes by the hour with their intervals, work by account."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashwerk.evidence.verify.result import Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# The palette of the pages: teal is clean, grey the rest, violet work. The page of HTML turns them into its own variables.
+INK: Final = "#1d2733"
+TEAL: Final = "#0f8b8d"
+GREY: Final = "#9aa5b1"
+AMBER: Final = "#c98a1b"
+VIOLET: Final = "#6b4fa0"
+COLOURS: Final = {"ink": INK, "clean": TEAL, "rest": GREY, "filled": AMBER, "work": VIOLET}
+#: Up to so many hours each has a mark and a bar of its own; beyond that a band is read more easily.
+_MARKED: Final = 72
+_ACCOUNTS: Final = 12
+
+
+def plots(report: Report) -> list[Figure]:
+    """Return the plots of a report; those for which there is nothing are left out."""
+    hours = ((report.statement.get("energy") or {}).get("hours")) or []
+    work = report.statement.get("work") or {}
+    per_hour = work.get("hashes_per_hour") or []
+    accounts = work.get("accounts") or []
+    found = []
+    if any(hour["load_wh"] for hour in hours):
+        found.append(_energy(hours))
+    if per_hour:
+        found.append(_hashes(per_hour))
+    if len(accounts) > 1:
+        found.append(_accounts(accounts))
+    return found
+
+
+def _new(height: float = 3.0) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.3, height), layout="constrained", facecolor="none")
+    axes = figure.subplots()
+    axes.set_facecolor("none")
+    axes.spines[["top", "right"]].set_visible(False)
+    for part in (axes.spines["left"], axes.spines["bottom"]):
+        part.set_color(INK)
+    axes.tick_params(colors=INK, labelsize=8)
+    return figure, axes
+
+
+def _label(axes: Axes, title: str, unit: str) -> None:
+    axes.set_title(title, color=INK, loc="left", fontsize=11)
+    axes.set_ylabel(unit, color=INK, fontsize=9)
+
+
+def _times(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
+    """Return when hours begin, in days as axes count them."""
+    moments = [datetime.fromisoformat(row["start"]).timestamp() for row in rows]
+    return np.array(moments, np.float64) / 86_400
+
+
+def _time_axis(axes: Axes) -> None:
+    from matplotlib import dates
+
+    untyped: Any = dates
+    locator = untyped.AutoDateLocator(maxticks=9)
+    axes.xaxis_date()
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(untyped.ConciseDateFormatter(locator))
+    axes.set_xlabel("UTC", color=INK, fontsize=8)
+    axes.xaxis.get_offset_text().set_color(INK)
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def _energy(hours: Sequence[dict[str, Any]]) -> Figure:
+    figure, axes = _new()
+    times = _times(hours)
+    width = 0.85 / 24
+    clean = [min(h["clean_wh"], max(h["load_wh"] - h["filled_wh"], 0)) / 1000 for h in hours]
+    filled = [h["filled_wh"] / 1000 for h in hours]
+    rest = [h["load_wh"] / 1000 - c - f for h, c, f in zip(hours, clean, filled, strict=True)]
+    base = [0.0] * len(hours)
+    parts = (
+        ("carbon-free,\nwith evidence", clean, TEAL),
+        ("residual mix", rest, GREY),
+        ("missed, filled", filled, AMBER),
+    )
+    for name, values, colour in parts:
+        if any(values):
+            axes.bar(times, values, width, base, color=colour, label=name, align="edge")
+            base = [b + v for b, v in zip(base, values, strict=True)]
+    _label(axes, "Energy by the hour", "kWh")
+    _time_axis(axes)
+    _legend(axes)
+    return figure
+
+
+def _hashes(rows: Sequence[dict[str, Any]]) -> Figure:
+    figure, axes = _new()
+    times = _times(rows)
+    values = [float(row["value"]) for row in rows]
+    low = [row["low"] if row["low"] is not None else value for row, value in zip(rows, values, strict=True)]
+    high = [
+        row["high"] if row["high"] is not None else value for row, value in zip(rows, values, strict=True)
+    ]
+    if len(rows) <= _MARKED:
+        spread = [
+            [max(value - bound, 0.0) for value, bound in zip(values, low, strict=True)],
+            [max(bound - value, 0.0) for value, bound in zip(values, high, strict=True)],
+        ]
+        axes.errorbar(times, values, spread, fmt="o", color=VIOLET, markersize=4, capsize=3, linewidth=1.2)
+    else:
+        axes.fill_between(times, low, high, color=VIOLET, alpha=0.25, step="post")
+        axes.step(times, values, where="post", color=VIOLET, linewidth=1.2)
+    _label(axes, "Hashes by the hour, with their 95 % interval", "hashes")
+    _time_axis(axes)
+    axes.yaxis.get_offset_text().set_color(INK)
+    axes.set_ylim(bottom=0)
+    return figure
+
+
+def _accounts(rows: Sequence[dict[str, Any]]) -> Figure:
+    ordered = sorted(rows, key=lambda row: -int(row["hashes"]))
+    shown = ordered[:_ACCOUNTS]
+    figure, axes = _new(1.2 + 0.25 * len(shown))
+    total = sum(int(row["hashes"]) for row in rows) or 1
+    names = [row["account"][:16] + "…" for row in shown]
+    axes.barh(names, [100 * int(row["hashes"]) / total for row in shown], color=VIOLET)
+    axes.invert_yaxis()
+    more = "" if len(ordered) == len(shown) else f", the largest {len(shown)} of {len(ordered)}"
+    axes.set_title(f"Work by account{more}", color=INK, loc="left", fontsize=11)
+    axes.set_xlabel("% of bound work", color=INK, fontsize=9)
+    return figure
