@@ -63,8 +63,10 @@ def scan(ranges: tuple[str, ...], timeout_s: float, concurrency: int, as_json: b
 async def _scan(
     ranges: tuple[str, ...], timeout_s: float, concurrency: int, *, as_json: bool
 ) -> list[dict[str, Any]]:
-    from hashwerk.devices import open_drivers
+    from hashwerk.devices import Confinement, open_drivers
     from hashwerk.devices import scan as scan_ranges
+
+    Confinement(ranges)  # for as long as this command runs
 
     shown = time.monotonic()
 
@@ -188,9 +190,10 @@ def show(machine: str, direct: bool, timeout_s: float, as_json: bool, **options:
 
 
 async def _ask(host: str, timeout_s: float) -> Found | None:
-    from hashwerk.devices import Found, identify, open_drivers
+    from hashwerk.devices import Confinement, Found, identify, open_drivers
     from hashwerk.fleet.ports import Address
 
+    Confinement([host])  # for as long as this command runs
     address = Address(host=host)
     identified = await identify(address, open_drivers(), timeout_s=timeout_s)
     if identified is None:

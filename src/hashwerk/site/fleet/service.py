@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from hashwerk.clock import Clock
+from hashwerk.devices import Confinement
 from hashwerk.errors import FleetError, StoreError
 from hashwerk.fleet.alerts import Alert, Silence
 from hashwerk.fleet.batch import Goal, Plan
@@ -99,6 +100,7 @@ class FleetService:
         self._build(Timings(pace=settings.pace))
         self._columns: FleetColumns | None = None
         self._kept_leases: list[Lease] = []
+        self._confinement: Confinement | None = None
 
     def _build(self, timings: Timings) -> None:
         settings, clock = self.settings, self._clock
@@ -120,6 +122,7 @@ class FleetService:
         """
         state = self.store.open()
         try:
+            self._confinement = Confinement(self.settings.ranges)
             self._build(Timings(state.timings, pace=self.settings.pace))
             self.roster.restore(state.machines)
             for lease in state.leases:
@@ -130,8 +133,14 @@ class FleetService:
             self.alarms.restore(state.alerts)
             self.commander.restore(state.orders, hold=self.settings.on_start == "hold")
         except BaseException:
+            self._release()
             self.store.close()
             raise
+
+    def _release(self) -> None:
+        if self._confinement is not None:
+            self._confinement.release()
+            self._confinement = None
 
     @staticmethod
     def _read_places(path: Path) -> list[Placement]:
@@ -159,6 +168,7 @@ class FleetService:
             await self.save()
         except StoreError as error:
             log.error("the fleet's last state is not recorded: %s", error)
+        self._release()
         await asyncio.to_thread(self.store.close)
 
     # --- seeing ---
