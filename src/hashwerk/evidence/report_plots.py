@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -67,16 +67,16 @@ def _times(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
     return np.array(moments, np.float64) / 86_400
 
 
-def _time_axis(axes: Axes) -> None:
-    from matplotlib import dates
-
-    untyped: Any = dates
-    locator = untyped.AutoDateLocator(maxticks=9)
-    axes.xaxis_date()
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(untyped.ConciseDateFormatter(locator))
+def _time_axis(axes: Axes, times: NDArray[np.float64]) -> None:
+    """Mark at most nine of the hours; the day stands at the first one and where it changes."""
+    marked = times[:: -(-len(times) // 9)].tolist()
+    names, day = [], ""
+    for moment in marked:
+        at = datetime.fromtimestamp(moment * 86_400, UTC)
+        names.append(at.strftime("%H:%M") + (at.strftime("\n%Y-%m-%d") if at.strftime("%F") != day else ""))
+        day = at.strftime("%F")
+    axes.set_xticks(marked, names)
     axes.set_xlabel("UTC", color=INK, fontsize=8)
-    axes.xaxis.get_offset_text().set_color(INK)
 
 
 def _legend(axes: Axes) -> None:
@@ -101,7 +101,7 @@ def _energy(hours: Sequence[dict[str, Any]]) -> Figure:
             axes.bar(times, values, width, base, color=colour, label=name, align="edge")
             base = [b + v for b, v in zip(base, values, strict=True)]
     _label(axes, "Energy by the hour", "kWh")
-    _time_axis(axes)
+    _time_axis(axes, times)
     _legend(axes)
     return figure
 
@@ -124,7 +124,7 @@ def _hashes(rows: Sequence[dict[str, Any]]) -> Figure:
         axes.fill_between(times, low, high, color=VIOLET, alpha=0.25, step="post")
         axes.step(times, values, where="post", color=VIOLET, linewidth=1.2)
     _label(axes, "Hashes by the hour, with their 95 % interval", "hashes")
-    _time_axis(axes)
+    _time_axis(axes, times)
     axes.yaxis.get_offset_text().set_color(INK)
     axes.set_ylim(bottom=0)
     return figure
