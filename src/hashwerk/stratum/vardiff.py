@@ -66,6 +66,11 @@ _PAUSE: Final = 10.0
 #: Exposure is never counted as less than one turn of the event loop: shares that come in one read have no
 #: times.
 _LEAST_ELAPSED_S: Final = 0.001
+#: Whoever is asked for many shares a second is no machine but a proxy for many, and hands in what it has in bursts: by a stalled
+#: network, by machines that are polled in turn. A burst has no rate; taken for one it would raise the target a thousandfold, and
+#: again. So its rate is not judged by less time than half a second at ten shares a second, 20 ms at two, 5 ms at one.
+_BURST_S: Final = 0.5
+_BURST_WANTED_S2: Final = 0.005
 #: A machine that falls silent may only sleep, and comes back at full speed: its target falls so far and no
 #: further…
 _SILENT_STEPS: Final = 6
@@ -204,6 +209,15 @@ class Vardiff:
             deadline = max(deadline, self._last_share_at + steps * _SILENT_STEP_S)
         return deadline
 
+    def hashrate_hs(self, now: float) -> float | None:
+        """Return the hash rate that the shares speak for (posterior median); None before there are enough of them.
+
+        It does not depend on whether the target suits the machine: bounds may hold it elsewhere.
+        """
+        if self._evidence.shares < ENOUGH_SHARES:
+            return None
+        return self._evidence.quantile_hs(0, self._exposure(self._evidence, now))
+
     def interval(self) -> tuple[float, float] | None:
         """Return the 95 % interval of the hash rate in H/s on which the target rests (Garwood); None before a
         share.
@@ -274,7 +288,10 @@ class Vardiff:
     def _exposure(self, evidence: Evidence, now: float) -> float:
         # A rise is decided on what came: the silence after it is another question.
         silence = 0.0 if evidence is self._rise.evidence else self._silence(now)
-        return max(evidence.exposure + silence, _LEAST_ELAPSED_S * 2.0**-self._work_log2)
+        # A burst may be of the target before: then its exposure is of that one.
+        of = self._work_log2 if self._last_share_log2 is None else min(self._last_share_log2, self._work_log2)
+        least_s = max(_LEAST_ELAPSED_S, min(_BURST_S, _BURST_WANTED_S2 / self._wanted_s**2))
+        return max(evidence.exposure + silence, least_s * 2.0**-of)
 
     # --- the questions ---
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from hashwerk.stratum.vardiff import Vardiff, VardiffSettings
@@ -95,3 +96,39 @@ def test_misuse_raises() -> None:
         Vardiff(VardiffSettings(), 32, 0.0).on_shares(-1, 1.0, 32)
     with pytest.raises(ValueError, match="41"):
         VardiffSettings(min_work_log2=41, max_work_log2=40)
+
+
+def test_the_hash_rate_is_told_whatever_the_bounds_make_of_the_target() -> None:
+    """2**30 hashes a second are 2**32.3 a share at twelve a minute; here no share may be harder than 2**28."""
+    vardiff = Vardiff(VardiffSettings(max_work_log2=28), 28, 0.0)
+    assert vardiff.hashrate_hs(0.0) is None
+    for tick in range(1, 41):
+        vardiff.on_shares(4, float(tick), 28)
+        vardiff.decide(float(tick))
+    assert vardiff.work_log2 == 28
+    rate = vardiff.hashrate_hs(40.0)
+    assert rate is not None
+    assert 0.9 * 2**30 < rate < 1.1 * 2**30
+    silent = vardiff.hashrate_hs(80.0)
+    assert silent is not None
+    assert silent < 0.55 * rate, "who falls silent is not as fast as before"
+
+
+def test_a_proxy_that_hands_in_bursts_keeps_its_target() -> None:
+    """Fifty machines behind one connection, polled in turn once a second: all shares of a second come within 60 ms."""
+    chance = np.random.default_rng(7)
+    vardiff = Vardiff(VardiffSettings(shares_per_minute=600, min_work_log2=4), 32, 0.0)
+    rate_hs, target, levels = 2.0**21.5, 32, []
+    for second in range(1, 301):
+        count = chance.poisson(rate_hs * 2.0**-target)
+        for at in np.sort(second + 0.06 * chance.random(count)):
+            vardiff.on_shares(1, float(at), target)
+            vardiff.decide(float(at))
+        deadline = vardiff.next_deadline()
+        if deadline is not None and deadline < second + 1:
+            vardiff.decide(deadline + 1e-6)
+        target = vardiff.work_log2
+        levels.append(target)
+    # Ten shares a second are 2**18.2 hashes each. Judged by its bursts it would be at 2**23 again and again.
+    assert max(levels[30:]) <= 21
+    assert np.abs(np.diff(levels[30:])).sum() <= 60
