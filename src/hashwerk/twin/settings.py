@@ -35,19 +35,15 @@ class HallSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Meta(ge=0, le=65_535, description="Port of their web servers; real ones use 80; 0: any free one."),
     ] = 80
     control_port: Annotated[
-        int | None,
+        Annotated[int, Meta(ge=0, le=65_535)] | None,
         Meta(
-            ge=0,
-            le=65_535,
-            description="Loopback port to inject faults and read the truth; 0: any free one; none: no control.",
+            description="Loopback port to inject faults and read the truth; 0: any free one; none: no control."
         ),
     ] = None
     meter_port: Annotated[
-        int | None,
+        Annotated[int, Meta(ge=1, le=65_500)] | None,
         Meta(
-            ge=1,
-            le=65_500,
-            description="Port of its simulated Modbus meter at the base address; feeders' meters follow it; none: no meter.",
+            description="Port of its simulated Modbus meter at the base address; feeders' meters follow it; none: no meter."
         ),
     ] = None
     pool: Annotated[
