@@ -28,6 +28,8 @@ WHO: Final = "dispatcher"
 _IDLE_W: Final = 15.0
 #: A machine that sleeps shows it at the meter so long after its expected time, at the latest.
 _SLEEP_MARGIN: Final = 1.5
+#: Some are told the moment at which they shall sleep, five seconds ahead, and no pace shortens that.
+_LEAST_SLEEP_S: Final = 6.0
 
 
 class FleetMachines:
@@ -65,7 +67,7 @@ class FleetMachines:
     def machines(self) -> list[MachineNow]:
         """Return all machines as they are known now."""
         now = self._clock.time()
-        times: dict[tuple[str, str, str], tuple[float, float]] = {}
+        times: dict[tuple[str, str, str], tuple[float, float, float]] = {}
         return [self._machine(unit, now, times) for unit in self._fleet.roster.units.values()]
 
     async def tell(
@@ -97,23 +99,18 @@ class FleetMachines:
         await fleet.give(spec)
 
     async def _clear(self, machines: Sequence[MachineKey]) -> None:
-        """End our own earlier orders for these machines that are as strong as a new one; the new one says what is to be now."""
-        now = self._clock.time()
-        leases = [self._fleet.roster.leases.of(key, now) for key in machines]
-        earlier = {
-            lease.name
-            for lease in leases
-            if lease is not None and lease.holder is Holder.CURTAILMENT and self._is_ours(lease)
-        }
-        for order_id in earlier:
-            await self._fleet.abort(order_id, who=WHO, why="a newer command takes its place")
+        """End our own earlier orders for these machines: what they still repeat is no longer wanted."""
+        wanted = set(machines)
+        for order in list(self._fleet.commander.orders.values()):
+            if order.is_open and order.spec.who == WHO and wanted.intersection(order.spec.keys or ()):
+                await self._fleet.abort(order.spec.id, who=WHO, why="a newer command takes its place")
 
     def _is_ours(self, lease: Lease) -> bool:
         order = self._fleet.commander.orders.get(lease.name)
         return order is not None and order.spec.who == WHO
 
     def _machine(
-        self, unit: Unit, now: float, times: dict[tuple[str, str, str], tuple[float, float]]
+        self, unit: Unit, now: float, times: dict[tuple[str, str, str], tuple[float, float, float]]
     ) -> MachineNow:
         member, reading, roster = unit.member, unit.reading, self._fleet.roster
         identity = member.identity
@@ -123,12 +120,13 @@ class FleetMachines:
         if kind not in times:
             times[kind] = (
                 roster.timings.of(identity, Change.WAKE).expected_s(),
-                roster.timings.of(identity, Change.SLEEP).expected_s() * _SLEEP_MARGIN,
+                max(_LEAST_SLEEP_S, roster.timings.of(identity, Change.SLEEP).expected_s() * _SLEEP_MARGIN),
+                roster.timings.of(identity, Change.MODE).expected_s(),
             )
         held_by = None if lease is None or is_ours else f"{lease.holder.name.lower()} {lease.name}"
         if held_by is None and member.is_ambiguous:
             held_by = "nobody: two machines share its identity"
-        wake_s, sleep_s = times[kind]
+        wake_s, sleep_s, mode_s = times[kind]
         return MachineNow(
             key=unit.key,
             model=f"{identity.model} ({identity.firmware})"
@@ -152,6 +150,7 @@ class FleetMachines:
             starts=unit.wear.starts_today(now),
             wake_s=wake_s,
             sleep_s=sleep_s,
+            mode_s=mode_s,
             held_by=held_by,
             is_busy=is_ours,
         )

@@ -43,6 +43,7 @@ class MachineNow(msgspec.Struct, frozen=True, kw_only=True):
     starts: int = 0  # within a day
     wake_s: float = 240.0
     sleep_s: float = 30.0
+    mode_s: float = 90.0
     held_by: str | None = None  # by whom, where it is not ours to switch
     is_busy: bool = False  # what we told it last has not been verified yet
 

@@ -16,6 +16,8 @@ from hashwerk.site.energy.record import QUARTER_S, Moment, Quarter
 _CHANGING: Final = (State.WAKING, State.FALLING_ASLEEP, State.CHANGING_MODE, State.REBOOTING)
 #: How fast what the site draws besides machines is learned, per look at a settled fleet.
 _LEARNING: Final = 0.2
+#: Machines ramp up for minutes after they first hash; until then what they say is not what they draw.
+_SETTLED_S: Final = 300.0
 
 
 class Gauge:
@@ -42,7 +44,7 @@ class Gauge:
         if meter is not None and now - meter.at <= self._settings.meter_max_age_s:
             self._metered_s = meter.at
             self.import_w, self.by = meter.power_w, "meter of the site"
-            self._learn(machines)
+            self._learn(machines, now)
         elif self._metered_s is not None:
             self.import_w, self.by = None, "meter of the site, which is silent"
         else:
@@ -78,11 +80,14 @@ class Gauge:
         limits = self._settings.limits
         return sum(known) * (1 + limits.cooling_share) + limits.auxiliary_kw * 1e3 - sum(self.own_w.values())
 
-    def _learn(self, machines: Sequence[MachineNow]) -> None:
-        """Learn what is drawn besides the machines in plans, while none of them changes and all are known."""
+    def _learn(self, machines: Sequence[MachineNow], now: float) -> None:
+        """Learn what is drawn besides the machines in plans, while all of these are known and have long been as they are."""
         ours = [machine for machine in machines if machine.reason_not_ours is None]
-        unknown = any(machine.power_w is None for machine in ours)
-        if self.import_w is None or unknown or any(machine.state in _CHANGING for machine in machines):
+        settled_s = _SETTLED_S * self._fleet.pace
+        is_settled = all(
+            machine.power_w is not None and now - machine.since >= settled_s for machine in ours
+        ) and not any(machine.state in _CHANGING for machine in machines)
+        if self.import_w is None or not ours or not is_settled:
             return
         drawn_w = self.import_w + sum(self.own_w.values())
         rest_w = max(0.0, drawn_w - sum(machine.power_w or 0.0 for machine in ours))

@@ -275,7 +275,7 @@ class EnergyService:
         self.curtailment.fix_baselines(now, self._recent, self.gauge.import_w, self.settings.interval_s)
         plan = await self.planner.make(self._stance, self._reasons)
         if plan is not None:
-            self._steering.new_plan()
+            self._steering.new_plan(now, orders_active=bool(self.curtailment.active()))
         return plan
 
     async def steer_once(self) -> Steps:
@@ -295,9 +295,9 @@ class EnergyService:
         )
         self._steps, self._stance, self._reasons = steps, steps.decision.stance, steps.decision.reasons
         if self._stance is not before:
-            log.warning(
-                "dispatch is now %r: %s", self._stance.value, "; ".join(self._reasons[:3]) or "all is well"
-            )
+            level = logging.INFO if self.plan is None or self._stance is Stance.FREE else logging.WARNING
+            reasons = "; ".join(self._reasons[:3]) or "all is well"
+            log.log(level, "dispatch is now %r: %s", self._stance.value, reasons)
             self._replan.set()
         if self.controls:
             await self._steering.send(steps)

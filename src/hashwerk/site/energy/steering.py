@@ -8,6 +8,7 @@ something when that changes something, and the same thing again only after a whi
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -18,11 +19,10 @@ from hashwerk.dispatch.instructions import Instruction
 from hashwerk.dispatch.safety import Decision, GuardedFeeder, GuardedMachine, Signal, Stance, guard
 from hashwerk.dispatch.settings import DispatchSettings
 from hashwerk.errors import FleetError, StoreError
-from hashwerk.fleet.commands import Command, SetPowerLimit, Sleep, Wake
+from hashwerk.fleet.commands import Command, SetMode, SetPowerLimit, Sleep, Wake
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.limits import Limits
 from hashwerk.fleet.machine import Capability
-from hashwerk.fleet.states import State
 from hashwerk.site.energy.groups import Wanted, assign, command_for
 from hashwerk.site.energy.planning import Plan
 from hashwerk.site.energy.ports import FleetPort, MachineNow
@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 
 #: The same command is repeated after so long, times the fleet's pace; until then the fleet itself tells again who did not hear.
 _AGAIN_S: Final = 600.0
+#: Who was shed under an order sleeps on for so long, times the pace, whatever new plans say.
+_SHED_S: Final = 900.0
+#: A change of mode is waited for no longer than this under an order, times the pace: its deadline is near.
+_MODE_S: Final = 30.0
 #: Some time until a poll sees what a command did, beside the machine's own.
 _SEEN_S: Final = 15.0
 
@@ -62,15 +66,16 @@ class Steering:
         self._follower = Follower(settings=settings.follower)
         self._followed: dict[MachineKey, tuple[bool, float]] = {}
         self._follows_hard = False
-        self._shed: set[MachineKey] = set()  # asleep by the follower or the guard, until the next plan
+        self._shed: dict[MachineKey, float] = {}  # asleep by the follower or the guard, since when
         self._under_way: dict[
             MachineKey, tuple[float, float]
         ] = {}  # watts that the meter will show, until when
         self.told: dict[MachineKey, tuple[Command, float]] = {}
 
-    def new_plan(self) -> None:
-        """Forget who was shed: the plan that begins counts with what is measured."""
-        self._shed.clear()
+    def new_plan(self, now: float, *, orders_active: bool) -> None:
+        """Forget who was shed: a new plan counts with what is measured. Under an order they sleep on for a while."""
+        kept_s = _SHED_S * self._fleet.pace if orders_active else 0.0
+        self._shed = {key: since for key, since in self._shed.items() if now - since < kept_s}
 
     def look(
         self,
@@ -100,9 +105,7 @@ class Steering:
         batches: dict[tuple[Command, bool, str], list[MachineKey]] = {}
         by_key = {machine.key: machine for machine in machines}
         self._under_way = {
-            key: entry
-            for key, entry in self._under_way.items()
-            if entry[1] > now and key in by_key and not _has_arrived(by_key[key], entry[0])
+            key: entry for key, entry in self._under_way.items() if entry[1] > now and key in by_key
         }
 
         def ask(machine: MachineNow, command: Command, why: str, *, is_hard: bool) -> None:
@@ -113,7 +116,7 @@ class Steering:
 
         for instruction in decision.instructions:
             machine = by_key[instruction.machine]
-            self._shed.add(machine.key)
+            self._shed[machine.key] = now
             ask(machine, instruction.command, instruction.reason, is_hard=True)
         setpoint_w, is_hard = None, False
         if plan is not None and decision.stance not in {Stance.STOP, Stance.CURTAIL}:
@@ -121,7 +124,10 @@ class Steering:
             setpoint_w = self._setpoint(plan, now)
             is_hard = orders_active or (cap_w is not None and import_w is not None and import_w > cap_w)
             if decision.stance is not Stance.KEEP or is_hard:
-                self._carry_out(plan, by_key, now, ask, is_hard=orders_active)
+                room_w = math.inf
+                if cap_w is not None and import_w is not None:
+                    room_w = cap_w - import_w - self._under_way_w(machines)
+                self._carry_out(plan, by_key, now, ask, is_hard=orders_active, room_w=room_w)
             trims = (
                 ()
                 if is_shown_only
@@ -130,7 +136,7 @@ class Steering:
             for instruction in trims:
                 machine = by_key[instruction.machine]
                 if isinstance(instruction.command, Sleep):
-                    self._shed.add(machine.key)
+                    self._shed[machine.key] = now
                 if not isinstance(instruction.command, Wake):
                     ask(machine, instruction.command, instruction.reason, is_hard=is_hard)
         return Steps(
@@ -156,13 +162,30 @@ class Steering:
                     self._under_way.pop(key, None)
             else:
                 sent += len(batch.machines)
+                if (
+                    batch.is_hard
+                ):  # the fleet has ended earlier orders: what else was in them may be told again
+                    chosen = set(batch.machines)
+                    self.told = {
+                        key: told
+                        for key, told in self.told.items()
+                        if key in chosen or isinstance(told[0], Sleep)
+                    }
         return sent
 
     # --- the plan ---
 
     def _carry_out(
-        self, plan: Plan, machines: Mapping[MachineKey, MachineNow], now: float, ask: Ask, *, is_hard: bool
+        self,
+        plan: Plan,
+        machines: Mapping[MachineKey, MachineNow],
+        now: float,
+        ask: Ask,
+        *,
+        is_hard: bool,
+        room_w: float,
     ) -> None:
+        """Ask for what makes up the plan's counts; whoever would draw more has to fit under the limit that binds."""
         for number, herd in enumerate(plan.herds):
             wanted = assign(
                 herd,
@@ -176,6 +199,14 @@ class Steering:
                 command = command_for(machines[key], how)
                 if command is None:
                     continue
+                rise_w = (
+                    0.0
+                    if how.mode is None
+                    else _power_w(machines[key], how.mode) - (machines[key].power_w or 0.0)
+                )
+                if rise_w > 0 and rise_w > room_w:
+                    continue
+                room_w -= max(0.0, rise_w)
                 hard_sleep = is_hard and isinstance(command, Sleep)
                 if hard_sleep or self._may_now(machines[key], how, now):
                     ask(machines[key], command, f"plan of {plan.policy}", is_hard=hard_sleep)
@@ -217,7 +248,7 @@ class Steering:
         self._renew(plan, machines, now, is_hard=is_hard)
         if import_w is None or not self._followed:
             return ()
-        under_way_w = sum(watts for watts, _ in self._under_way.values())
+        under_way_w = self._under_way_w(machines)
         cap_w = plan.limit_w(now)
         if is_hard and cap_w is not None:
             setpoint_w = cap_w  # below a limit there is nothing to complain of
@@ -225,6 +256,14 @@ class Steering:
                 return ()
         step = self._follower.step(now, import_w + under_way_w, setpoint_w, ordered=is_hard)
         return step.instructions
+
+    def _under_way_w(self, machines: Sequence[MachineNow]) -> float:
+        """Return by how much power will still change: what was told, less what machines draw by now."""
+        return sum(
+            self._under_way[machine.key][0] - (machine.power_w or 0.0)
+            for machine in machines
+            if machine.key in self._under_way
+        )
 
     def _renew(self, plan: Plan, machines: Sequence[MachineNow], now: float, *, is_hard: bool) -> None:
         """Tell the follower who there is to follow with: whoever is on and ours."""
@@ -292,21 +331,25 @@ class Steering:
 
     def _note(self, machine: MachineNow, command: Command, now: float) -> None:
         self.told[machine.key] = (command, now)
-        drawn_w = machine.power_w or 0.0
         seen_s = _SEEN_S * self._fleet.pace
         match command:
             case Sleep():
-                self._under_way[machine.key] = (machine.idle_w - drawn_w, now + machine.sleep_s + seen_s)
-            case Wake() if machine.modes:
-                rise_w = machine.modes[-1].power_w - drawn_w
-                self._under_way[machine.key] = (rise_w, now + machine.wake_s)
+                self._under_way[machine.key] = (machine.idle_w, now + machine.sleep_s + seen_s)
+            case Wake(mode) if machine.modes:
+                self._under_way[machine.key] = (_power_w(machine, mode), now + machine.wake_s + seen_s)
+            case SetMode(mode):
+                waited_s = min(machine.mode_s, _MODE_S * self._fleet.pace)
+                self._under_way[machine.key] = (_power_w(machine, mode), now + waited_s + seen_s)
             case _:
                 self._under_way.pop(machine.key, None)
 
 
-def _has_arrived(machine: MachineNow, watts: float) -> bool:
-    """Say whether the meter shows by now what a machine was told."""
-    return machine.state is (State.ASLEEP if watts < 0 else State.HASHING)
+def _power_w(machine: MachineNow, mode: str | None) -> float:
+    """Return what a machine draws in a mode; in its highest where that is not known."""
+    named = [
+        one.power_w for one in machine.modes if mode is not None and one.name.casefold() == mode.casefold()
+    ]
+    return named[0] if named else machine.modes[-1].power_w
 
 
 class Ask(Protocol):
