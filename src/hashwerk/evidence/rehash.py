@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from hashwerk.chain.target import target_from_compact
 from hashwerk.errors import DecodeError
+from hashwerk.evidence.lanes import hash_lanes
 from hashwerk.evidence.records import Job
-from hashwerk.evidence.share_leaf import Bytes2D, Leaves, put_state
-from hashwerk.work.sha256 import INITIAL_STATE, compress, midstate
+from hashwerk.evidence.share_leaf import Bytes2D, Leaves
+from hashwerk.work.sha256 import INITIAL_STATE, midstate
 
 #: Most bytes that the coinbases of one epoch's jobs may take, each in a row of the longest one's length.
 MAX_TABLE_BYTES: Final = 256 << 20
@@ -74,9 +75,9 @@ class JobTable:
             raise DecodeError(
                 f"{len(jobs)} jobs with coinbases of up to {width} bytes are too many for one epoch"
             )
-        self.tails = np.zeros((len(jobs), width), np.uint8)
+        tails_ = np.zeros((len(jobs), width), np.uint8)
         depth = max((len(job.branch) for job in jobs), default=0)
-        self.branches = np.zeros((len(jobs), max(depth, 1), 32), np.uint8)
+        branches = np.zeros((len(jobs), max(depth, 1), 32), np.uint8)
         for number, (job, (tail, at)) in enumerate(zip(jobs, tails, strict=True)):
             row = self.rows[number]
             target = target_from_compact(job.nbits)
@@ -97,9 +98,11 @@ class JobTable:
                 "created_us",
             ):
                 row[name] = getattr(job, name)
-            self.tails[number, : len(tail)] = np.frombuffer(tail, np.uint8)
+            tails_[number, : len(tail)] = np.frombuffer(tail, np.uint8)
             for level, sibling in enumerate(job.branch):
-                self.branches[number, level] = np.frombuffer(sibling, np.uint8)
+                branches[number, level] = np.frombuffer(sibling, np.uint8)
+        self._tails = tails_.view(">u4").astype(np.uint32)
+        self._branches = branches.view(">u4").astype(np.uint32)
 
     def find(self, jobs: NDArray[np.uint32]) -> NDArray[np.intp]:
         """Return the rows of jobs.
@@ -128,14 +131,31 @@ class JobTable:
             )
             if (leaves[name] > room).any():
                 raise DecodeError(f"an {name} does not fit its job's size")
+        hashes = self._hash(leaves, rows)
         count = len(leaves)
-        hashes = np.empty((count, 32), np.uint8)
         zeros, uniform = np.empty(count, np.uint16), np.empty(count, np.float64)
         blocks = np.empty(count, np.bool_)
-        _hash_shares(
-            leaves, rows, self.rows, self.tails, self.branches, INITIAL_STATE, hashes, zeros, uniform, blocks
-        )
+        _measure(hashes, rows, self.rows, zeros, uniform, blocks)
         return Hashed(hashes, zeros, uniform, blocks, rows)
+
+    def _hash(self, leaves: Leaves, rows: NDArray[np.intp]) -> Bytes2D:
+        """Hash shares side by side with others of their job."""
+        hashes = np.empty((len(leaves), 32), np.uint8)
+        sequence = np.argsort(rows, kind="stable")
+        ends = np.flatnonzero(np.diff(rows[sequence])) + 1
+        for chosen in np.split(sequence, ends):
+            if len(chosen):
+                row = int(rows[chosen[0]])
+                hash_lanes(
+                    leaves,
+                    chosen,
+                    self.rows[row],
+                    self._tails[row],
+                    self._branches[row],
+                    INITIAL_STATE,
+                    hashes,
+                )
+        return hashes
 
 
 def _padded_tail(job: Job) -> tuple[bytes, int]:
@@ -170,18 +190,6 @@ def check_fields(table: JobTable, leaves: Leaves, hashed: Hashed) -> str | None:
             first = leaves[int(np.argmax(wrong))]
             return f"the share at position {int(first['position'])} (job {int(first['job'])}) {what}"
     return None
-
-
-@njit(cache=True, nogil=True)
-def _put_big(data: Any, at: int, value: Any, size: int) -> None:
-    for k in range(size):
-        data[at + k] = np.uint8((value >> np.uint64(8 * (size - 1 - k))) & np.uint64(255))
-
-
-@njit(cache=True, nogil=True)
-def _put_little(data: Any, at: int, word: Any) -> None:
-    for k in range(4):
-        data[at + k] = (word >> (8 * k)) & 255
 
 
 @njit(cache=True, nogil=True)
@@ -229,71 +237,11 @@ def _meets(hash_: Any, target: Any) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _hash_shares(  # noqa: PLR0917 - compiled code takes no keywords
-    leaves: Any,
-    rows: Any,
-    jobs: Any,
-    tails: Any,
-    branches: Any,
-    initial: Any,
-    hashes: Any,
-    zeros: Any,
-    uniform: Any,
-    blocks: Any,
+def _measure(  # noqa: PLR0917 - compiled code takes no keywords
+    hashes: Any, rows: Any, jobs: Any, zeros: Any, uniform: Any, blocks: Any
 ) -> None:
-    state = np.empty(8, np.uint32)
-    coinbase = np.empty(tails.shape[1], np.uint8)
-    digest = np.zeros(64, np.uint8)
-    digest[32], digest[62] = 0x80, 0x01
-    pair = np.zeros(128, np.uint8)
-    pair[64], pair[126] = 0x80, 0x02
-    header = np.zeros(128, np.uint8)
-    header[80], header[126], header[127] = 0x80, 0x02, 0x80
-    last = -1
-    for i in range(len(leaves)):
-        leaf, row = leaves[i], rows[i]
-        job = jobs[row]
-        size = job.tail_size
-        if row != last:
-            coinbase[:size] = tails[row, :size]
-            last = row
-        at = job.extranonce_at
-        _put_big(coinbase, at, leaf.extranonce1, job.extranonce1_size)
-        _put_big(coinbase, at + job.extranonce1_size, leaf.extranonce2, job.extranonce2_size)
-        for k in range(8):
-            state[k] = job.midstate[k]
-        for offset in range(0, size, 64):
-            compress(state, coinbase, offset)
-        put_state(digest, 0, state)
-        for k in range(8):
-            state[k] = initial[k]
-        compress(state, digest, 0)
-        for level in range(job.branch_size):
-            put_state(pair, 0, state)
-            pair[32:64] = branches[row, level]
-            for k in range(8):
-                state[k] = initial[k]
-            compress(state, pair, 0)
-            compress(state, pair, 64)
-            put_state(digest, 0, state)
-            for k in range(8):
-                state[k] = initial[k]
-            compress(state, digest, 0)
-        _put_little(header, 0, leaf.version)
-        header[4:36] = job.prev_hash
-        put_state(header, 36, state)
-        _put_little(header, 68, leaf.ntime)
-        _put_little(header, 72, job.nbits)
-        _put_little(header, 76, leaf.nonce)
-        for k in range(8):
-            state[k] = initial[k]
-        compress(state, header, 0)
-        compress(state, header, 64)
-        put_state(digest, 0, state)
-        for k in range(8):
-            state[k] = initial[k]
-        compress(state, digest, 0)
-        put_state(hashes[i], 0, state)
+    for i in range(len(hashes)):
+        job = jobs[rows[i]]
         zeros[i] = _leading_zeros(hashes[i])
         uniform[i] = _over_target(hashes[i], job.work_log2)
         blocks[i] = _meets(hashes[i], job.network_target)
