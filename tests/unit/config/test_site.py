@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hashwerk.config.problems import InvalidConfigError, Problem
@@ -104,3 +105,11 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidConfigError, match="UTF-8"):
         load_site(tmp_path / "binary.toml")
+
+
+def test_the_processes_can_read_the_whole_configuration() -> None:
+    """Bounds on a setting that may be missing stand inside its type: outside they fail when a process reads its orders."""
+    from hashwerk.site.orders import Orders
+
+    orders = Orders(config=parse_site("[twin]\nmachines = 3\n"), data_dir="data", link="link", handover="")
+    assert msgspec.json.decode(msgspec.json.encode(orders), type=Orders) == orders
