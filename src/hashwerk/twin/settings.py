@@ -40,6 +40,12 @@ class HallSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             description="Loopback port to inject faults and read the truth; 0: any free one; none: no control."
         ),
     ] = None
+    meter_port: Annotated[
+        Annotated[int, Meta(ge=1, le=65_500)] | None,
+        Meta(
+            description="Port of its simulated Modbus meter at the base address; feeders' meters follow it; none: no meter."
+        ),
+    ] = None
     pool: Annotated[
         str | None, Meta(description="Stratum server they hash for; none: they only draw power.")
     ] = None
