@@ -18,8 +18,6 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.fleet_process import TwinMeter
-
 from hashwerk.clock import SystemClock
 from hashwerk.config.web_settings import WebSettings
 from hashwerk.devices import open_drivers
@@ -33,6 +31,7 @@ from hashwerk.web.energy_api import EnergyCollector, energy_router
 from hashwerk.web.fleet_api import fleet_router
 from hashwerk.web.server import serve_web
 from hashwerk.web.state import MineView
+from support.fleet_process import TwinMeter
 
 
 async def main(orders: dict[str, Any]) -> None:
