@@ -19,7 +19,7 @@ from hashwerk.feeds.settings import (
 #: The market of the demonstration: Germany and Luxembourg, day ahead.
 ZONE: Final = "DE-LU"
 #: Assumed while no exchange is reached: 22 August 2026, 78,294 USD, at the ECB's rate of the day before.
-COIN_PRICE_EUR: Final = 67_400.0
+COIN_PRICE_EUR: Final = 66_900.0
 #: Assumed always: the difficulty of the main network from 14 June 2026 on. The demonstration's own chain earns nothing.
 DIFFICULTY: Final = 1.2493e14
 
