@@ -47,6 +47,7 @@ PROCESSES: Final[dict[str, tuple[str, str]]] = {
     "_serve": ("hashwerk.cli.processes", "serve"),
     "_site": ("hashwerk.cli.processes", "site"),
     "_mine": ("hashwerk.cli.processes", "mine"),
+    "_hall": ("hashwerk.cli.processes", "hall"),
 }
 
 

@@ -48,6 +48,15 @@ def mine() -> None:
     _run(orders, hash_for_mine)
 
 
+@click.command(hidden=True)
+def hall() -> None:
+    """Run the simulated hall."""
+    orders = _orders()
+    from hashwerk.site.hall import run_hall
+
+    _run(orders, run_hall)
+
+
 def _orders() -> Orders:
     from hashwerk.site.orders import Orders
 
@@ -57,7 +66,7 @@ def _orders() -> Orders:
         format="%(levelname).1s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    for chatty in ("httpx", "uvicorn.error"):
+    for chatty in ("httpx", "uvicorn.error", "pymodbus.logging"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     return orders
 

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 )
 @click.option("--start-difficulty", type=float, help="The difficulty a machine begins with.")
 @click.option("--payout-address", help="Where block rewards go.")
-@click.option("--no-miner", is_flag=True, help="Do not hash with this computer's CPU.")
+@click.option("--no-miner", is_flag=True, help="Do not hash with this computer's CPU: no miner, no hall.")
+@click.option("--no-hall", is_flag=True, help="No simulated hall, which a mine without a site file has.")
 @click.option("--miner-threads", type=click.IntRange(1, 1024), help="How many threads hash.")
 @click.option(
     "--listen-beyond-loopback", is_flag=True, help="Allow addresses that other computers can reach."
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 def run(site_file: Path | None, as_json: bool, **options: object) -> None:
     """Run the mine: node, Stratum server, ledger, pages, and a CPU miner.
 
-    Without a site file it runs on built-in defaults: a private chain under testnet4 rules, real proof of work.
+    Without a site file it runs on built-in defaults: a private chain under testnet4 rules, real proof of work, and a small
+    simulated hall of 24 machines that hash at a stated scale.
 
     \b
     Examples:
@@ -51,8 +53,13 @@ def run(site_file: Path | None, as_json: bool, **options: object) -> None:
         hashwerk run site.toml
         hashwerk run --node http://127.0.0.1:8332 --network main --payout-address bc1q…
     """
+    from hashwerk.site.demo import wants_demo
+
     config = configure(site_file, options)
-    exit_code = asyncio.run(_run(config, as_json=as_json))
+    if options.get("no_hall"):
+        config = msgspec.structs.replace(config, twin=None)
+    has_demo = site_file is None and not options.get("no_hall") and wants_demo(config)
+    exit_code = asyncio.run(_run(config, has_demo=has_demo, as_json=as_json))
     if exit_code:
         raise SystemExit(exit_code)
 
@@ -136,7 +143,8 @@ def _node_options(node: str, config: SiteConfig) -> dict[str, object]:
     return {"kind": "core", "core": msgspec.structs.replace(config.node.core, **core)}
 
 
-async def _run(config: SiteConfig, *, as_json: bool) -> int:
+async def _run(config: SiteConfig, *, has_demo: bool, as_json: bool) -> int:
+    from hashwerk.site.demo import with_demo
     from hashwerk.site.folder import DataFolder, default_data_dir
     from hashwerk.site.mine import Mine
 
@@ -150,6 +158,12 @@ async def _run(config: SiteConfig, *, as_json: bool) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     view = _JsonView() if as_json else _LiveView() if sys.stderr.isatty() else _PlainView()
+    reserved = None
+    if has_demo:
+        try:
+            config, reserved = with_demo(config, folder.here)
+        except ConfigError as error:
+            view.log("run", f"the mine goes on without its demonstration hall: {error}")
     mine = Mine(config, folder, runtime, view)
     loop.add_signal_handler(signal.SIGHUP, mine.request_upgrade)
     try:
@@ -162,6 +176,8 @@ async def _run(config: SiteConfig, *, as_json: bool) -> int:
         return error.exit_code
     finally:
         view.close()
+        if reserved is not None:
+            reserved.close()
         shutil.rmtree(runtime, ignore_errors=True)
         folder.unlock()
     return 0

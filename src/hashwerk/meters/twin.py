@@ -5,18 +5,19 @@ For tests, and for the demonstration mine, whose machines' power it measures. It
 
 from __future__ import annotations
 
-import asyncio
 import enum
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from hashwerk.clock import Clock
+from hashwerk.errors import ConfigError
 from hashwerk.meters.register_map import Field, RegisterMap
 
 #: Where it shows, this says what it is.
@@ -61,7 +62,7 @@ class MeterTwin:
         wraps_at_wh: Where its registers begin again; None: where their bits end.
 
     Resource handling:
-        Listens on loopback only, on a port that the system chooses.
+        Listens on a loopback address only; with port 0 on a port that the system chooses.
     """
 
     registers: RegisterMap
@@ -71,23 +72,33 @@ class MeterTwin:
     unit: int = 1
     wraps_at_wh: int | None = None
     state: TwinState = field(default_factory=TwinState)
+    host: str = "127.0.0.1"
     port: int = 0
     _counted_s: float = 0.0
     _counted_wh: Decimal = Decimal(0)
     _server: ModbusTcpServer | None = None
 
     async def start(self) -> None:
-        """Listen; `port` then says where."""
+        """Listen; `port` then says where.
+
+        Raises:
+            ConfigError: If the address is not this computer's own, or the port cannot be had.
+        """
+        if not ipaddress.ip_address(self.host).is_loopback:
+            raise ConfigError(f"the meter's twin keeps to 127.0.0.0/8: {self.host}")
         self._counted_s = self.clock.time()
         if self.energy_wh is not None:
             self._counted_wh = _exactly(self.energy_wh())
         self.state.power_w = self.power_w()
         self._server = ModbusTcpServer(
-            self._device(), address=("127.0.0.1", self.port), trace_packet=self._swallow
+            self._device(), address=(self.host, self.port), trace_packet=self._swallow
         )
-        await self._server.serve_forever(background=True)
-        listener = self._server.transport
-        assert isinstance(listener, asyncio.Server)
+        try:
+            await self._server.serve_forever(background=True)
+        except RuntimeError as error:
+            self._server = None
+            raise ConfigError(f"the meter's twin cannot listen on {self.host}:{self.port}") from error
+        listener: Any = self._server.transport  # the loop's own kind of server
         self.port = listener.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

@@ -81,7 +81,7 @@ class Mine:
         async def upgrade() -> None:
             try:
                 await self._supervisor.upgrade("serve")
-                for name in ("site", "mine"):  # of the new version too; no machine notices
+                for name in ("hall", "site", "mine"):  # of the new version too; no machine notices
                     self._supervisor.restart(name)
                 self._view.log("run", "upgraded: the server was replaced and kept its connections")
             except HashwerkError as error:
@@ -92,10 +92,10 @@ class Mine:
         task.add_done_callback(self._upgrades.discard)
 
     def _children(self) -> list[Child]:
-        children = [
-            Child("serve", python_command("_serve"), self._serve_orders),
-            Child("site", python_command("_site"), self._orders),
-        ]
+        children = [Child("serve", python_command("_serve"), self._serve_orders)]
+        if self._config.twin is not None:
+            children.append(Child("hall", python_command("_hall"), self._orders, is_optional=True))
+        children.append(Child("site", python_command("_site"), self._orders))
         if self._config.miner.enabled:
             children.append(Child("mine", python_command("_mine"), self._orders))
         return children

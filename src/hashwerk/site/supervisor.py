@@ -40,11 +40,15 @@ class ChildFailedError(HashwerkError):
 
 @dataclass(slots=True)
 class Child:
-    """One process of the mine. ``orders`` is called for each start and gives what the process is told."""
+    """One process of the mine. ``orders`` is called for each start and gives what the process is told.
+
+    An optional one is not waited for, and where it cannot do its work the others go on without it.
+    """
 
     name: str
     command: Sequence[str]
     orders: Callable[[], msgspec.Struct]
+    is_optional: bool = False
     process: asyncio.subprocess.Process | None = None
     successor: asyncio.subprocess.Process | None = None
     ready: Ready | None = None
@@ -106,7 +110,8 @@ class Supervisor:
         self._keepers = []
         for child in self.children.values():
             self._keepers.append(group.create_task(self._keep(child, stop), name=f"keep-{child.name}"))
-            await child.has_been_ready.wait()
+            if not child.is_optional:
+                await child.has_been_ready.wait()
 
     async def _keep(self, child: Child, stop: asyncio.Event) -> None:
         pause_s = FIRST_PAUSE_S
@@ -121,15 +126,11 @@ class Supervisor:
                 code = await child.process.wait()
             if stop.is_set():
                 return
-            if child.failure is not None and not child.failure.retry and not child.has_been_ready.is_set():
-                raise ChildFailedError(child.failure.message, child.failure.exit_code)
-            if not child.has_been_ready.is_set() and child.starts >= FIRST_TRIES:
-                why = (
-                    child.failure.message
-                    if child.failure
-                    else f"{child.name} ended: {_describe_exit(code)}; its log says why"
-                )
-                raise ChildFailedError(why, child.failure.exit_code if child.failure else 1)
+            if (hopeless := _hopeless(child, code)) is not None:
+                if not child.is_optional:
+                    raise hopeless
+                self._on_log(child.name, f"the mine goes on without its {child.name}: {hopeless}")
+                return
             if loop.time() - started_at > STEADY_AFTER_S:
                 pause_s = FIRST_PAUSE_S
             why = child.failure.message if child.failure else _describe_exit(code)
@@ -245,6 +246,19 @@ class Supervisor:
 def python_command(*arguments: str) -> list[str]:
     """Return the command line that runs a verb of this very Hashwerk."""
     return [sys.executable, "-m", "hashwerk", *arguments]
+
+
+def _hopeless(child: Child, code: int) -> ChildFailedError | None:
+    """Return why starting a child again does not help; None if it may, as for one that has been ready once."""
+    failure = child.failure
+    says_so = failure is not None and not failure.retry
+    if child.has_been_ready.is_set() and not (child.is_optional and says_so):
+        return None
+    if not says_so and child.starts < FIRST_TRIES:
+        return None
+    if failure is not None:
+        return ChildFailedError(failure.message, failure.exit_code)
+    return ChildFailedError(f"{child.name} ended: {_describe_exit(code)}; its log says why", 1)
 
 
 def _describe_exit(code: int) -> str:

@@ -228,12 +228,13 @@ def bound_socket(host: str, port: int) -> socket.socket:
         bound.bind((host, port))
     except OSError as error:
         bound.close()
-        raise ConfigError(_why_not(host, port, error)) from error
+        raise ConfigError(why_not(host, port, error)) from error
     bound.setblocking(False)
     return bound
 
 
-def _why_not(host: str, port: int, error: OSError) -> str:
+def why_not(host: str, port: int, error: OSError) -> str:
+    """Return in words why an address cannot be listened on, and what helps."""
     if error.errno == errno.EADDRNOTAVAIL:
         if sys.platform == "darwin":
             return (

@@ -14,6 +14,7 @@ from hashwerk.devices import open_drivers
 from hashwerk.site.fleet.meters import PowerSource
 from hashwerk.site.fleet.service import FleetService
 from hashwerk.site.fleet.shares import ShareLedger
+from hashwerk.site.metering import running_meters
 
 log = logging.getLogger(__name__)
 
@@ -26,36 +27,38 @@ async def running_fleet(
     ledger: ShareLedger | None,
     meters: Sequence[PowerSource] = (),
 ) -> AsyncIterator[FleetService | None]:
-    """Run the configured fleet; None where no ranges are configured.
+    """Run the configured fleet; None where no ranges are configured. Configured meters are read with it, beside those given.
 
     A mistake that ends the fleet's loops is logged and ends nothing else: pages go on, machines go on as they are.
 
     Raises:
         StoreError: If the fleet's record cannot be used.
         FleetError: If the file of places cannot be read.
+        ConfigError: If a meter's register map or password cannot be read.
     """
     settings = config.fleet
     if not settings.is_configured:
         yield None
         return
-    service = FleetService(
-        settings,
-        folder / "fleet.sqlite",
-        clock,
-        drivers=open_drivers(),
-        site=config.site.name,
-        ledger=ledger,
-        meters=meters,
-    )
-    await asyncio.to_thread(service.open)
-    task = asyncio.create_task(service.run(), name="fleet")
-    task.add_done_callback(_tell_failure)
-    try:
-        yield service
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await service.close()
+    async with running_meters(config, folder, clock) as stations:
+        service = FleetService(
+            settings,
+            folder / "fleet.sqlite",
+            clock,
+            drivers=open_drivers(),
+            site=config.site.name,
+            ledger=ledger,
+            meters=(*stations, *meters),
+        )
+        await asyncio.to_thread(service.open)
+        task = asyncio.create_task(service.run(), name="fleet")
+        task.add_done_callback(_tell_failure)
+        try:
+            yield service
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await service.close()
 
 
 def _tell_failure(task: asyncio.Task[None]) -> None:
