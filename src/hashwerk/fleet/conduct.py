@@ -89,6 +89,7 @@ class Conduct(msgspec.Struct, frozen=True, kw_only=True):
     max_drifts: int = 5
     drift_after_s: float = 5.0
     at_once_s: float = 60.0  # for whatever needs no time
+    flight_s: float = 2.0  # so long shares of work begun before it slept still come in
 
 
 _TERMINAL: Final = (Phase.DONE, Phase.GAVE_UP)
@@ -197,7 +198,7 @@ def _check(progress: Progress, view: View, conduct: Conduct, now: float) -> Orde
     command = progress.command
     change = CHANGES.get(type(command))
     deadline = sent_at + (conduct.at_once_s if change is None else view.deadline_s(key, change))
-    effect = _effect(progress, look, view, now, is_late=now >= deadline)
+    effect = _effect(progress, look, view, conduct, now, is_late=now >= deadline)
     verdict = effect.verdict
     if verdict is Verdict.CONFIRMED:
         return Verified(at=now, key=key, effect=effect)
@@ -221,10 +222,11 @@ def _check(progress: Progress, view: View, conduct: Conduct, now: float) -> Orde
     return Verified(at=now, key=key, effect=effect)
 
 
-def _effect(progress: Progress, look: Look, view: View, now: float, *, is_late: bool = True) -> Effect:
+def _effect(
+    progress: Progress, look: Look, view: View, conduct: Conduct, now: float, *, is_late: bool = True
+) -> Effect:
     is_down, sent_at = not progress.is_restore, progress.sent_at or now
-    # Shares of work begun before it slept still come in; count from when it said that it was done.
-    since = max(sent_at, look.since) + 2.0
+    since = max(sent_at, look.since) + conduct.flight_s  # from when it said that it was done
     return effect_of(
         progress.command,
         look,
@@ -279,7 +281,7 @@ def _tell(order: Order, key: MachineKey, progress: Progress, view: View, now: fl
         effect = Effect(
             machine=Vote.YES, shares=Vote.CANNOT_SAY, meter=Vote.CANNOT_SAY, text="it is so already"
         )
-        return Verified(at=now, key=key, effect=effect)
+        return Verified(at=now, key=key, effect=effect, told=False)
     reason = view.why_not(key, command, order.spec)
     if reason is not None and not (attempt > 1 and "already" in reason):
         return Missed(at=now, key=key, attempt=attempt, reason=reason, unsent=command)
@@ -374,7 +376,7 @@ def _hold(order: Order, view: View, conduct: Conduct, now: float) -> list[OrderE
             else:
                 events.append(Drifted(at=now, key=key, text=text))
         elif progress.effect is not None and progress.effect.verdict is Verdict.CLAIMED:
-            effect = _effect(progress, look, view, now)
+            effect = _effect(progress, look, view, conduct, now)
             if effect.verdict is Verdict.CONFIRMED or Vote.NO in (effect.shares, effect.meter):
                 events.append(Verified(at=now, key=key, effect=effect))
     return events

@@ -93,11 +93,12 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True, tag="answered"):
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True, tag="verified"):
-    """What measurements showed afterwards."""
+    """What measurements showed afterwards; ``told`` is false where it was so already and nothing had to be sent."""
 
     at: float
     key: MachineKey
     effect: Effect
+    told: bool = True
 
 
 class Missed(msgspec.Struct, frozen=True, kw_only=True, tag="missed"):

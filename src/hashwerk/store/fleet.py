@@ -348,7 +348,7 @@ def _note_command(connection: sqlite3.Connection, order: OrderSpec, event: Order
                 outcome=event.outcome.kind.value,
                 message=event.outcome.message,
             )
-        case Verified():
+        case Verified() if event.told:
             _settle(
                 connection,
                 order.id,

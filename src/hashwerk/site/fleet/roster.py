@@ -128,6 +128,7 @@ class Roster:
             settle_s=limits.settle_s,
             drift_after_s=min(5.0, settings.poll_s),
             at_once_s=max(5.0, 3 * settings.poll_s),
+            flight_s=max(0.5, 2.0 * min(1.0, settings.pace)),
         )
 
     # --- in ---
