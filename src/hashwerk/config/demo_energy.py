@@ -16,8 +16,9 @@ from hashwerk.feeds.settings import (
     WatchSettings,
 )
 
-#: The market of the demonstration: Germany and Luxembourg, day ahead.
-ZONE: Final = "DE-LU"
+#: The market of the demonstration: France, day ahead. Its nights and middays are cheap enough for old machines, and its
+#: evenings too dear for them, in most months: so there is a schedule to be seen, and somebody runs at any hour.
+ZONE: Final = "FR"
 #: Assumed while no exchange is reached: 22 August 2026, 78,294 USD, at the ECB's rate of the day before.
 COIN_PRICE_EUR: Final = 66_900.0
 #: Assumed always: the difficulty of the main network from 14 June 2026 on. The demonstration's own chain earns nothing.
@@ -33,9 +34,9 @@ def demo_feeds() -> tuple[FeedSettings, ...]:
             watch=WatchSettings(every_s=900.0, max_age_s=93_600.0, when_stale="typical"),
         ),
         EnergyChartsCarbonFeed(
-            name="carbon of the German grid",
-            country="de",
-            watch=WatchSettings(every_s=900.0, max_age_s=21_600.0, when_stale="typical"),
+            name="carbon of the French grid",
+            country="fr",
+            watch=WatchSettings(every_s=900.0, max_age_s=21_600.0),
         ),
         ExchangeFeed(
             name="coin price at Kraken",

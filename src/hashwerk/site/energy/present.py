@@ -85,14 +85,19 @@ class Gauge:
         ours = [machine for machine in machines if machine.reason_not_ours is None]
         settled_s = _SETTLED_S * self._fleet.pace
         is_settled = all(
-            machine.power_w is not None and now - machine.since >= settled_s for machine in ours
+            _power_w(machine) is not None and now - machine.since >= settled_s for machine in ours
         ) and not any(machine.state in _CHANGING for machine in machines)
         if self.import_w is None or not ours or not is_settled:
             return
         drawn_w = self.import_w + sum(self.own_w.values())
-        rest_w = max(0.0, drawn_w - sum(machine.power_w or 0.0 for machine in ours))
+        rest_w = max(0.0, drawn_w - sum(_power_w(machine) or 0.0 for machine in ours))
         before_w = rest_w if self._auxiliary_w is None else self._auxiliary_w
         self._auxiliary_w = before_w + _LEARNING * (rest_w - before_w)
+
+
+def _power_w(machine: MachineNow) -> float | None:
+    """Return what a machine draws; many say nothing of it while they sleep."""
+    return machine.idle_w if machine.power_w is None and machine.state is State.ASLEEP else machine.power_w
 
 
 @dataclass(slots=True)

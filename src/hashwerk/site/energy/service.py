@@ -35,6 +35,8 @@ _ACCOUNTS_S: Final = 300.0
 #: Feeds have so long to answer for the first time before the first plan is made without them.
 _FIRST_ANSWER_S: Final = 15.0
 _RETRY_S: Final = 30.0
+#: A plan is this old before it is made anew for machines that have come since.
+_NEWCOMERS_S: Final = 15.0
 #: Baselines are measured on what is kept in memory.
 _RECENT_S: Final = 3_600.0
 
@@ -295,9 +297,12 @@ class EnergyService:
         )
         self._steps, self._stance, self._reasons = steps, steps.decision.stance, steps.decision.reasons
         if self._stance is not before:
-            level = logging.INFO if self.plan is None or self._stance is Stance.FREE else logging.WARNING
+            level = logging.INFO if self._stance is Stance.FREE else logging.WARNING
+            level = logging.DEBUG if self.plan is None else level  # it has only just begun
             reasons = "; ".join(self._reasons[:3]) or "all is well"
             log.log(level, "dispatch is now %r: %s", self._stance.value, reasons)
+            self._replan.set()
+        if self._has_newcomers(machines, now):
             self._replan.set()
         if self.controls:
             await self._steering.send(steps)
@@ -305,6 +310,14 @@ class EnergyService:
             now, self.gauge.import_w, machines, told_asleep(machines, self._steering.told)
         )
         return steps
+
+    def _has_newcomers(self, machines: Sequence[MachineNow], now: float) -> bool:
+        """Say whether machines are there that the plan does not count, and it is not quite new."""
+        plan = self.plan
+        if plan is None or now - plan.made_s < _NEWCOMERS_S:
+            return False
+        counted = {key for herd in plan.herds for key in herd.keys}
+        return any(machine.key not in counted and machine.reason_not_ours is None for machine in machines)
 
     async def record_once(self) -> Moment:
         """Keep what is known now, and settle orders that are over."""
