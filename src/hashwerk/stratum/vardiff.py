@@ -71,6 +71,8 @@ _LEAST_ELAPSED_S: Final = 0.001
 #: again. So its rate is not judged by less time than half a second at ten shares a second, 20 ms at two, 5 ms at one.
 _BURST_S: Final = 0.5
 _BURST_WANTED_S2: Final = 0.005
+#: For the same reason a shorter silence than this says nothing: a new target must have reached everybody behind a proxy.
+_LEAST_SILENCE_S: Final = 2.0
 #: A machine that falls silent may only sleep, and comes back at full speed: its target falls so far and no
 #: further…
 _SILENT_STEPS: Final = 6
@@ -204,6 +206,7 @@ class Vardiff:
             exposure = self._evidence.quantile_hs(0, 1.0) / limit_hs
             search = self._counted_to + (exposure - self._evidence.exposure) * scale
             deadline = min(deadline, max(search, self._since + _SEARCH_PATIENCE * self._wanted_s))
+        deadline = max(deadline, self._counted_to + _LEAST_SILENCE_S)
         if self._last_share_log2 is not None and self._work_log2 <= self._last_share_log2 - _SILENT_STEPS:
             steps = self._last_share_log2 - _SILENT_STEPS - self._work_log2 + 1
             deadline = max(deadline, self._last_share_at + steps * _SILENT_STEP_S)
@@ -282,8 +285,9 @@ class Vardiff:
         self._fall.add(shares * _FALL_PER_SHARE + expected * _FALL_PER_EXPECTED, shares, exposure)
 
     def _silence(self, now: float) -> float:
-        """Return the exposure since a share was last counted."""
-        return max(0.0, now - self._counted_to) * 2.0**-self._work_log2
+        """Return the exposure since a share was last counted, once it has lasted."""
+        silent_s = now - self._counted_to
+        return silent_s * 2.0**-self._work_log2 if silent_s >= _LEAST_SILENCE_S else 0.0
 
     def _exposure(self, evidence: Evidence, now: float) -> float:
         # A rise is decided on what came: the silence after it is another question.
