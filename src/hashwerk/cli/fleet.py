@@ -66,8 +66,6 @@ async def _scan(
     from hashwerk.devices import Confinement, open_drivers
     from hashwerk.devices import scan as scan_ranges
 
-    Confinement(ranges)  # for as long as this command runs
-
     shown = time.monotonic()
 
     def progress(done: int, total: int) -> None:
@@ -77,12 +75,13 @@ async def _scan(
             click.echo(f"\r{done} of {total} addresses", nl=False, err=True)
 
     rows: list[dict[str, Any]] = []
-    async for found in scan_ranges(
-        ranges, open_drivers(), timeout_s=timeout_s, concurrency=concurrency, on_progress=progress
-    ):
-        rows.append(_row(found))
-        if not as_json:
-            click.echo(("\r" if sys.stderr.isatty() else "") + _line(rows[-1]))
+    with Confinement(ranges):
+        async for found in scan_ranges(
+            ranges, open_drivers(), timeout_s=timeout_s, concurrency=concurrency, on_progress=progress
+        ):
+            rows.append(_row(found))
+            if not as_json:
+                click.echo(("\r" if sys.stderr.isatty() else "") + _line(rows[-1]))
     return rows
 
 
@@ -193,9 +192,9 @@ async def _ask(host: str, timeout_s: float) -> Found | None:
     from hashwerk.devices import Confinement, Found, identify, open_drivers
     from hashwerk.fleet.ports import Address
 
-    Confinement([host])  # for as long as this command runs
     address = Address(host=host)
-    identified = await identify(address, open_drivers(), timeout_s=timeout_s)
+    with Confinement([host]):
+        identified = await identify(address, open_drivers(), timeout_s=timeout_s)
     if identified is None:
         return None
     driver, reading = identified

@@ -43,6 +43,12 @@ class Confinement:
         _confined.append(self)
         _apply()
 
+    def __enter__(self) -> Confinement:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
     def release(self) -> None:
         """End the promise; a second time does nothing."""
         if self in _confined:

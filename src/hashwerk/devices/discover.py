@@ -72,7 +72,8 @@ async def scan(
     """Yield machines as they are found.
 
     Each address is knocked at first; what stays silent is tried a second time at the end, because the first packet to a
-    machine not heard of for a while is lost while the system asks for its hardware address.
+    machine not heard of for a while is lost while the system asks for its hardware address; so is what was there and did not
+    say who it is.
 
     Args:
         networks: The ranges, as for `addresses_of`. Nothing is sent anywhere else.
@@ -143,18 +144,21 @@ class _Search:
             if answers is None and not is_last:
                 silent.append(host)
                 continue
-            if answers:
-                await self._ask(host)
+            if answers and not await self._ask(host) and not is_last:
+                silent.append(host)  # something is there and says not who: it may only have been busy
+                continue
             self._done += 1
             if self._on_progress is not None:
                 self._on_progress(self._done, self._total)
 
-    async def _ask(self, host: str) -> None:
+    async def _ask(self, host: str) -> bool:
+        """Ask who it is; say whether that is known now."""
         address = Address(host=host, port=self._port)
         identified = await identify(address, self._drivers, timeout_s=self._timeout_s)
         if identified is not None:
             driver, reading = identified
             self.found.put_nowait(Found(address=address, driver=driver.name, reading=reading))
+        return identified is not None
 
 
 async def knock(host: str, ports: Sequence[int], *, timeout_s: float) -> bool | None:

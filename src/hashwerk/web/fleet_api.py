@@ -31,7 +31,7 @@ from hashwerk.fleet.commands import (
 )
 from hashwerk.fleet.lease import Holder
 from hashwerk.fleet.limits import words
-from hashwerk.fleet.orders import Order, Reduce
+from hashwerk.fleet.orders import Order, Reduce, Tell
 from hashwerk.fleet.place import read_places, write_places
 from hashwerk.site.fleet.service import FleetService, order_summary
 from hashwerk.site.fleet.view import MachineView
@@ -140,6 +140,8 @@ def _add_commands(router: APIRouter, service: FleetService) -> None:
     @router.post("/fleet/curtail", summary="Bring power down")
     async def curtail(body: models.CurtailBody) -> Response:
         goal = _goal(body)
+        if body.machines is not None and body.group is not None:
+            raise HTTPException(422, "name either machines or a group")
         try:
             if body.preview:
                 partial = service.settings.partial if body.partial is None else body.partial
@@ -149,6 +151,7 @@ def _add_commands(router: APIRouter, service: FleetService) -> None:
                     why=body.why,
                     holder=Holder.CURTAILMENT,
                     group=body.group,
+                    machines=body.machines,
                     dry_run=True,
                     must=body.must,
                 )
@@ -160,6 +163,7 @@ def _add_commands(router: APIRouter, service: FleetService) -> None:
             who=body.who,
             why=body.why,
             group=body.group,
+            machines=body.machines,
             dry_run=body.dry_run,
             partial=body.partial,
             must=body.must,
@@ -182,8 +186,11 @@ def _add_commands(router: APIRouter, service: FleetService) -> None:
     async def command(body: models.CommandBody) -> Response:
         if (body.machines is None) == (body.group is None):
             raise HTTPException(422, "name either machines or a group")
+        told_what = _command(body)
+        if body.preview:
+            return _json(_plan(_preview(service, told_what, body)))
         told = service.tell(
-            _command(body),
+            told_what,
             who=body.who,
             why=body.why,
             machines=body.machines,
@@ -292,6 +299,21 @@ def _command(body: models.CommandBody) -> Command:
             )
         case "fan":
             return SetFan(body.percent)
+
+
+def _preview(service: FleetService, command: Command, body: models.CommandBody) -> Plan:
+    try:
+        spec = service.spec(
+            Tell(command=command),
+            who=body.who,
+            why=body.why,
+            group=body.group,
+            machines=body.machines,
+            dry_run=True,
+        )
+    except FleetError as error:
+        raise HTTPException(404, str(error)) from error
+    return service.preview(spec)
 
 
 def _needed(value: _T | None, name: str) -> _T:

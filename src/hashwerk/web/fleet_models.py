@@ -29,6 +29,9 @@ class CurtailBody(Because):
     by_kw: float | None = Field(None, ge=0)
     all: bool = False
     group: str | None = None
+    machines: list[Words] | None = Field(
+        None, description="Only these: ids, MAC addresses, serial numbers or addresses."
+    )
     dry_run: bool = False
     partial: bool | None = Field(None, description="Use lower modes too; null: as the settings say.")
     must: bool = Field(False, description="Before minimum times and the budget of starts.")
@@ -66,6 +69,7 @@ class CommandBody(Because):
         None, ge=0, le=100, description="For fan; null gives it back to the firmware."
     )
     dry_run: bool = False
+    preview: bool = Field(False, description="Only say who would be told what; no order is given.")
 
 
 class OrderBody(Because):

@@ -26,6 +26,7 @@ from hashwerk.web.app import create_app
 from hashwerk.web.books_api import books_router
 from hashwerk.web.energy_api import EnergyCollector, energy_router
 from hashwerk.web.fleet_api import fleet_router
+from hashwerk.web.fleet_metrics import FleetCollector
 from hashwerk.web.guard import needs_credentials
 from hashwerk.web.server import serve_web
 from hashwerk.web.state import MineView, Site
@@ -67,6 +68,8 @@ async def serve_site(orders: Orders, stop: asyncio.Event) -> None:
             running_energy(config, fleet, folder.here, clock) as energy,
         ):
             routers = [] if fleet is None else [_fleet_routes(fleet, settings, folder)]
+            if fleet is not None:
+                view.collectors.append(FleetCollector(fleet))
             if energy is not None:
                 guarded, token = needs_credentials(settings), local_token(folder.here)
                 routers.append(energy_router(energy, clock, is_guarded=guarded, local_token=token))

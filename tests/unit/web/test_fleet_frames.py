@@ -21,8 +21,10 @@ from hashwerk.fleet.states import State
 from hashwerk.site.fleet import FleetService
 from hashwerk.web.board import Board
 from hashwerk.web.fleet_frames import commanded_w, fleet_frame, format_power, state_words
+from hashwerk.web.fleet_metrics import FleetCollector
 from hashwerk.web.history import History
 from hashwerk.web.machine_frames import history_frame, machine_frame
+from hashwerk.web.metrics import render_metrics
 from hashwerk.web.state import MineView, Site
 
 NOW = 1_750_000_000.0
@@ -49,6 +51,24 @@ def service(hall_site: ModuleType, tmp_path: Path, clock: VirtualClock) -> Itera
     hall_site.furnish(service, hall)
     yield service
     service.store.close()
+
+
+def test_metrics_tell_the_truths_apart_and_are_all_documented(service, clock):
+    view = MineView(None, clock)
+    view.collectors.append(FleetCollector(service))
+    text = render_metrics(view, clock).decode()
+    assert 'hashwerk_fleet_machines{state="hashing"}' in text
+    assert 'hashwerk_fleet_power_watts{basis="believed"}' in text
+    liar = service.machine("10.20.0.152").id
+    assert f'hashwerk_machine_reported_power_watts{{machine="{liar}"}} 561.0' in text
+    assert f'hashwerk_machine_power_watts{{basis="curve",machine="{liar}"}} 1403.0' in text
+    silent = service.machine("10.20.0.95").id
+    assert f'machine="{silent}"}}' not in "".join(
+        line for line in text.splitlines() if "machine_power_watts" in line
+    )
+    guide = (Path(__file__).parents[3] / "docs" / "guide" / "fleet.md").read_text(encoding="utf-8")
+    for family in FleetCollector(service).collect():
+        assert f"`{family.name}`" in guide, family.name
 
 
 def test_the_sentence_counts_each_machine_once(service):

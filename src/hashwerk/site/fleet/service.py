@@ -100,7 +100,6 @@ class FleetService:
         self._build(Timings(pace=settings.pace))
         self._columns: FleetColumns | None = None
         self._kept_leases: list[Lease] = []
-        self._confinement: Confinement | None = None
 
     def _build(self, timings: Timings) -> None:
         settings, clock = self.settings, self._clock
@@ -122,7 +121,6 @@ class FleetService:
         """
         state = self.store.open()
         try:
-            self._confinement = Confinement(self.settings.ranges)
             self._build(Timings(state.timings, pace=self.settings.pace))
             self.roster.restore(state.machines)
             for lease in state.leases:
@@ -133,14 +131,8 @@ class FleetService:
             self.alarms.restore(state.alerts)
             self.commander.restore(state.orders, hold=self.settings.on_start == "hold")
         except BaseException:
-            self._release()
             self.store.close()
             raise
-
-    def _release(self) -> None:
-        if self._confinement is not None:
-            self._confinement.release()
-            self._confinement = None
 
     @staticmethod
     def _read_places(path: Path) -> list[Placement]:
@@ -151,6 +143,10 @@ class FleetService:
 
     async def run(self) -> None:
         """Watch and command until cancelled."""
+        with Confinement(self.settings.ranges):
+            await self._run()
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.meters.run(), name="fleet-meters")
             group.create_task(self.shares.run(), name="fleet-shares")
@@ -168,7 +164,6 @@ class FleetService:
             await self.save()
         except StoreError as error:
             log.error("the fleet's last state is not recorded: %s", error)
-        self._release()
         await asyncio.to_thread(self.store.close)
 
     # --- seeing ---
@@ -308,6 +303,7 @@ class FleetService:
         who: str,
         why: str,
         group: str | None = None,
+        machines: Sequence[str] | None = None,
         dry_run: bool | None = None,
         partial: bool | None = None,
         must: bool = False,
@@ -315,8 +311,10 @@ class FleetService:
     ) -> Order:
         """Bring power down; return the order once it is on disk.
 
+        ``machines`` or ``group`` say whose power it is; without them the whole site's.
+
         Raises:
-            FleetError: If the group is not known.
+            FleetError: If the group or a machine is not known.
             StoreError: If it cannot be stored: then nothing is done.
         """
         partial = self.settings.partial if partial is None else partial
@@ -326,6 +324,7 @@ class FleetService:
             why=why,
             holder=Holder.CURTAILMENT,
             group=group,
+            machines=machines,
             dry_run=dry_run,
             must=must,
             until=until,

@@ -1,5 +1,5 @@
 // What is done to many machines at once: first a preview that says who is left out and why, then the order itself.
-import { get, post, showToken } from "/assets/fleet/client.js";
+import { post, showToken } from "/assets/fleet/client.js";
 import { hall } from "/assets/fleet/hall.js";
 
 const ACTIONS = [
@@ -7,14 +7,14 @@ const ACTIONS = [
   { name: "curtail-by", words: "Curtail by …", of: "fleet", needs: "kw", hint: "So many kW less than now" },
   { name: "resume", words: "Resume", of: "fleet", hint: "Put back what orders changed" },
   { name: "sleep", words: "Sleep", of: "selection" },
+  { name: "selection-to", words: "Curtail these to …", of: "selection", needs: "kw", hint: "No more than so many kW for what is selected" },
+  { name: "selection-by", words: "Curtail these by …", of: "selection", needs: "kw", hint: "So many kW less than these draw now" },
   { name: "wake", words: "Wake", of: "selection" },
   { name: "mode", words: "Change mode …", of: "selection", needs: "mode" },
   { name: "locate", words: "Locate: light on", of: "selection" },
   { name: "dark", words: "Locate: light off", of: "selection" },
   { name: "reboot", words: "Reboot", of: "selection" },
 ];
-const TRIES = 20;
-const TRY_MS = 250;
 const kw = (watts) => (watts === null || watts === undefined ? "–" : `${(watts / 1e3).toLocaleString("en-US", { maximumFractionDigits: 1 })} kW`);
 const some = (count) => `${count.toLocaleString("en-US")} ${count === 1 ? "machine" : "machines"}`;
 
@@ -128,10 +128,11 @@ export default {
     ask(isDry) {
       const why = this.why.trim() || "by hand on the page";
       if (this.action === "resume") return this.resume(isDry, why);
-      return this.chosen.of === "fleet" ? this.curtail(isDry, why) : this.tell(isDry, why);
+      return this.chosen.needs === "kw" ? this.curtail(isDry, why) : this.tell(isDry, why);
     },
     async curtail(isDry, why) {
-      const goal = { [this.action === "curtail-to" ? "to_kw" : "by_kw"]: Number(this.power_kw), group: this.group || null, why };
+      const whose = this.chosen.of === "fleet" ? { group: this.group || null } : { machines: [...hall.selected] };
+      const goal = { [this.action.endsWith("-to") ? "to_kw" : "by_kw"]: Number(this.power_kw), ...whose, why };
       if (!isDry) return this.given(await post("fleet/curtail", goal));
       const plan = await post("fleet/curtail", { ...goal, preview: true });
       const from = `${kw(plan.total_w)} ${plan.is_metered ? "by the meter" : "as believed of the machines"}`;
@@ -155,25 +156,17 @@ export default {
       return { told: isDry ? told : 0, text, note: answer.orders[0]?.note ?? "", reasons: [] };
     },
     async tell(isDry, why) {
-      const command = { machines: [...hall.selected], why, dry_run: isDry, command: this.action };
+      const command = { machines: [...hall.selected], why, command: this.action };
       if (this.action === "dark") Object.assign(command, { command: "locate", on: false });
       if (this.action === "mode") command.mode = this.mode;
-      const given = await post("fleet/commands", command);
-      if (!isDry) return this.given(given);
-      const order = await this.planned(given.id);
-      const told = order.machines_detail.length;
-      return { told, text: `${some(told)} would be told: ${order.machines_detail[0]?.command ?? this.action}.`, note: given.note ?? "", reasons: byReason(order.skips) };
+      if (!isDry) return this.given(await post("fleet/commands", command));
+      const plan = await post("fleet/commands", { ...command, preview: true });
+      const told = plan.steps.length;
+      return { told, text: `${some(told)} would be told: ${plan.steps[0]?.command ?? this.action}.`, note: "", reasons: byReason(plan.skips) };
     },
     given(order) {
       const text = order.dry_run ? `Order ${order.id} was a dry run: nothing is sent.` : `Order ${order.id} is given and on disk; it is carried out in waves. What it does stands under Orders.`;
       return { told: 0, text, note: order.note ?? "", reasons: [] };
-    },
-    async planned(id) {
-      for (let left = TRIES; ; left--) {
-        const order = await get(`fleet/orders/${id}`);
-        if (order.state !== "new" || left === 0) return order;
-        await new Promise((resolve) => setTimeout(resolve, TRY_MS));
-      }
     },
     // Look at who is left out; what the preview says stays.
     show(keys) {
