@@ -634,7 +634,7 @@ def check_job(bundle, epoch, job, report):
     except RefusedError as error:
         report.fail("binding", f"{where}: {error}")
         return False
-    if not (job.work_log2 <= 128 and job.upstream <= 1 and target_of(job.nbits)):
+    if not (job.work_log2 <= 127 and job.upstream <= 1 and target_of(job.nbits)):
         report.fail("binding", f"{where}: work, kind or nbits out of range")
         return False
     if job.upstream:
@@ -736,7 +736,7 @@ def check_shares(bundle, report):
                 found.log2, found.value, found.work = (
                     log2,
                     int.from_bytes(hash_, "little"),
-                    1 << min(log2, 128),
+                    1 << min(log2, 127),
                 )
                 check_share(found, share, report, where)
                 report.need(hash_[:16] not in seen, "duplicates", f"{where}: its header was counted before")
@@ -745,7 +745,11 @@ def check_shares(bundle, report):
                 bundle.fractions[job.upstream & 1].append((found.value << log2) >> 250)
                 found.leaf = sha(LEAF.pack(0, *share))
                 leaves.append((found.leaf, (found.work,), 1))
-            root, (work,), count = merkle(0x02, leaves, (16,))
+            try:
+                root, (work,), count = merkle(0x02, leaves, (16,))
+            except OverflowError:
+                report.fail("sums", f"epoch {epoch.number}: a sum overflows")
+                continue
             leaf = hashed(0x04, account, work.to_bytes(16, "big"), count.to_bytes(8, "big"), root)
             accounts.append((leaf, (work,), count))
         check_sums(epoch, accounts, sorted(positions), report)
@@ -756,7 +760,7 @@ def check_share(share, fields, report, where):
     _, time, _, _, _, ntime, _, version, _, _ = fields
     job, epoch = share.job, share.epoch
     report.need(
-        share.log2 <= 128 and share.value >> (256 - share.log2) == 0, "shares", f"{where} misses its target"
+        share.log2 <= 127 and share.value >> (256 - share.log2) == 0, "shares", f"{where} misses its target"
     )
     report.need(not (version ^ job.version) & ~job.version_mask, "shares", f"{where}: version bits")
     latest = job.max_time if job.max_time is not None else ntime
@@ -797,7 +801,7 @@ def check_sums(epoch, accounts, positions, report):
         return
     right = len(set(positions)) == len(positions) and (not positions or positions[-1] < epoch.full_shares)
     right = right and epoch.shares <= epoch.full_shares <= epoch.full_work and len(set(full)) == 1
-    right = right and thinning.work_log2 <= 128
+    right = right and thinning.work_log2 <= 127
     report.need(
         right, "sums", f"{where}: positions, or the fields of the tree before thinning, are impossible"
     )

@@ -23,9 +23,10 @@ from hashwerk.evidence.records import Job, Record, Thinning
 from hashwerk.evidence.share_leaf import Leaves, leaf_hashes
 from hashwerk.evidence.standing import Standing
 from hashwerk.evidence.tree import Node
-from hashwerk.work.target import MAX_WORK_LOG2
 
 VERSION: Final = 1
+#: The most a share is credited, as a power of two: sums of work have 128 bits.
+MAX_CREDIT_LOG2: Final = 127
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,7 +176,7 @@ def credited_work(records: Sequence[Record], standing: Standing) -> dict[int, in
             if record.id in found:
                 raise EvidenceError(f"job {record.id} stands twice in one epoch")
             found[record.id] = max(record.work_log2, least)
-            if found[record.id] > MAX_WORK_LOG2:
+            if found[record.id] > MAX_CREDIT_LOG2:
                 raise EvidenceError(f"job {record.id} credits 2**{found[record.id]} hashes a share")
     return found
 

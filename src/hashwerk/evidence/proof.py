@@ -14,7 +14,15 @@ import numpy as np
 from hashwerk.errors import DecodeError, EvidenceError
 from hashwerk.evidence import share_tree, tree
 from hashwerk.evidence.canonical import U8, U64, U128, Blob, Hash32, Layout
-from hashwerk.evidence.epoch import SIGNED_HEADER, Epoch, SignedHeader, credited_work, record_nodes, work_of
+from hashwerk.evidence.epoch import (
+    MAX_CREDIT_LOG2,
+    SIGNED_HEADER,
+    Epoch,
+    SignedHeader,
+    credited_work,
+    record_nodes,
+    work_of,
+)
 from hashwerk.evidence.leaf import decode_record, record_hash, record_sums
 from hashwerk.evidence.records import Job
 from hashwerk.evidence.rehash import JobTable, check_fields
@@ -201,7 +209,7 @@ def check_share(proof: ShareProof) -> SignedHeader:
         size = LEAF_DTYPE[name].itemsize
         leaves[name] = int.from_bytes(proof.leaf[at : at + size], "big")
         at += size
-    if int(leaves["job"][0]) != job.id or proof.work_log2 < job.work_log2:
+    if int(leaves["job"][0]) != job.id or not job.work_log2 <= proof.work_log2 <= MAX_CREDIT_LOG2:
         raise EvidenceError("the share is of another job, or credited more than its target")
     table = JobTable([job], {job.id: proof.work_log2})
     problem = check_fields(table, leaves, table.hash(leaves))

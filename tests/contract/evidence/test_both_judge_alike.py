@@ -297,7 +297,7 @@ def resign_records(site: EvidenceSite, logged: list[records.Record]) -> Epoch:
         lambda r: [*r, next(x for x in r if isinstance(x, records.Job))],
         lambda r: altered(records.Job, nbits=0x01000000)(4, r),
         lambda r: altered(records.Job, upstream=2)(4, r),
-        lambda r: altered(records.Job, work_log2=129)(4, r),
+        lambda r: altered(records.Job, work_log2=128)(4, r),
     ],
 )
 def test_a_job_that_cannot_be_is_a_matter_of_binding(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hashwerk.errors import EvidenceError
-from hashwerk.evidence.epoch import VERSION, Header, SignedHeader
+from hashwerk.evidence.epoch import MAX_CREDIT_LOG2, VERSION, Header, SignedHeader
 from hashwerk.evidence.keys import KeyChain, event_hash, fingerprint
 from hashwerk.evidence.records import AttributionRule, Record, Scale, Site, Thinning
 from hashwerk.evidence.standing import Standing
 from hashwerk.evidence.verify.result import Checks, Label
-from hashwerk.work.target import MAX_WORK_LOG2
 
 
 class EpochWalk:
@@ -128,7 +127,7 @@ class StandingWalk:
                 fail("sums", f"{where}: a tree before thinning is named, and nothing was thinned")
             return
         self.thinned = True
-        if thinning.work_log2 > MAX_WORK_LOG2:
+        if thinning.work_log2 > MAX_CREDIT_LOG2:
             fail("sums", f"{where}: thinned to 2**{thinning.work_log2} hashes a share")
         if len(set(full)) > 1:
             fail("sums", f"{where}: of the tree before thinning root, count or work is missing")

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from hashwerk.chain.target import target_from_compact
 from hashwerk.errors import DecodeError, EvidenceError
 from hashwerk.evidence import tree
-from hashwerk.evidence.epoch import Header
+from hashwerk.evidence.epoch import MAX_CREDIT_LOG2, Header
 from hashwerk.evidence.job_record import Coinbase, expected_tag, parse_coinbase
 from hashwerk.evidence.keys import KeyChain
 from hashwerk.evidence.leaf import NO_SUMS, SUM_COLUMNS, decode_record, record_hash, record_sums
@@ -34,7 +34,6 @@ from hashwerk.evidence.standing import Standing
 from hashwerk.evidence.tag import ZERO_ROOT
 from hashwerk.evidence.tree import Node
 from hashwerk.evidence.verify.result import Checks, Verdict
-from hashwerk.work.target import MAX_WORK_LOG2
 
 #: Most bytes of coinbases in one epoch: the table of jobs is held in memory.
 MAX_EPOCH_COINBASES: Final = 256 << 20
@@ -270,7 +269,7 @@ def _check_range(job: Job) -> None:
     Raises:
         DecodeError: If one is out of range.
     """
-    if job.work_log2 > MAX_WORK_LOG2:
+    if job.work_log2 > MAX_CREDIT_LOG2:
         raise DecodeError(f"job {job.id} credits 2**{job.work_log2} hashes a share")
     if job.upstream > 1:
         raise DecodeError(f"job {job.id} is neither bound nor unbound: {job.upstream}")

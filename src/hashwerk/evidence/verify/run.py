@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hashwerk.errors import DecodeError, EvidenceError, HashwerkError
 from hashwerk.evidence.blockchain import Checkpoint, HeaderChain, trusted_chain
 from hashwerk.evidence.bundle import BundleReader, Claim, RecordsPart
-from hashwerk.evidence.epoch import Header, SignedHeader
+from hashwerk.evidence.epoch import MAX_CREDIT_LOG2, Header, SignedHeader
 from hashwerk.evidence.keys import KeyChain, event_hash, fingerprint
 from hashwerk.evidence.payout import FoundBlock, ShareOrder
 from hashwerk.evidence.receipt import Receipt
@@ -35,7 +35,6 @@ from hashwerk.evidence.verify.result import Checks, Label, Report, Verdict
 from hashwerk.evidence.verify.seen import SeenHashes
 from hashwerk.evidence.verify.shares import EpochShares, ShareContext, Work
 from hashwerk.evidence.verify.statement import make_statement
-from hashwerk.work.target import MAX_WORK_LOG2
 
 #: An honest set of shares fails the test of uniformity by chance once in so many.
 UNIFORM_LIMIT: Final = 1e-9
@@ -101,6 +100,9 @@ def inspect_bundle(source: Path | BinaryIO, options: Options) -> Verified:
         reader = BundleReader(source)
     except DecodeError as error:
         checks.failed("container", str(error))
+        return Verified(report=_unreadable(checks), summary=None)
+    if reader.manifest.claims & ~int(sum(Claim)) or reader.manifest.period_fixed > 1:
+        checks.failed("container", "the manifest holds a claim or flag that this program does not know")
         return Verified(report=_unreadable(checks), summary=None)
     threads = options.threads or min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(threads) as pool:
@@ -199,7 +201,7 @@ class _Run:
         jobs = self.job_check.jobs(header, records, self.standing.now)
         thinning = self.standing.now.find(Thinning)
         least = 0 if thinning is None else thinning.work_log2
-        work = {job.id: min(max(job.work_log2, least), MAX_WORK_LOG2) for job in jobs}
+        work = {job.id: min(max(job.work_log2, least), MAX_CREDIT_LOG2) for job in jobs}
         if header.number:
             best = energy.best_efficiency(self.standing.now)
             self.efficiency = min(self.efficiency or best, best)
@@ -320,8 +322,6 @@ class _Run:
             )
         if (first.start_us, last.end_us) != (manifest.start_us, manifest.end_us):
             checks.failed("epoch chain", "the epochs do not cover the period that is announced")
-        if manifest.claims & ~int(sum(Claim)) or manifest.period_fixed > 1:
-            checks.failed("container", "the manifest holds a claim or flag that this program does not know")
         checks.passed(
             "epoch chain", Label.PROVEN, f"epochs {first.number} to {last.number}, each signed, none missing"
         )

@@ -182,8 +182,11 @@ class EpochShares:
         fail = self._checks.failed
         try:
             facts = future.result()
-        except (DecodeError, EvidenceError) as error:
+        except DecodeError as error:
             fail("shares", f"{self._where}: {error}")
+            return
+        except EvidenceError as error:
+            fail("sums", f"{self._where}: {error}")
             return
         leaves, hashed = facts.leaves, facts.hashed
         if facts.problem is not None:
