@@ -23,7 +23,7 @@ def test_what_was_kept_is_judged_alike(path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_what_is_drawn_is_judged_alike(seed: int) -> None:
-    drawn = random.Random(seed)  # noqa: S311 - no secret hangs on it
+    drawn = random.Random(seed)
     for _ in range(30):
         head = bytes([drawn.choice([0, 1, 1, 1]), drawn.randrange(256)])
         check(head + drawn.randbytes(12 * drawn.choice([1, 1, 2, 3])))
