@@ -195,6 +195,8 @@ def _check(progress: Progress, view: View, conduct: Conduct, now: float) -> Orde
     look = view.look(key)
     if look is None or sent_at is None:
         return GaveUp(at=now, key=key, reason="it is no longer in the fleet")
+    if look.is_awaited:
+        return None
     command = progress.command
     change = CHANGES.get(type(command))
     deadline = sent_at + (conduct.at_once_s if change is None else view.deadline_s(key, change))
@@ -252,7 +254,7 @@ def _can_be_measured(progress: Progress, view: View, key: MachineKey, sent_at: f
 
 def _retries(order: Order, view: View, conduct: Conduct, now: float) -> Iterator[OrderEvent]:
     for key, progress in order.machines.items():
-        if progress.phase is not Phase.RETRY:
+        if progress.phase is not Phase.RETRY or _is_awaited(view, key):
             continue
         if progress.attempts >= conduct.limits.attempts or not is_repeatable(progress.command):
             yield GaveUp(at=now, key=key, reason=f"{progress.reason} ({progress.attempts} attempts)".strip())
@@ -288,9 +290,18 @@ def _tell(order: Order, key: MachineKey, progress: Progress, view: View, now: fl
     return Sent(at=now, key=key, command=command, attempt=attempt, is_restore=progress.is_restore)
 
 
+def _is_awaited(view: View, key: MachineKey) -> bool:
+    look = view.look(key)
+    return look is not None and look.is_awaited
+
+
 def _wave(order: Order, view: View, now: float) -> Iterator[OrderEvent]:
     """Tell the next wave of machines, if the last one is long enough ago."""
-    waiting = [p.step for p in order.machines.values() if p.phase is Phase.WAITING]
+    waiting = [
+        p.step
+        for p in order.machines.values()
+        if p.phase is Phase.WAITING and not _is_awaited(view, p.step.key)
+    ]
     if not waiting:
         return
     told = [p for p in order.machines.values() if p.sent_at is not None and p.sent_at >= order.begun_at]

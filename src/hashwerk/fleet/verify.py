@@ -49,6 +49,9 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     reading: Reading | None
     measured: Measured | None
     power: Believed
+    is_awaited: bool = (
+        False  # this process has not heard of it yet, and it may only be slow: it is not judged so
+    )
 
 
 def machine_says(command: Command, reading: Reading | None, sent_at: float | None) -> Vote:

@@ -6,13 +6,14 @@ import msgspec
 import pytest
 
 from hashwerk.fleet.batch import ReduceAll, ReduceBy, ReduceTo
-from hashwerk.fleet.commands import PoolTarget, SetMode, SetPools, Sleep, Wake
+from hashwerk.fleet.commands import Command, PoolTarget, SetMode, SetPools, Sleep, Wake
 from hashwerk.fleet.conduct import Conduct, next_events
 from hashwerk.fleet.lease import Holder
 from hashwerk.fleet.measure import Verdict
 from hashwerk.fleet.orders import (
     Aborted,
     Continued,
+    Missed,
     Opened,
     Order,
     OrderEvent,
@@ -28,6 +29,7 @@ from hashwerk.fleet.orders import (
 )
 from hashwerk.fleet.place import Place
 from hashwerk.fleet.ramp import Ramp
+from hashwerk.fleet.verify import Look
 from support.fleet import TH, SimFleet, SimMachine
 
 CONDUCT = Conduct(verify_s=60.0, settle_s=5.0)
@@ -146,6 +148,33 @@ def test_a_crash_at_any_point_loses_nothing(every: int) -> None:
     run = Run(fleet, spec(fleet))
     run.until(OrderState.HOLDING, crash_every=every, within_s=5_000.0)
     assert fleet.true_w() <= 0.52 * before_w
+
+
+def test_who_was_not_heard_of_yet_by_a_new_process_is_waited_for_and_not_given_up() -> None:
+    class Waking(SimFleet):
+        """After the order was planned the process begins anew: some machines were not heard of yet, and would be refused."""
+
+        heard_at = 10_060.0
+
+        def look(self, key: str) -> Look | None:
+            look = super().look(key)
+            assert look is not None
+            return (
+                look if self._is_heard(key) else msgspec.structs.replace(look, reading=None, is_awaited=True)
+            )
+
+        def why_not(self, key: str, command: Command, spec: OrderSpec) -> str | None:
+            return super().why_not(key, command, spec) if self._is_heard(key) else "it has not answered yet"
+
+        def _is_heard(self, key: str) -> bool:
+            return not 10_000.0 < self.now < self.heard_at or not int(key[-1], 16) % 2
+
+    fleet = Waking(machines(16))
+    run = Run(fleet, spec(fleet))
+    order = run.until(OrderState.HOLDING)
+    assert fleet.now >= fleet.heard_at
+    assert all(progress.phase is Phase.DONE for progress in order.machines.values())
+    assert not any(isinstance(event, Missed) for event in run.log)
 
 
 def test_it_stops_when_the_meter_does_not_believe_it() -> None:

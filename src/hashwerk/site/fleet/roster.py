@@ -114,6 +114,7 @@ class Roster:
         self.leases = Leases()
         self.registry = Registry()
         self.units: dict[MachineKey, Unit] = {}
+        self.begun_at = clock.time()
         self.transitions: list[tuple[MachineKey, Transition]] = []  # not stored yet
         self.limits = Limits(
             min_on_s=limits.min_on_s,
@@ -256,7 +257,16 @@ class Roster:
             reading=unit.reading,
             measured=unit.measured,
             power=unit.believed(),
+            is_awaited=self._is_awaited(unit),
         )
+
+    def _is_awaited(self, unit: Unit) -> bool:
+        """Say whether a machine that was known before this process began may be expected to answer still."""
+        if unit.reading is not None or unit.member.address is None:
+            return False
+        settings = self.settings
+        patience_s = settings.silences * (1.1 * settings.poll_s + 2 * settings.timeout_s) + settings.poll_s
+        return self.clock.time() - self.begun_at < patience_s
 
     def candidates(self, spec: OrderSpec) -> list[Candidate]:
         """Return every machine that an order concerns; those that cannot be told anything with the reason."""
