@@ -15,6 +15,8 @@ from hashwerk.clock import Clock
 from hashwerk.errors import StoreError
 from hashwerk.web.books_frames import books_frame
 from hashwerk.web.charts import rate_chart, shares_chart
+from hashwerk.web.energy_board import EnergyBoard
+from hashwerk.web.energy_frames import alert_rows
 from hashwerk.web.fleet_frames import fleet_frame
 from hashwerk.web.frames import event_rows, mine_frame
 from hashwerk.web.history import LIVE, LOST_STATES, RANGES, History, Point
@@ -45,6 +47,7 @@ class Board:
         self.history = history
         self.site = site
         self.frame: Frame = {}
+        self._energy = EnergyBoard(site.energy, clock)
         self._fleet_drawn_at = float("-inf")
         self._listeners: list[Listener] = []
         self._drawn: dict[str, tuple[list[Point], set[float]]] = {}
@@ -87,6 +90,7 @@ class Board:
         self._refresh_fleet()
         try:
             await self._refresh_history()
+            self._update(await self._energy.charts())
         except StoreError as error:
             if not self._history_fails:
                 log.warning("pages cannot read the ledger: %s", error)
@@ -101,6 +105,10 @@ class Board:
             self._fleet_drawn_at = self._clock.monotonic()
             self._update(fleet_frame(self.site.fleet))
             self._update(books_frame(self.site.books, self._clock.time()))
+            self._update(self._energy.look())
+            fleet = [] if self.site.fleet is None else self.site.fleet.alerts()
+            alerts = alert_rows(self._view.alerts(), fleet, self._energy.view)
+            self._update({"rows.open_alerts": alerts, "open_alerts.state": "" if alerts else "none"})
 
     async def _refresh_history(self) -> None:
         now = self._clock.time()

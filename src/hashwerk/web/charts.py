@@ -12,8 +12,15 @@ from hashwerk.web.history import Point, Range
 
 Options = dict[str, Any]
 
-_TEXT: Final = {"color": "var(--muted)", "fontSize": 12, "fontFamily": "var(--font)"}
+TEXT: Final = {"color": "var(--muted)", "fontSize": 12, "fontFamily": "var(--font)"}
 MAX_MARKS: Final = 240
+CLOCK_LABELS: Final = {
+    "year": "{yyyy}",
+    "month": "{d} {MMM}",
+    "day": "{d} {MMM}",
+    "hour": "{HH}:{mm}",
+    "minute": "{HH}:{mm}",
+}
 _QUIET: Final = {"animation": False, "silent": True, "symbol": "none", "emphasis": {"disabled": True}}
 
 
@@ -123,27 +130,17 @@ def _base(span: Range, now: float, tip: str, scale: str) -> Options:
             "max": _ms(now),
             "axisLine": {"lineStyle": {"color": "var(--line-strong)"}},
             "axisTick": {"lineStyle": {"color": "var(--line-strong)"}},
-            "axisLabel": _TEXT | {"hideOverlap": True, "formatter": _clock_labels()},
+            "axisLabel": TEXT | {"hideOverlap": True, "formatter": CLOCK_LABELS},
             "splitLine": {"show": False},
             "splitNumber": 5,
         },
         "yAxis": {
             "type": "value",
             "min": 0,
-            "axisLabel": _TEXT | {":formatter": scale},
+            "axisLabel": TEXT | {":formatter": scale},
             "splitLine": {"lineStyle": {"color": "var(--line)"}},
             "splitNumber": 4,
         },
-    }
-
-
-def _clock_labels() -> dict[str, str]:
-    return {
-        "year": "{yyyy}",
-        "month": "{d} {MMM}",
-        "day": "{d} {MMM}",
-        "hour": "{HH}:{mm}",
-        "minute": "{HH}:{mm}",
     }
 
 
@@ -170,7 +167,7 @@ def curve_chart(
     axis = {
         "type": "value",
         "min": 0,
-        "axisLabel": _TEXT | {":formatter": "hw.hashrate", "hideOverlap": True},
+        "axisLabel": TEXT | {":formatter": "hw.hashrate", "hideOverlap": True},
     }
     options["xAxis"] = axis | {
         "splitLine": {"show": False},

@@ -15,6 +15,7 @@ from hashwerk import __version__
 from hashwerk.clock import Clock
 from hashwerk.web.board import Board
 from hashwerk.web.history import History
+from hashwerk.web.pages.energy import energy_page
 from hashwerk.web.pages.hall import hall_page
 from hashwerk.web.pages.log import log_page
 from hashwerk.web.pages.machine import machine_page
@@ -29,6 +30,7 @@ _BUILDERS: Final = {
     "/": now_page,
     "/hall": hall_page,
     "/work": work_page,
+    "/energy": energy_page,
     "/settings": settings_page,
     "/log": log_page,
 }
@@ -38,7 +40,9 @@ _HEAD: Final = (
     '<link rel="icon" href="/assets/icon.svg">'
     f'<link rel="stylesheet" href="/assets/hashwerk.css?v={__version__}">'
     f'<link rel="stylesheet" href="/assets/fleet/fleet.css?v={__version__}">'
+    f'<link rel="stylesheet" href="/assets/energy.css?v={__version__}">'
     f'<script src="/assets/hashwerk.js?v={__version__}"></script>'
+    f'<script src="/assets/energy.js?v={__version__}"></script>'
     '<meta name="color-scheme" content="light dark">'
 )
 

@@ -1,5 +1,5 @@
 // Things that can be answered: alerts, orders. Each row says what is so, since when, and has its buttons.
-import { post, showToken } from "/assets/fleet/client.js";
+import { post, remove, showToken } from "/assets/fleet/client.js";
 import { hall } from "/assets/fleet/hall.js";
 
 export default {
@@ -46,7 +46,7 @@ export default {
       const body = { ...action.body };
       if (action.for_s) body.until = Date.now() / 1000 + action.for_s;
       try {
-        await post(action.path, body);
+        await (action.method === "DELETE" ? remove(action.path) : post(action.path, body));
         this.said = action.done;
       } catch (error) {
         if (error.status === 401) this.pending = action;

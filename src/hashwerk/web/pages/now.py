@@ -10,24 +10,72 @@ from nicegui import ui
 from hashwerk.web.board import Board
 from hashwerk.web.frames import WINDOW_WORDS, WINDOWS
 from hashwerk.web.history import LIVE, RANGES
+from hashwerk.web.pages.energy import (
+    SOURCE,
+    EnergyChart,
+    energy_sentence,
+    margin_tile,
+    no_price,
+    power_lines,
+    price_lines,
+)
 from hashwerk.web.pages.live_table import LiveTable
 from hashwerk.web.pages.ranges import RangedChart
 from hashwerk.web.pages.sheet import Sheet, box, fixed
-from hashwerk.web.pages.shell import NO_BLOCK_YET, alerts, connect_lines, page_shell, panel, sentence
+from hashwerk.web.pages.shell import (
+    NO_BLOCK_YET,
+    alerts,
+    connect_lines,
+    open_alerts,
+    page_shell,
+    panel,
+    sentence,
+)
 
+_DAY_WORDS: Final = (
+    "Price of energy and machines on as planned, over the next 24 hours; as a table on the page Energy"
+)
 CHART_WORDS: Final = "Measured hash rate over time with its 95 % interval; triangles are blocks found"
 
 
 def now_page(board: Board, title: str) -> None:
     """Build the page for one browser."""
     with page_shell(board, title, "Now") as sheet:
-        sentence(sheet)
-        alerts(sheet)
-        _hash_rate(sheet)
+        if board.site.energy is None:
+            sentence(sheet)
+            alerts(sheet)
+            _hash_rate(sheet)
+        else:
+            with box("div", "sentences"):
+                energy_sentence(sheet)
+                sentence(sheet)
+            open_alerts(sheet)
+            _energy(sheet)
+            _hash_rate(sheet)
         _tiles(sheet)
         with box("div", "columns"):
             _machines(sheet)
             _blocks(sheet)
+
+
+def _energy(sheet: Sheet) -> None:
+    with box("div", "energy-now"):
+        with box("div", "stack"):
+            with panel("Power now, by source", "tile", source=SOURCE):
+                power_lines(sheet)
+            margin_tile(sheet)
+        with panel("Price now and the next 24 hours, with the plan", "tile", source=SOURCE) as section:
+            price_lines(sheet)
+            no_price(sheet)
+            EnergyChart(sheet, "day", _DAY_WORDS)
+            with box("p", "legend"):
+                fixed("span", "price", "key key-known")
+                fixed("span", "machines on, as planned", "key key-band")
+                fixed("span", "forecast", "key key-dashed")
+                fixed("span", "night, 22 to 6", "key key-night")
+            with box("p", "more"):
+                fixed("a", "Carbon, each group and why, orders, bill").props('href="/energy"')
+        sheet.state(section, "energy.price.state", "panel tile")
 
 
 def _hash_rate(sheet: Sheet) -> None:
@@ -38,6 +86,11 @@ def _hash_rate(sheet: Sheet) -> None:
                 sheet.text("span", "rate.unit", "unit")
             sheet.text("p", "rate.window", "muted")
             sheet.text("p", "rate.band", "band")
+            if sheet.board.site.fleet is not None:
+                with box("p", "claimed small"):
+                    fixed("span", "Machines say: ")
+                    sheet.text("span", "fleet.rate.reported")
+                    sheet.text("span", "fleet.rate.share", "muted")
         with box("div", "hero-chart"):
             young = sheet.board.frame.get("young", "")
             RangedChart(sheet, "rate", CHART_WORDS, (LIVE, *RANGES), LIVE if young else RANGES[0])

@@ -19,6 +19,7 @@ PAGES: Final = (
     ("Now", "/"),
     ("Hall", "/hall"),
     ("Work", "/work"),
+    ("Energy", "/energy"),
     ("Settings", "/settings"),
     ("Log", "/log"),
 )
@@ -81,6 +82,16 @@ def alerts(sheet: Sheet) -> None:
         table = LiveTable([], label="Open alerts, oldest first", empty="")
         sheet.bind("rows.alerts", table.show)
     sheet.state(section, "alerts.state", "panel alerts")
+
+
+def open_alerts(sheet: Sheet) -> None:
+    """Show the open alerts of mine, machines, feeds, meters and orders, oldest first."""
+    with panel("Open alerts, oldest first", "alerts", source="/api/v1/fleet/alerts") as section:
+        table = LiveTable([], label="Open alerts, oldest first", empty="")
+        sheet.bind("rows.open_alerts", table.show)
+        with box("p", "more"):
+            fixed("a", "All alerts of machines, to answer them").props('href="/hall"')
+    sheet.state(section, "open_alerts.state", "panel alerts")
 
 
 @contextmanager

@@ -44,6 +44,11 @@ async function send(path, options) {
 
 export const get = (path) => send(path, {});
 
+/** Take something back that was given. */
+export function remove(path) {
+  return send(path, { method: "DELETE", headers: shown ? { authorization: `Bearer ${shown}` } : {} });
+}
+
 /** Give a command; it goes into the record under ``who``. */
 export function post(path, body) {
   const headers = { "content-type": "application/json" };

@@ -1,0 +1,36 @@
+// What the charts of energy need in the browser: figures of the axes, the tip, the strips of the plan.
+(() => {
+  const plain = (value) =>
+    value === null || value === undefined ? "–" : value.toLocaleString("en-US", { maximumFractionDigits: Math.abs(value) < 100 ? 1 : 0 }).replace("-", "−");
+  const watts = (value) => {
+    const size = Math.abs(value);
+    const [scale, unit] = size >= 1e6 ? [1e6, "MW"] : size >= 1e3 ? [1e3, "kW"] : [1, "W"];
+    return `${Number((value / scale).toPrecision(4)).toLocaleString("en-US").replace("-", "−")} ${unit}`;
+  };
+  const row = (name, text) => `<div class="tip-row"><span>${name}</span><b>${text}</b></div>`;
+  // The name of a series ends with its unit: "Price, EUR/MWh".
+  const energyTip = (items) => {
+    const rows = new Map();
+    for (const item of items) {
+      const [name, unit] = item.seriesName.split(/, (?=[^,]*$)/);
+      const value = item.value?.[1];
+      if (!unit || value === null || value === undefined) continue;
+      rows.set(name, row(name, unit === "W" ? watts(value) : `${plain(value)} ${unit}`));
+    }
+    const at = items[0]?.axisValue;
+    return `<div class="tip-head">${window.hw.localTime(at / 1000)}</div>${[...rows.values()].join("")}`;
+  };
+  // A strip stands on the lower edge of its row and is as high as the part of the group that runs.
+  const strip = (_, api) => {
+    const [left, middle] = api.coord([api.value(0), api.value(2)]);
+    const [right] = api.coord([api.value(1), api.value(2)]);
+    const band = api.size([0, 1])[1];
+    const height = api.value(3) * band * 0.78;
+    return {
+      type: "rect",
+      shape: { x: left, y: middle + band / 2 - height, width: Math.max(right - left, 0.5), height },
+      style: { fill: "var(--violet)", opacity: 0.8 },
+    };
+  };
+  Object.assign(window.hw, { plain, watts, energyTip, strip });
+})();
