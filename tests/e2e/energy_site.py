@@ -52,6 +52,7 @@ from hashwerk.web.state import MineView, Site
 HERE = Path(__file__).parent
 DATA = HERE.parents[1].parent / "shared" / "data"
 HOUR_S = 3_600
+ROOF_W = 420_000.0
 #: Name, machines, watts of one, euro a MWh above which it sleeps.
 GROUPS = (
     ("S21 hydro, A", 120, 5_360.0, 128.0),
@@ -101,10 +102,21 @@ class RecordedEnergy:
         carbon_first = datetime.datetime(2024, 5, 11, tzinfo=datetime.UTC)
         self.carbon = tuple(
             hourly(
-                "carbon_intensity_hourly_2021_2024_odbl.parquet", "ci_lca_g_kwh", carbon_first, 72, zone="DE"
+                "carbon_intensity_hourly_2021_2024_odbl.parquet",
+                "ci_lca_g_kwh",
+                carbon_first,
+                72,
+                zone="DE-LU",
             )
         )
-        self._moments: Moments | None = None
+        solar = hourly(
+            "smard_de_generation_2025.parquet",
+            "solar_mw",
+            datetime.datetime(2025, 5, 10, tzinfo=datetime.UTC),
+            72,
+        )
+        top = max(value or 0.0 for value in solar)
+        self.solar_w = tuple((value or 0.0) / top * ROOF_W for value in solar)
 
     def price_at(self, at_s: float) -> float | None:
         return self.prices[int((at_s - self.first_s) // HOUR_S)]
@@ -118,6 +130,14 @@ class RecordedEnergy:
 
     def load_w(self, at_s: float) -> float:
         return sum(self.running(number, at_s) * group[2] for number, group in enumerate(GROUPS))
+
+    def own_w(self, at_s: float) -> tuple[float, float]:
+        """Return what roof and engine give: the engine runs while power is dear."""
+        roof_w = self.solar_w[int((at_s - self.first_s) // HOUR_S)]
+        return roof_w, 90_000.0 if (self.price_at(at_s) or 0.0) > 60 else 0.0
+
+    def import_w(self, at_s: float) -> float:
+        return max(0.0, self.load_w(at_s) - sum(self.own_w(at_s)))
 
     def series(
         self, name: str, unit: str, source: str, values: tuple[float | None, ...], now: float
@@ -160,7 +180,7 @@ class RecordedEnergy:
             starts_s=tuple(starts),
             ends_s=tuple(ends),
             load_w=load,
-            import_w=tuple(max(0.0, watts - 210_000.0) for watts in load),
+            import_w=tuple(self.import_w(at) for at in starts),
             price_per_mwh=tuple((self.price_at(at) or 0.0) + 21.5 for at in starts),
             groups=groups,
             margin="1834.20",
@@ -168,12 +188,12 @@ class RecordedEnergy:
         )
 
     def groups(self, now: float) -> tuple[GroupView, ...]:
-        price = self.price_at(now) or 0.0
+        shown = f"{self.price_at(now) or 0.0:.1f}"
         found = []
         for number, (name, machines, power_w, strike) in enumerate(GROUPS):
             on = int(self.running(number, now))
             action = "runs" if on == machines else "sleeps" if on == 0 else "runs in part"
-            why = f"price {price:.0f} €/MWh is {'below' if on else 'above'} its {strike:.0f}."
+            why = f"price {shown} €/MWh is {'below' if on else 'above'} its {strike:.0f}."
             found.append(
                 GroupView(
                     name=name,
@@ -193,6 +213,7 @@ class RecordedEnergy:
         if self.case == "bare":
             return bare(now)
         load_w, price = self.load_w(now), self.price_at(now)
+        shown = "–" if price is None else f"{price:.1f}"
         asleep = sum(group[1] for group in GROUPS) - sum(
             self.running(number, now) for number in range(len(GROUPS))
         )
@@ -201,9 +222,9 @@ class RecordedEnergy:
         return EnergyView(
             at_s=now,
             is_simulation=is_typical,
-            sentence=f"{asleep:,.0f} of 500 machines sleep: price {price or 0:.0f} €/MWh is above theirs; they wake when it falls."
+            sentence=f"{asleep:,.0f} of 500 machines sleep: price {shown} €/MWh is above theirs; they wake when it falls."
             if asleep
-            else f"All 500 machines run: price {price or 0:.0f} €/MWh is below what they earn.",
+            else f"All 500 machines run: price {shown} €/MWh is below what they earn.",
             policy="optimiser",
             controls=self.case != "typical",
             stance="free",
@@ -212,8 +233,8 @@ class RecordedEnergy:
             price_per_mwh=None if price is None else price + 21.5,
             hashprice_per_ph_day=44.12,
             hashprice_from="from difficulty 126.4 T, fees of 144 blocks (1.8 % of the subsidy) and 96,412 EUR a coin at Kraken",
-            setpoint_w=load_w - 205_000.0,
-            measured_w=load_w * 1.004 - 210_000.0,
+            setpoint_w=self.import_w(now),
+            measured_w=self.import_w(now) * 1.004,
             measured_by="meter site",
             revenue_per_h=f"{revenue:.2f}",
             cost_per_h=f"{cost:.2f}",
@@ -223,11 +244,9 @@ class RecordedEnergy:
             ),
             carbon=self.series("carbon", "g/kWh", "Electricity Maps, ODbL 1.0, 2024", self.carbon, now),
             sources=(
-                SourcePower(name="roof", fuel="solar", is_clean=True, power_w=210_000.0),
-                SourcePower(name="engine", fuel="gas", is_clean=False, power_w=90_000.0),
-                SourcePower(
-                    name="grid", fuel="mix", is_clean=None, power_w=max(0.0, load_w * 1.004 - 300_000.0)
-                ),
+                SourcePower(name="roof", fuel="solar", is_clean=True, power_w=self.own_w(now)[0]),
+                SourcePower(name="engine", fuel="gas", is_clean=False, power_w=self.own_w(now)[1]),
+                SourcePower(name="grid", fuel="mix", is_clean=None, power_w=self.import_w(now) * 1.004),
             ),
             groups=self.groups(now),
             plan=self.plan(now),
@@ -264,7 +283,7 @@ class RecordedEnergy:
             for number in range(int((stop_s - start_s) // step_s))
         ]
         known = [when >= self.first_s and not 9.0 <= (stop_s - when) / HOUR_S < 10.5 for when in at]
-        load = [self.load_w(when) - 210_000.0 if when >= self.first_s else None for when in at]
+        load = [self.import_w(when) if when >= self.first_s else None for when in at]
         return Moments(
             at_s=tuple(at),
             measured_w=tuple(

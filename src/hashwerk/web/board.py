@@ -16,7 +16,7 @@ from hashwerk.errors import StoreError
 from hashwerk.web.books_frames import books_frame
 from hashwerk.web.charts import rate_chart, shares_chart
 from hashwerk.web.energy_board import EnergyBoard
-from hashwerk.web.energy_frames import alert_rows
+from hashwerk.web.energy_frames import alerts_frame
 from hashwerk.web.fleet_frames import fleet_frame
 from hashwerk.web.frames import event_rows, mine_frame
 from hashwerk.web.history import LIVE, LOST_STATES, RANGES, History, Point
@@ -106,9 +106,7 @@ class Board:
             self._update(fleet_frame(self.site.fleet))
             self._update(books_frame(self.site.books, self._clock.time()))
             self._update(self._energy.look())
-            fleet = [] if self.site.fleet is None else self.site.fleet.alerts()
-            alerts = alert_rows(self._view.alerts(), fleet, self._energy.view)
-            self._update({"rows.open_alerts": alerts, "open_alerts.state": "" if alerts else "none"})
+            self._update(alerts_frame(self._view.alerts(), self.site.fleet, self._energy.view))
 
     async def _refresh_history(self) -> None:
         now = self._clock.time()

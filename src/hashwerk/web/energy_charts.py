@@ -27,7 +27,7 @@ SHORT_AHEAD_S: Final = 24 * HOUR_S
 MOST_STRIPS: Final = 12
 NIGHT_FROM_H: Final = 22
 NIGHT_TO_H: Final = 6
-_LEFT, _RIGHT, _TITLE, _GAP = 66, 14, 22, 16
+_LEFT, _LEFT_OF_NAMES, _RIGHT, _TOP, _TITLE, _GAP = 66, 92, 22, 3, 24, 14
 _QUIET: Final = {"animation": False, "symbol": "none", "emphasis": {"disabled": True}}
 
 
@@ -50,7 +50,7 @@ def day_chart(
     """Return price and machines on, from two hours ago for a day: what stands on *Now*. Empty without either."""
     start, stop = now - SHORT_BEHIND_S, now + SHORT_AHEAD_S
     panes = []
-    if price is not None:
+    if price is not None and has_values(price, start, stop):
         panes.append(price_pane(price, start, stop, 118))
     if plan is not None and plan.groups:
         panes.append(machines_pane(plan, start, stop, 84))
@@ -69,9 +69,9 @@ def energy_chart(
     """Return price, carbon, plan by group and power under each other: what stands on *Energy*. Empty without any."""
     start, stop = now - BEHIND_S, _end(price, plan, now)
     panes = []
-    if price is not None:
+    if price is not None and has_values(price, start, stop):
         panes.append(price_pane(price, start, stop, 165))
-    if carbon is not None:
+    if carbon is not None and has_values(carbon, start, stop):
         panes.append(carbon_pane(carbon, start, stop, 80))
     if plan is not None and plan.groups:
         panes.append(strips_pane(plan, start, stop))
@@ -86,6 +86,14 @@ def chart_height(options: Options) -> int:
     return 0 if not grids else int(grids[-1]["top"] + grids[-1]["height"] + 30)
 
 
+def has_values(series: SeriesView, start: float, stop: float) -> bool:
+    """Say whether anything is known of a span."""
+    return any(
+        value is not None and start - series.resolution_s < at < stop
+        for at, value in zip(series.starts_s, series.values, strict=True)
+    )
+
+
 def _end(price: SeriesView | None, plan: PlanView | None, now: float) -> float:
     ends = [now + 12 * HOUR_S]
     if price is not None and price.starts_s:
@@ -98,9 +106,11 @@ def _end(price: SeriesView | None, plan: PlanView | None, now: float) -> float:
 def price_pane(price: SeriesView, start: float, stop: float, height: int) -> Pane:
     """Return the price as steps; what lies below zero is filled in another colour."""
     known, forecast = _parted(price, start, stop)
-    below = [[at, None if value is None else min(value, 0.0)] for at, value in known + forecast]
+    ends = [at + price.resolution_s for at in price.starts_s]
+    below_zero = [None if value is None else min(value, 0.0) for value in price.values]
+    below = _held(price.starts_s, ends, below_zero, start, stop)
     series = [
-        _line(f"Price, {price.unit}", known, "var(--ink)", areaStyle={"color": "var(--sunk)", "opacity": 1}),
+        _line(f"Price, {price.unit}", known, "var(--ink)"),
         _line(f"Price forecast, {price.unit}", forecast, "var(--ink)", dashed=True),
     ]
     if any(value is not None and value < 0 for _, value in below):
@@ -163,7 +173,7 @@ def strips_pane(plan: PlanView, start: float, stop: float) -> Pane:
         "data": [group.name for group in groups],
         "axisTick": {"show": False},
         "axisLine": {"show": False},
-        "axisLabel": TEXT | {"width": _LEFT - 8, "overflow": "truncate", "interval": 0},
+        "axisLabel": TEXT | {"width": _LEFT_OF_NAMES - 10, "overflow": "truncate", "interval": 0},
         "splitLine": {"show": True, "interval": 0, "lineStyle": {"color": "var(--line-strong)"}},
     }
     strip = {
@@ -211,12 +221,13 @@ def stacked(
         return {}
     nights = [[{"xAxis": _ms(a)}, {"xAxis": _ms(b)}] for a, b in night_spans(start, stop, zone)]
     titles, grids, x_axes, y_axes, series = [], [], [], [], []
-    top = 0
+    top, left = _TOP, _LEFT_OF_NAMES if any(pane.axis["type"] == "category" for pane in panes) else _LEFT
     for index, pane in enumerate(panes):
         is_last = index == len(panes) - 1
         style = TEXT | {"fontWeight": "normal", "color": "var(--soft)"}
         titles.append({"text": pane.title, "left": 0, "top": top, "padding": 0, "textStyle": style})
-        grids.append({"left": _LEFT, "right": _RIGHT, "top": top + _TITLE, "height": pane.height})
+        place = {"left": left, "right": _RIGHT, "top": top + _TITLE, "height": pane.height}
+        grids.append(place | {"outerBoundsMode": "none"})  # else ECharts narrows those with long labels
         top += _TITLE + pane.height + _GAP
         x_axes.append(_time_axis(index, start, stop, is_shown=is_last))
         y_axes.append(pane.axis | {"gridIndex": index})
@@ -273,7 +284,7 @@ def _ground(
     index: int, nights: list[Any], now: float, *, is_first: bool, has_zero: bool, axis: Options
 ) -> Options:
     # Nights, zero and now belong to no series that could be missing: an empty one carries them.
-    label = TEXT | {"show": is_first, "formatter": "now", "distance": 2, "color": "var(--ink)"}
+    label = TEXT | {"show": is_first, "formatter": "now", "distance": 5, "color": "var(--ink)"}
     style = {"color": "var(--ink)", "type": "solid", "width": 1}
     marks: list[Options] = [{"xAxis": _ms(now), "label": label, "lineStyle": style}]
     if has_zero:

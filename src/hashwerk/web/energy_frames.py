@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from hashwerk.units import format_duration
-from hashwerk.web.fleet_frames import format_power
+from hashwerk.web.fleet_frames import format_power, machine_name
 
 if TYPE_CHECKING:
     from hashwerk.fleet.alerts import Alert
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
         SeriesView,
         SourcePower,
     )
+    from hashwerk.site.fleet import FleetService
 
 Frame = dict[str, Any]
 Row = dict[str, Any]
 
 NO_VALUE: Final = "–"
-ALERTS_SHOWN: Final = 8
+ALERTS_SHOWN: Final = 6
 ORDERS_SHOWN: Final = 20
 HOURS_SHOWN: Final = 36
 _HOUR_S: Final = 3_600
@@ -96,7 +97,7 @@ def _sentence_frame(view: EnergyView) -> Frame:
 
 def _price_frame(view: EnergyView) -> Frame:
     price = view.price
-    source = "" if price is None else price.source
+    source, market = "" if price is None else price.source, value_at(price, view.at_s)
     return {
         "energy.price": format_price(view.price_per_mwh),
         "energy.price.unit": f"{view.currency}/MWh" if view.price_per_mwh is not None else "",
@@ -104,6 +105,7 @@ def _price_frame(view: EnergyView) -> Frame:
         if view.price_per_mwh is not None
         else "",
         "energy.price.next": "" if price is None else ahead_words(price, view.at_s),
+        "energy.price.market": "" if market is None else f"market: {format_price(market)} now",
         "energy.price.source": (
             "" if price is None else "what was known last, from " if price.is_stale else "from "
         )
@@ -171,12 +173,15 @@ def _money_frame(view: EnergyView) -> Frame:
 
 
 def _power_frame(view: EnergyView) -> Frame:
+    drawn_w = sum(one.power_w for one in view.sources) if view.sources else view.measured_w
     off = None
     if view.setpoint_w and view.measured_w is not None:
         off = 100 * (view.measured_w - view.setpoint_w) / view.setpoint_w
     return {
-        "energy.power": format_power(view.measured_w),
-        "energy.power.by": f"by {view.measured_by}" if view.measured_w is not None else "not measured",
+        "energy.power": format_power(drawn_w),
+        "energy.power.by": "not measured"
+        if view.measured_w is None
+        else f"{format_power(view.measured_w)} from the grid by {view.measured_by}",
         "energy.power.setpoint": "no set-point"
         if view.setpoint_w is None
         else f"set-point {format_power(view.setpoint_w)}"
@@ -194,7 +199,10 @@ def power_bar(sources: tuple[SourcePower, ...], setpoint_w: float | None) -> Fra
     rank = {True: 0, None: 1, False: 2}
     drawn = sorted((one for one in sources if one.power_w > 0), key=lambda one: rank[one.is_clean])
     total_w = sum(one.power_w for one in drawn)
-    full_w = max(total_w, setpoint_w or 0.0)
+    # The set-point is one of the import: what own plants give comes on top.
+    own_w = sum(one.power_w for one in drawn if one.fuel != "mix")
+    wanted_w = None if setpoint_w is None else own_w + setpoint_w
+    full_w = max(total_w, wanted_w or 0.0)
     parts = [
         {
             "name": one.name if one.name == one.fuel else f"{one.name}, {one.fuel}",
@@ -206,7 +214,7 @@ def power_bar(sources: tuple[SourcePower, ...], setpoint_w: float | None) -> Fra
         }
         for one in drawn
     ]
-    mark = round(100 * setpoint_w / full_w, 2) if setpoint_w and full_w else None
+    mark = round(100 * wanted_w / full_w, 2) if wanted_w is not None and full_w else None
     return {"parts": parts, "setpoint": mark}
 
 
@@ -401,10 +409,13 @@ def _feed_row(feed: FeedView) -> Row:
     }
 
 
-def alert_rows(mine: list[tuple[float, str]], fleet: list[Alert], view: EnergyView | None) -> list[Row]:
+def alerts_frame(mine: list[tuple[float, str]], fleet: FleetService | None, view: EnergyView | None) -> Frame:
     """Return the open alerts of mine, machines, feeds, meters and orders as one list, oldest first."""
     found = list(mine)
-    found += [(alert.since, f"{alert.subject}: {alert.text}") for alert in fleet if not alert.is_silenced]
+    if fleet is not None:
+        found += [
+            (alert.since, _alert_words(alert, fleet)) for alert in fleet.alerts() if not alert.is_silenced
+        ]
     if view is not None:
         for kind, feeds in (("Feed", view.feeds), ("Meter", view.meters)):
             found += [
@@ -416,10 +427,24 @@ def alert_rows(mine: list[tuple[float, str]], fleet: list[Alert], view: EnergyVi
             if order.state in _OPEN:
                 found += [(order.start_s, f"Order {order.id}: {text}") for text in order.laggards]
     found.sort()
-    return [
-        {"k": f"{index}{text}", "c": [{"t": "▲", "c": "attention"}, {"e": since}, text]}
-        for index, (since, text) in enumerate(found[:ALERTS_SHOWN])
-    ]
+    count = len(found)
+    return {
+        "rows.open_alerts": [
+            {"k": f"{index}{text}", "c": [{"t": "▲", "c": "attention"}, {"e": since}, text]}
+            for index, (since, text) in enumerate(found[:ALERTS_SHOWN])
+        ],
+        "open_alerts.state": "" if found else "none",
+        "open_alerts.brief": f"▲ {count:,} open {'alert' if count == 1 else 'alerts'}"
+        if found
+        else "No open alerts",
+        "open_alerts.brief.state": "some" if found else "",
+        "open_alerts.more": f"The {ALERTS_SHOWN} oldest of {count:,}." if count > ALERTS_SHOWN else "",
+    }
+
+
+def _alert_words(alert: Alert, fleet: FleetService) -> str:
+    name = machine_name(fleet, alert.machines[0]) if len(alert.machines) == 1 else alert.subject
+    return f"{name}: {alert.text}"
 
 
 def _feed_words(kind: str, feed: FeedView) -> str:

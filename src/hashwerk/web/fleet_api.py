@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable
+import gzip
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -71,13 +72,38 @@ def fleet_router(service: FleetService, *, is_guarded: bool, local_token: str) -
     return router
 
 
+class _PackedColumns:
+    """The columns as they go over the wire, encoded once however many look: 5,000 machines are 700 kB, packed a tenth of it."""
+
+    def __init__(self, service: FleetService) -> None:
+        self._service = service
+        self._of: FleetColumns | None = None
+        self._plain = self._packed = b""
+
+    def answer(self, encodings: str) -> Response:
+        """Return them, packed for whoever takes that."""
+        columns = self._service.columns()
+        if columns is not self._of:
+            self._of, self._plain, self._packed = columns, msgspec.json.encode(columns), b""
+        headers = {"vary": "accept-encoding"}
+        if "gzip" not in encodings:
+            return Response(self._plain, media_type="application/json", headers=headers)
+        self._packed = self._packed or gzip.compress(self._plain, 1)
+        return Response(
+            self._packed, media_type="application/json", headers=headers | {"content-encoding": "gzip"}
+        )
+
+
 def _add_reads(router: APIRouter, service: FleetService) -> None:
+    packed = _PackedColumns(service)
+
     @router.get("/fleet", summary="The fleet in a few numbers")
     async def fleet() -> Response:
         return _json(service.view())
 
     @router.get("/machines", summary="All machines: each with its three truths, or as columns")
     async def machines(
+        request: Request,
         group: str | None = None,
         state: str | None = None,
         form: Annotated[str, Query(pattern="^(list|columns)$", alias="format")] = "list",
@@ -85,7 +111,7 @@ def _add_reads(router: APIRouter, service: FleetService) -> None:
         offset: Annotated[int, Query(ge=0)] = 0,
     ) -> Response:
         if form == "columns":
-            return _json(service.columns())
+            return packed.answer(request.headers.get("accept-encoding", ""))
         found = service.machines(group=group, state=state)
         return _json(
             {

@@ -118,6 +118,7 @@ def price_lines(sheet: Sheet) -> None:
     """Show the price now, and what is ahead."""
     figure(sheet, "energy.price")
     sheet.text("p", "energy.price.fees", "small")
+    sheet.text("p", "energy.price.market", "small")
     sheet.text("p", "energy.price.next", "small")
     sheet.text("p", "energy.price.source", "small muted")
 
@@ -171,7 +172,7 @@ def power_lines(sheet: Sheet) -> None:
 
 
 def _clean_tile(sheet: Sheet) -> None:
-    with panel("Matched with clean energy, hour by hour", "tile", source=SOURCE) as section:
+    with panel("Clean, hour by hour", "tile", source=SOURCE) as section:
         sheet.text("p", "energy.clean", "figure number")
         sheet.text("p", "energy.clean.free", "small")
         sheet.text("p", "energy.carbon", "small")

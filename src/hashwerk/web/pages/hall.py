@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from nicegui import ui
 
 from hashwerk.web.board import Board
 from hashwerk.web.pages.action_list import ActionList
 from hashwerk.web.pages.sheet import Sheet, box, fixed
 from hashwerk.web.pages.shell import copied_line, page_shell, panel
+
+#: What the map needs, asked for by the browser before it has read any script: a fifth of a second earlier.
+_AHEAD: Final = (
+    '<link rel="preload" as="fetch" crossorigin href="/api/v1/machines?format=columns">'
+    + "".join(
+        f'<link rel="modulepreload" href="/assets/fleet/{name}.js">'
+        for name in ("hall", "tiles", "client", "columns")
+    )
+)
 
 
 class HallMap(ui.element, component="hall_map.js"):
@@ -25,6 +36,7 @@ def hall_page(board: Board, title: str) -> None:
         if board.site.fleet is None:
             _no_fleet()
             return
+        ui.add_head_html(_AHEAD)
         with box("div", "tiles fleet-tiles") as tiles:
             _sums(sheet)
         sheet.state(tiles, "fleet.shown", "tiles fleet-tiles")

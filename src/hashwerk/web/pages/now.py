@@ -49,9 +49,11 @@ def now_page(board: Board, title: str) -> None:
             with box("div", "sentences"):
                 energy_sentence(sheet)
                 sentence(sheet)
-            open_alerts(sheet)
+                with box("p", "brief") as brief:
+                    sheet.text("a", "open_alerts.brief").props('href="#alerts"')
+                sheet.state(brief, "open_alerts.brief.state", "brief")
             _energy(sheet)
-            _hash_rate(sheet)
+            _hash_rate(sheet, has_figure=False)
         _tiles(sheet)
         with box("div", "columns"):
             _machines(sheet)
@@ -59,38 +61,53 @@ def now_page(board: Board, title: str) -> None:
 
 
 def _energy(sheet: Sheet) -> None:
-    with box("div", "energy-now"):
-        with box("div", "stack"):
-            with panel("Power now, by source", "tile", source=SOURCE):
-                power_lines(sheet)
-            margin_tile(sheet)
+    with box("div", "tiles now-tiles"):
+        with panel("Hash rate", "tile", source="/api/v1/status"):
+            _rate_figure(sheet)
+        with panel("Power, by source", "tile", source=SOURCE):
+            power_lines(sheet)
+        margin_tile(sheet)
+    with box("div", "energy-now") as columns:
         with panel("Price now and the next 24 hours, with the plan", "tile", source=SOURCE) as section:
             price_lines(sheet)
             no_price(sheet)
             EnergyChart(sheet, "day", _DAY_WORDS)
             with box("p", "legend"):
                 fixed("span", "price", "key key-known")
+                fixed("span", "forecast", "key key-forecast")
+                fixed("span", "below zero", "key key-below")
                 fixed("span", "machines on, as planned", "key key-band")
-                fixed("span", "forecast", "key key-dashed")
                 fixed("span", "night, 22 to 6", "key key-night")
             with box("p", "more"):
                 fixed("a", "Carbon, each group and why, orders, bill").props('href="/energy"')
         sheet.state(section, "energy.price.state", "panel tile")
+        open_alerts(sheet)
+    sheet.state(columns, "open_alerts.state", "energy-now")
 
 
-def _hash_rate(sheet: Sheet) -> None:
-    with panel("Hash rate", "hero", source="/api/v1/series"):
-        with box("div", "hero-figure"):
-            with box("p", "figure huge"):
-                sheet.text("span", "rate.figure", "number")
-                sheet.text("span", "rate.unit", "unit")
-            sheet.text("p", "rate.window", "muted")
-            sheet.text("p", "rate.band", "band")
-            if sheet.board.site.fleet is not None:
-                with box("p", "claimed small"):
-                    fixed("span", "Machines say: ")
-                    sheet.text("span", "fleet.rate.reported")
-                    sheet.text("span", "fleet.rate.share", "muted")
+def _rate_figure(sheet: Sheet) -> None:
+    with box("p", "figure energy-figure"):
+        sheet.text("span", "rate.figure", "number")
+        sheet.text("span", "rate.unit", "unit")
+    sheet.text("p", "rate.window", "small muted")
+    sheet.text("p", "rate.band", "small")
+    if sheet.board.site.fleet is not None:
+        with box("p", "small"):
+            fixed("span", "Machines ")
+            sheet.text("span", "fleet.rate.reported")
+        sheet.text("p", "fleet.rate.share", "small")
+
+
+def _hash_rate(sheet: Sheet, *, has_figure: bool = True) -> None:
+    title = "Hash rate" if has_figure else "Hash rate over time"
+    with panel(title, "hero" if has_figure else "hero low", source="/api/v1/series"):
+        if has_figure:
+            with box("div", "hero-figure"):
+                with box("p", "figure huge"):
+                    sheet.text("span", "rate.figure", "number")
+                    sheet.text("span", "rate.unit", "unit")
+                sheet.text("p", "rate.window", "muted")
+                sheet.text("p", "rate.band", "band")
         with box("div", "hero-chart"):
             young = sheet.board.frame.get("young", "")
             RangedChart(sheet, "rate", CHART_WORDS, (LIVE, *RANGES), LIVE if young else RANGES[0])

@@ -87,8 +87,10 @@ def alerts(sheet: Sheet) -> None:
 def open_alerts(sheet: Sheet) -> None:
     """Show the open alerts of mine, machines, feeds, meters and orders, oldest first."""
     with panel("Open alerts, oldest first", "alerts", source="/api/v1/fleet/alerts") as section:
+        section.props("id=alerts")
         table = LiveTable([], label="Open alerts, oldest first", empty="")
         sheet.bind("rows.open_alerts", table.show)
+        sheet.text("p", "open_alerts.more", "small muted")
         with box("p", "more"):
             fixed("a", "All alerts of machines, to answer them").props('href="/hall"')
     sheet.state(section, "open_alerts.state", "panel alerts")
