@@ -6,7 +6,7 @@ Nothing sleeps: power and state are worked out for whatever moment the clock sho
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,6 +72,7 @@ class VirtualHall:
         self.clock = clock
         self.house_w = house_w
         self.is_metered = True
+        self.own_w: Callable[[float], float] = lambda now: 0.0
         self.told: list[tuple[float, Command, tuple[MachineKey, ...], str, bool]] = []
         self._limits = limits or Limits()
         kinds = [find_model(name) for name in models]
@@ -108,7 +109,11 @@ class VirtualHall:
 
     def meter(self, scope: str) -> MeterReading | None:
         if scope == "site" and self.is_metered:
-            return MeterReading(at=self.clock.time(), power_w=self.power_w() + self.house_w, scope="site")
+            now = self.clock.time()
+            power_w = self.power_w() + self.house_w - self.own_w(now)
+            return MeterReading(at=now, power_w=power_w, scope="site")
+        if scope == "source:Roof" and self.is_metered:
+            return MeterReading(at=self.clock.time(), power_w=self.own_w(self.clock.time()), scope=scope)
         return None
 
     async def tell(
@@ -140,7 +145,7 @@ class VirtualHall:
             model=model.product,
             state=_STATES[machine.plant.phase(now)],
             since=machine.since,
-            capabilities=can | Capability.POWER_LIMIT if model.firmware == "luxos" else can,
+            capabilities=can,
             modes=tuple(
                 Mode(name=p.name, power_w=p.power_w, hashrate_hs=p.hashrate_hs) for p in model.points
             ),

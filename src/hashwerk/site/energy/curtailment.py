@@ -157,7 +157,7 @@ class Curtailment:
                 return float(values.mean()), "high 4 of 5"
             except DispatchError as error:
                 log.warning("order %s: %s; the meter before it is taken", order.id, error)
-        if meter is not None:
+        if meter is not None and at_s - meter.start_s >= 2 * meter.interval_s:
             first_s = max(at_s - _BASELINE_S, meter.start_s)
             try:
                 baseline_w = meter_before(meter, at_s, window_s=max(meter.interval_s, at_s - first_s))

@@ -78,6 +78,7 @@ class Planner:
         self.trouble: str | None = None  # why there is no new plan
         self.price: Series | None = None
         self.carbon: Series | None = None
+        self.generation: Series | None = None
         self.hashprice = Hashprice(per_ph_day=None, text="not known yet")
         self.month_peak_w = 0.0
 
@@ -88,6 +89,7 @@ class Planner:
         stop_s = int(now + max(_AHEAD_S, self._settings.horizon_h * HOUR_S))
         self.price = await self.signals.series(Signal.PRICE, start_s, stop_s)
         self.carbon = await self.signals.series(Signal.CARBON_AVERAGE, start_s, stop_s)
+        self.generation = await self.signals.series(Signal.GENERATION, start_s, stop_s)
         self.hashprice = self.signals.hashprice(self._settings.hashprice)
 
     def price_now(self) -> float | None:
@@ -202,7 +204,7 @@ class Planner:
             orders=self._curtailment.for_plan(now - settings.interval_s, now + span_s, gauge.import_w),
             price=self.price,
             carbon=self.carbon,
-            generation=None,
+            generation=self.generation,
             hashprice_per_ph_day=self.hashprice.per_ph_day,
             generation_w=sum(gauge.own_w.values()),
             auxiliary_w=gauge.auxiliary_w(machines),

@@ -11,6 +11,7 @@ import numpy as np
 from hashwerk.dispatch.accounts import settle
 from hashwerk.dispatch.modes import hull_steps
 from hashwerk.dispatch.orders import Order
+from hashwerk.dispatch.policies.clean import SurplusOnly
 from hashwerk.dispatch.policies.prices import marginal_buy_per_mwh
 from hashwerk.dispatch.safety import Stance
 from hashwerk.dispatch.schedule import machine_power_w
@@ -71,6 +72,9 @@ def group_views(
             step = hull_steps(herd.group.modes, herd.group.residual_w)[0]
             hashprice = float(plan.problem.hashprice_per_ph_day[at])
             strike = step.break_even_per_mwh(hashprice) / (1 + float(plan.problem.cooling_share[at]))
+            if plan.policy == SurplusOnly.name:
+                found.append(_on_surplus(herd.group.name, members, float(wanted_w[g])))
+                continue
             found.append(
                 GroupView(
                     name=herd.group.name,
@@ -85,6 +89,21 @@ def group_views(
             )
     others = [machine for machine in machines if machine.key not in counted]
     return (*found, *_not_ours(others))
+
+
+def _on_surplus(name: str, members: Sequence[MachineNow], wanted_w: float) -> GroupView:
+    """Return a group that follows own surplus: what the meter allows decides, and no price."""
+    running = sum(1 for machine in members if machine.is_on)
+    return GroupView(
+        name=name,
+        machines=len(members),
+        running=running,
+        power_w=_sum_w(members),
+        wanted_w=wanted_w,
+        strike_per_mwh=None,
+        action=_action(running, len(members) - running),
+        sentence=f"{running:,} of {len(members):,} machines run on own surplus: the house comes first, and nothing is bought.",
+    )
 
 
 def _not_ours(machines: Sequence[MachineNow]) -> list[GroupView]:
@@ -143,6 +162,8 @@ def site_sentence(
         text = f"there is no plan: {trouble}; machines stay as they are"
     elif plan is None:
         text = "the first plan is being made"
+    elif plan.policy == SurplusOnly.name and stance is Stance.FREE:
+        text = "machines follow own surplus: the house comes first, and nothing is bought for them"
     else:
         text = summarise(plan.problem, plan.schedule, at=plan.at(now), zone=zone)
         if stance is Stance.KEEP and reasons:

@@ -1,7 +1,8 @@
 """From a plan to commands: who makes up its counts, what the meter says of it, and what safety takes away.
 
-Three voices, each quieter than the next: the plan decides who is on and in which mode; the follower brings measured power to the
-set-point with power limits, and under a hard limit with sleep as well; the guard comes last and wins. A machine is told
+Three voices, each louder than the one before: the plan decides who is on and in which mode; where a limit binds, the follower
+keeps measured power below it with power limits, and above it with sleep as well; the guard comes last and wins. On own surplus
+the follower alone decides, at the meter. A machine is told
 something when that changes something, and the same thing again only after a while: the fleet verifies and repeats by itself.
 """
 
@@ -16,6 +17,7 @@ import msgspec
 
 from hashwerk.dispatch.follower import FollowedMachine, Follower
 from hashwerk.dispatch.instructions import Instruction
+from hashwerk.dispatch.policies.clean import SurplusOnly
 from hashwerk.dispatch.safety import Decision, GuardedFeeder, GuardedMachine, Signal, Stance, guard
 from hashwerk.dispatch.settings import DispatchSettings
 from hashwerk.errors import FleetError, StoreError
@@ -26,6 +28,7 @@ from hashwerk.fleet.machine import Capability
 from hashwerk.site.energy.groups import Wanted, assign, command_for
 from hashwerk.site.energy.planning import Plan
 from hashwerk.site.energy.ports import FleetPort, MachineNow
+from hashwerk.site.energy.surplus import SurplusFollower
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +67,7 @@ class Steering:
         self._settings = settings
         self._fleet = fleet
         self._follower = Follower(settings=settings.follower)
+        self._surplus = SurplusFollower(settings, fleet.limits)
         self._followed: dict[MachineKey, tuple[bool, float]] = {}
         self._follows_hard = False
         self._shed: dict[MachineKey, float] = {}  # asleep by the follower or the guard, since when
@@ -123,16 +127,22 @@ class Steering:
             cap_w = plan.limit_w(now)
             setpoint_w = self._setpoint(plan, now)
             is_hard = orders_active or (cap_w is not None and import_w is not None and import_w > cap_w)
-            if decision.stance is not Stance.KEEP or is_hard:
+            follows_surplus = plan.policy == SurplusOnly.name and not is_hard
+            if follows_surplus:
+                setpoint_w = 0.0
+                if not is_shown_only and decision.stance is not Stance.KEEP:
+                    followed, hard = self._surplus.step(now, machines, import_w)
+                    for instruction in followed:
+                        ask(by_key[instruction.machine], instruction.command, "own surplus", is_hard=hard)
+            elif decision.stance is not Stance.KEEP or is_hard:
                 room_w = math.inf
                 if cap_w is not None and import_w is not None:
                     room_w = cap_w - import_w - self._under_way_w(machines)
                 self._carry_out(plan, by_key, now, ask, is_hard=orders_active, room_w=room_w)
-            trims = (
-                ()
-                if is_shown_only
-                else self._follow(plan, machines, now, import_w, setpoint_w, is_hard=is_hard)
-            )
+            is_bound = is_hard or (cap_w is not None and not follows_surplus)
+            trims: tuple[Instruction, ...] = ()
+            if is_bound and not is_shown_only:
+                trims = self._follow(plan, machines, now, import_w, setpoint_w, is_hard=is_hard)
             for instruction in trims:
                 machine = by_key[instruction.machine]
                 if isinstance(instruction.command, Sleep):
@@ -162,9 +172,8 @@ class Steering:
                     self._under_way.pop(key, None)
             else:
                 sent += len(batch.machines)
-                if (
-                    batch.is_hard
-                ):  # the fleet has ended earlier orders: what else was in them may be told again
+                if batch.is_hard:
+                    # The fleet has ended earlier orders: what else was in them may be told again.
                     chosen = set(batch.machines)
                     self.told = {
                         key: told
@@ -276,7 +285,7 @@ class Steering:
                 continue
             if not is_hard and not takes_limits:
                 continue
-            highest_w = max(mode.power_w for mode in machine.modes)
+            highest_w = _power_w(machine, machine.mode)
             here[machine.key] = (takes_limits, highest_w)
             if machine.key not in self._followed:
                 self._follower.add(

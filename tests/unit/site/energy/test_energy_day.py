@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+import random
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ DATA = Path(__file__).resolve().parents[5] / "shared" / "data"
 #: Tuesday, 8 July 2025, 00:00 UTC: a summer's day with prices above and below what an Avalon Q earns.
 DAY_S = 1_751_932_800
 HOUR_S = 3_600
+STEP_S = 60.0
 
 
 def recorded_prices() -> list[tuple[int, float]]:
@@ -229,4 +232,53 @@ async def test_a_machine_held_by_somebody_else_is_not_ours_and_a_hot_one_sleeps(
     assert groups["runs"].machines == 3
     assert groups["not ours"].machines == 1
     assert "maintenance bob" in groups["not ours"].sentence
+    await service.close()
+
+
+async def test_a_roof_at_home_feeds_the_house_first_and_nobody_wears_out_under_clouds(tmp_path: Path) -> None:
+    clock = VirtualClock(float(DAY_S))
+    hall = VirtualHall(clock, "avalon-nano3s", machines=8, limits=Limits(starts_a_day=6), house_w=250.0)
+    chance = random.Random(3)
+    clouds = [chance.choice((0.3, 0.6, 1.0, 1.0)) for _ in range(24 * 12)]
+
+    def roof_w(now: float) -> float:
+        hour = (now - DAY_S) / HOUR_S
+        sun = max(0.0, math.sin((hour - 6) / 12 * math.pi))
+        return 2_000.0 * sun * clouds[int(hour * 12) % len(clouds)]
+
+    hall.own_w = roof_w
+    parts = msgspec.convert(
+        {
+            "dispatch": {
+                "controls": True,
+                "policy": "surplus only",
+                "hashprice": {"per_ph_day": 45.0},
+                "follower": {"dead_band_w": 60.0, "up_wait_s": 300.0, "sleep_wait_s": 300.0},
+            },
+            "energy": {"sources": [{"name": "Roof", "kind": "own", "fuel": "solar"}]},
+        },
+        EnergyParts,
+    )
+    service = await started(hall, clock, tmp_path, parts)
+    bought_wh = used_wh = 0.0
+    at_night: list[int] = []
+
+    def look(now: float) -> None:
+        nonlocal bought_wh, used_wh
+        machines_w = hall.power_w() - 8 * hall.all[0].model.idle_w
+        if now > DAY_S + 1_800:
+            bought_wh += (
+                max(0.0, min(machines_w, hall.house_w + hall.power_w() - roof_w(now))) * STEP_S / 3_600
+            )
+            used_wh += machines_w * STEP_S / 3_600
+        if now % 86_400 > 20 * HOUR_S or 3_600 < now % 86_400 < 4 * HOUR_S:
+            at_night.append(hall.on())
+
+    await VirtualDay(service, clock, step_s=STEP_S).drive(86_400, look)
+    assert set(at_night) == {0}
+    assert max(len(machine.starts) for machine in hall.all) <= 6
+    assert used_wh > 2_000
+    assert bought_wh < 0.25 * used_wh, "clouds come faster than machines wake"
+    view = service.view()
+    assert {source.name: source.fuel for source in view.sources} == {"Roof": "solar", "grid": "mix"}
     await service.close()
