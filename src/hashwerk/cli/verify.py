@@ -191,6 +191,8 @@ def show(console: Any, title: str, report: Report) -> None:
 
 
 def _several(files: tuple[Path, ...], reports: list[Report]) -> dict[str, Any]:
+    from hashwerk.evidence.verify import together
+
     order = ["valid", "incomplete", "invalid"]
     worst = max((str(report.verdict) for report in reports), key=order.index)
     subjects = {report.subject for report in reports}
@@ -203,6 +205,7 @@ def _several(files: tuple[Path, ...], reports: list[Report]) -> dict[str, Any]:
             for check in as_data(report)["checks"]
         ],
         "statement": {str(file): report.statement for file, report in zip(files, reports, strict=True)},
+        "together": together(reports),
         "bundles": [{"file": str(f), **as_data(r)} for f, r in zip(files, reports, strict=True)],
     }
 

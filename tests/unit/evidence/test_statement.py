@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from hashwerk.evidence import records
-from hashwerk.evidence.verify import Report, Verdict, verify_bundle
+from hashwerk.evidence.verify import Report, Verdict, together, verify_bundle
 from hashwerk.evidence.verify.run import Options
 from support.evidence import (
     ACCOUNTS,
@@ -188,3 +188,40 @@ def test_work_of_a_broken_bundle_is_not_called_proven() -> None:
     assert report.verdict == Verdict.INVALID
     work = report.statement["work"]
     assert not any(label.startswith("proven") for label in labels(work)), labels(work)
+
+
+def test_bundles_of_several_sites_are_added_up() -> None:
+    sites = [EvidenceSite(name=name, certificates=name == "north").run(4) for name in ("north", "south")]
+    reports = [verify(site.bundle()) for site in sites]
+    found = together(reports)
+    assert found["subject"] == "simulation"
+    assert [name for _, name in found["sites"]] in (["north", "south"], ["south", "north"])
+    made = found["figures"]
+    assert made["shares"]["value"] == 2 * 240
+    assert made["energy"]["value"] == 40_000
+    parts = [report.statement["work"]["hashes_at_scale"] for report in reports]
+    assert int(made["hashes"]["value"]) == sum(int(part["value"]) for part in parts)
+    assert made["hashes"]["low"] == sum(part["low"] for part in parts)
+    assert made["hourly_matching"]["value"] == pytest.approx(0.3), (
+        "the north's river does not serve the south"
+    )
+    assert made["certificates"]["value"] == 12_000
+    assert made["efficiency"]["low"] < made["efficiency"]["value"] < made["efficiency"]["high"]
+    assert made["location_based"]["factors"] == ["test set 2026"]
+    assert made["shares"]["label"] == "proven"
+    assert made["hashes"]["label"] == "asserted"
+
+
+def test_periods_of_one_site_are_added_up_but_no_epoch_twice() -> None:
+    half = [verify(SITE.bundle(1, 2, claims=4)), verify(SITE.bundle(3, 4, claims=4))]
+    assert together(half)["figures"]["shares"]["value"] == 240
+    twice = together([half[0], half[0]])
+    assert twice["figures"] == {}
+    assert "same epochs" in twice["not_shown"][0]
+
+
+def test_what_is_not_added_up() -> None:
+    good = verify(SITE.bundle())
+    assert "invalid" in together([good, verify(b"noise")])["not_shown"][0]
+    mine = msgspec.structs.replace(verify(EvidenceSite(name="other").run(1).bundle()), subject="mine")
+    assert "not added up" in together([good, mine])["not_shown"][0]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import msgspec
 import numpy as np
@@ -105,7 +105,7 @@ def inspect_bundle(source: Path | BinaryIO, options: Options) -> Verified:
         checks.failed("container", "the manifest holds a claim or flag that this program does not know")
         return Verified(report=_unreadable(checks), summary=None)
     threads = options.threads or min(8, os.cpu_count() or 1)
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads) if threads > 1 else _AtOnce() as pool:
         seen, order = SeenHashes(), OrderBuilder()
         try:
             return _Run(reader, options, checks, pool, seen=seen, order=order).run()
@@ -113,6 +113,19 @@ def inspect_bundle(source: Path | BinaryIO, options: Options) -> Verified:
             seen.close()
             if not options.keep_order:
                 order.close()
+
+
+class _AtOnce(Executor):
+    """Does everything where it is asked for: one thread needs no other."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Do it, and return a future that is done."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except HashwerkError as error:
+            future.set_exception(error)
+        return future
 
 
 def _unreadable(checks: Checks) -> Report:
@@ -144,7 +157,7 @@ class _Run:
         reader: BundleReader,
         options: Options,
         checks: Checks,
-        pool: ThreadPoolExecutor,
+        pool: Executor,
         *,
         seen: SeenHashes,
         order: OrderBuilder,

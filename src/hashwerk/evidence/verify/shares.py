@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -87,7 +87,7 @@ class ShareContext(NamedTuple):
     """What the epochs of a bundle have in common."""
 
     checks: Checks
-    pool: ThreadPoolExecutor
+    pool: Executor
     totals: Work
     seen: SeenHashes
     wanted: dict[int, set[int]]  # epoch → positions whose leaves are asked for
