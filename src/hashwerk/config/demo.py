@@ -63,11 +63,11 @@ def demo_site(config: SiteConfig, hall: HallSettings, places: str | None) -> Sit
             ranges=(f"{hall.base}-{last}",),  # nothing is ever sent to another address
             control=True,
             poll_s=3.0,
-            timeout_s=2.0,
+            timeout_s=4.0,
             scan_s=30.0,
             share_scale=hall.scale,
             places=places,
-            limits=LimitSettings(verify_s=60.0),
+            limits=LimitSettings(wave_s=3.0, verify_s=20.0, settle_s=5.0),
         ),
         meter=demo_meters(hall),
         feed=demo_feeds(),
