@@ -266,6 +266,8 @@ def test_a_machine_shows_three_truths(site: HallSite, visit: Visit) -> None:
     expect(truths.nth(2)).to_contain_text("95 % sure: 70.8 TH/s to 91.6 TH/s, from 240 shares")
     expect(truths.nth(2)).to_contain_text("its curve's, at the rate of its shares")
     expect(page.locator(".chart svg path").first).to_be_attached()
+    past = page.get_by_role("region", name="Power and temperature, last day")
+    expect(past.locator("svg")).to_contain_text("°C")
     expect(page.get_by_role("region", name="Pools")).to_contain_text("stratum+tcp://10.20.255.2:3333")
     expect(page.get_by_role("region", name="Changes of state")).to_contain_text("was found hashing")
     page.get_by_role("link", name="Sleep, wake, mode, reboot").click()

@@ -89,3 +89,15 @@ class TransitionRecord(msgspec.Struct, frozen=True, kw_only=True):
     was: State
     now: State
     cause: str
+
+
+class HistoryPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """What was known of a machine at one moment; kept every ten minutes for a day. Missing is None."""
+
+    at: float
+    reported_w: float | None = None
+    power_w: float | None = None  # what is believed
+    metered_w: float | None = None
+    inlet_c: float | None = None
+    chip_c: float | None = None
+    measured_hs: float | None = None

@@ -36,7 +36,7 @@ from hashwerk.fleet.orders import (
     fold,
 )
 from hashwerk.fleet.place import Placement
-from hashwerk.fleet.record import CommandRecord, MachineRecord, TransitionRecord
+from hashwerk.fleet.record import CommandRecord, HistoryPoint, MachineRecord, TransitionRecord
 from hashwerk.fleet.states import State, Transition
 from hashwerk.fleet.timing import TimingRow
 from hashwerk.store.connection import WriterLock, connect_writer, store_error
@@ -72,11 +72,20 @@ CREATE TABLE leases (key TEXT PRIMARY KEY, record BLOB NOT NULL) STRICT, WITHOUT
 CREATE TABLE kept (name TEXT PRIMARY KEY, record BLOB NOT NULL) STRICT, WITHOUT ROWID;
 """
 
+_V2: Final = """
+CREATE TABLE history (
+  key TEXT NOT NULL, slot INTEGER NOT NULL, at REAL NOT NULL, reported_w INTEGER, power_w INTEGER, metered_w INTEGER,
+  inlet_c INTEGER, chip_c INTEGER, measured_hs REAL, PRIMARY KEY (key, slot)
+) STRICT, WITHOUT ROWID;
+"""
+
 #: Script number n leads from schema version n to n + 1. A released script is never edited.
-FLEET_SCRIPTS: Final = (_V1,)
+FLEET_SCRIPTS: Final = (_V1, _V2)
 #: Transitions kept in all; the oldest go first.
 KEEP_TRANSITIONS: Final = 500_000
 _TRIM_EVERY: Final = 5_000
+#: A machine's history is a ring of so many moments: a day of ten minutes each; 5,000 machines take about 40 MB.
+HISTORY_SLOTS: Final = 144
 
 _encode = msgspec.msgpack.Encoder().encode
 _events = msgspec.msgpack.Decoder(OrderEvent)
@@ -234,6 +243,41 @@ class FleetStore:
             for id_, at, of, was, now, cause in rows
         ]
 
+    def save_history(self, slot: int, points: Iterable[tuple[MachineKey, HistoryPoint]]) -> None:
+        """Keep a moment of many machines in the place of the one that is a whole ring older; ``slot`` counts on for ever.
+
+        Raises:
+            StoreError: If it could not be written.
+        """
+        with self._write("the history of machines cannot be stored") as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO history VALUES (?,?,?,?,?,?,?,?,?)",
+                [
+                    (
+                        key,
+                        slot % HISTORY_SLOTS,
+                        point.at,
+                        _whole(point.reported_w),
+                        _whole(point.power_w),
+                        _whole(point.metered_w),
+                        _whole(point.inlet_c),
+                        _whole(point.chip_c),
+                        point.measured_hs,
+                    )
+                    for key, point in points
+                ],
+            )
+
+    def history(self, key: MachineKey) -> list[HistoryPoint]:
+        """Return what is kept of a machine's past, the oldest first."""
+        with self._read("the history of a machine cannot be read") as connection:
+            rows = connection.execute(
+                "SELECT at, reported_w, power_w, metered_w, inlet_c, chip_c, measured_hs FROM history"
+                " WHERE key = ? ORDER BY at",
+                (key,),
+            ).fetchall()
+        return [HistoryPoint(**dict(zip(HistoryPoint.__struct_fields__, row, strict=True))) for row in rows]
+
     # --- the rest ---
 
     def save_alerts(self, alerts: Iterable[Alert]) -> None:
@@ -332,6 +376,10 @@ class FleetStore:
         if self._connection is None:
             raise StoreError(f"{self.path}: the fleet's record is closed")
         return self._connection
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
 
 
 def _note_command(connection: sqlite3.Connection, order: OrderSpec, event: OrderEvent) -> None:

@@ -6,9 +6,9 @@ the site file's, a signed-in session, or the token in the data folder that only 
 
 from __future__ import annotations
 
+import gzip
 import hmac
 from collections.abc import Awaitable
-import gzip
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -35,7 +35,7 @@ from hashwerk.fleet.limits import words
 from hashwerk.fleet.orders import Order, Reduce, Tell
 from hashwerk.fleet.place import read_places, write_places
 from hashwerk.site.fleet.service import FleetService, order_summary
-from hashwerk.site.fleet.view import MachineView
+from hashwerk.site.fleet.view import FleetColumns, MachineView
 from hashwerk.web import fleet_models as models
 
 #: A list of places for 200,000 machines.
@@ -102,7 +102,7 @@ def _add_reads(router: APIRouter, service: FleetService) -> None:
         return _json(service.view())
 
     @router.get("/machines", summary="All machines: each with its three truths, or as columns")
-    async def machines(
+    async def machines(  # noqa: PLR0917 - called by name
         request: Request,
         group: str | None = None,
         state: str | None = None,
@@ -138,6 +138,10 @@ def _add_reads(router: APIRouter, service: FleetService) -> None:
     ) -> Response:
         key = _known(service, machine).id
         return _json({"transitions": await _stored(service.transitions(key, limit))})
+
+    @router.get("/machines/{machine}/history", summary="A machine's power and temperature over the last day")
+    async def machine_history(machine: str) -> Response:
+        return _json({"points": await _stored(service.history(_known(service, machine).id))})
 
     @router.get("/fleet/commands", summary="The record of commands, the newest first")
     async def commands(

@@ -31,10 +31,10 @@ from hashwerk.fleet.orders import (
 )
 from hashwerk.fleet.place import Place, Placement
 from hashwerk.fleet.ports import Address
-from hashwerk.fleet.record import MachineRecord
+from hashwerk.fleet.record import HistoryPoint, MachineRecord
 from hashwerk.fleet.states import State, Transition
 from hashwerk.fleet.timing import Change, Duration, TimingRow
-from hashwerk.store.fleet import FLEET_SCRIPTS, FleetStore
+from hashwerk.store.fleet import FLEET_SCRIPTS, HISTORY_SLOTS, FleetStore
 from hashwerk.store.migrations import statements
 from support.fleet import identity
 
@@ -213,3 +213,17 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(StoreError, match="not a Hashwerk fleet record"):
         FleetStore(path).open()
+
+
+def test_the_history_of_a_machine_is_a_ring(tmp_path: Path) -> None:
+    store = FleetStore(tmp_path / "fleet.sqlite")
+    store.open()
+    for slot in range(HISTORY_SLOTS + 10):
+        point = HistoryPoint(at=600.0 * slot, reported_w=1_400.4, inlet_c=24.6 if slot % 2 else None)
+        store.save_history(slot, [("mac:a", point), ("mac:b", point)])
+    points = store.history("mac:a")
+    assert [point.at for point in points] == [600.0 * slot for slot in range(10, HISTORY_SLOTS + 10)]
+    assert (points[1].reported_w, points[1].inlet_c, points[1].chip_c) == (1_400, 25, None)
+    assert points[0].inlet_c is None
+    assert store.history("mac:c") == []
+    store.close()

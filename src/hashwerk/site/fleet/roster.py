@@ -25,7 +25,7 @@ from hashwerk.fleet.modes import ModePoint, best_points, published_points
 from hashwerk.fleet.orders import OrderSpec, Reduce
 from hashwerk.fleet.place import Place
 from hashwerk.fleet.ports import Address
-from hashwerk.fleet.record import MachineRecord
+from hashwerk.fleet.record import HistoryPoint, MachineRecord
 from hashwerk.fleet.registry import Finding, Member, Registry
 from hashwerk.fleet.settings import FleetSettings
 from hashwerk.fleet.states import Condition, State, Transition, Trigger
@@ -394,6 +394,26 @@ class Roster:
                     learned=tuple(unit.learned.values()),
                 )
             )
+        return found
+
+    def moment(self) -> list[tuple[MachineKey, HistoryPoint]]:
+        """Return what is known of every machine now, for its history. What was not heard of lately has said nothing."""
+        now = self.clock.time()
+        found = []
+        for unit in self.units.values():
+            is_fresh = unit.read_at is not None and now - unit.read_at <= 3 * self.settings.poll_s
+            reading = unit.reading if is_fresh else None
+            rate = None if unit.measured is None else unit.measured.hashrate
+            point = HistoryPoint(
+                at=now,
+                reported_w=None if reading is None else reading.power_w,
+                power_w=unit.believed().power_w,
+                metered_w=None if unit.measured is None else unit.measured.power_w,
+                inlet_c=None if reading is None else reading.inlet_c,
+                chip_c=None if reading is None else reading.chip_max_c,
+                measured_hs=None if rate is None else rate.hs,
+            )
+            found.append((unit.key, point))
         return found
 
     # --- inside ---

@@ -25,7 +25,7 @@ from hashwerk.fleet.orders import Order, OrderSpec, OrderState, Reduce, Tell
 from hashwerk.fleet.place import Placement, read_places
 from hashwerk.fleet.ports import Driver
 from hashwerk.fleet.ramp import Ramp
-from hashwerk.fleet.record import CommandRecord, TransitionRecord
+from hashwerk.fleet.record import CommandRecord, HistoryPoint, TransitionRecord
 from hashwerk.fleet.settings import FleetSettings
 from hashwerk.fleet.states import State
 from hashwerk.fleet.timing import Timings
@@ -53,6 +53,8 @@ log = logging.getLogger(__name__)
 #: Columns are made anew at most this often, whoever asks.
 _COLUMNS_S: Final = 1.0
 _SAVE_S: Final = 5.0
+#: Of every machine's power and temperature a moment is kept so often.
+HISTORY_STEP_S: Final = 600.0
 
 
 class FleetService:
@@ -100,6 +102,7 @@ class FleetService:
         self._build(Timings(pace=settings.pace))
         self._columns: FleetColumns | None = None
         self._kept_leases: list[Lease] = []
+        self._history_slot: int | None = None
 
     def _build(self, timings: Timings) -> None:
         settings, clock = self.settings, self._clock
@@ -218,6 +221,10 @@ class FleetService:
     async def transitions(self, key: MachineKey | None = None, limit: int = 100) -> list[TransitionRecord]:
         """Return the newest changes of state, the newest first."""
         return await asyncio.to_thread(self.store.transitions, limit, key)
+
+    async def history(self, key: MachineKey) -> list[HistoryPoint]:
+        """Return a machine's power and temperature over the last day, the oldest first."""
+        return await asyncio.to_thread(self.store.history, key)
 
     async def orders(self, limit: int = 50) -> list[Order]:
         """Return the newest orders, the newest first."""
@@ -519,11 +526,19 @@ class FleetService:
             await asyncio.sleep(max(0.5, _SAVE_S * self.settings.pace))
             try:
                 await self.save()
+                await self._keep_history()
                 failure = ""
             except StoreError as error:
                 if str(error) != failure:
                     log.error("the fleet's state is not recorded: %s", error)
                 failure = str(error)
+
+    async def _keep_history(self) -> None:
+        """Keep a moment of every machine, once a step; in a simulated hall that lives faster the steps are as much shorter."""
+        slot = int(self._clock.time() // max(5.0, HISTORY_STEP_S * min(1.0, self.settings.pace)))
+        if slot != self._history_slot:
+            await asyncio.to_thread(self.store.save_history, slot, self.roster.moment())
+            self._history_slot = slot
 
     async def _joined(self, unit: Unit) -> None:
         """Give a new machine its pools, where the configuration says so."""

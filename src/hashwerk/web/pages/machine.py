@@ -10,6 +10,7 @@ from nicegui import ui
 from hashwerk.errors import FleetError, StoreError
 from hashwerk.site.fleet import FleetService
 from hashwerk.web.board import Board, Frame
+from hashwerk.web.machine_charts import history_chart
 from hashwerk.web.machine_frames import history_frame, machine_frame
 from hashwerk.web.pages.action_list import ActionList
 from hashwerk.web.pages.live_table import LiveTable, replace_prop
@@ -18,6 +19,7 @@ from hashwerk.web.pages.shell import facts, page_shell, panel
 
 _REFRESH_S: Final = 2.0
 _HISTORY: Final = 100
+_NO_PAST: Final = "Nothing is kept of it yet: a moment of every machine is kept every ten minutes, for a day."
 
 
 async def machine_page(board: Board, title: str, machine: str) -> None:
@@ -70,6 +72,9 @@ class Watch:
         try:
             commands = await self._service.commands(_HISTORY, key=self._key)
             frame |= history_frame(commands, await self._service.transitions(self._key, _HISTORY))
+            past = await self._service.history(self._key)
+            frame["m.past"] = history_chart(past, self._service.view().at)
+            frame["m.past.state"], frame["m.past.none"] = ("", "") if past else ("none", _NO_PAST)
             frame["m.trouble"] = ""
         except StoreError as error:
             frame["m.trouble"] = f"The record cannot be read now: {error}"
@@ -100,6 +105,7 @@ def _build(sheet: Sheet, key: str) -> None:
     with box("div", "machine-columns"):
         with box("div", "stack"):
             _curve(sheet, source)
+            _past(sheet, source)
             _body(sheet, source)
         with box("div", "stack"):
             _identity(sheet, source)
@@ -175,6 +181,26 @@ def _curve(sheet: Sheet, source: str) -> None:
             "Modes of this machine",
             "Nothing is published of this model, and nothing was learned yet: that takes a meter of its own.",
         )
+
+
+def _past(sheet: Sheet, source: str) -> None:
+    with panel("Power and temperature, last day", "past", source=f"{source}/history"):
+        label = "Power and temperature of this machine over the last day"
+        with box("div", "chart-box").props(f'role=img aria-label="{label}"') as place:
+            chart = ui.echart({}, renderer="svg").classes("chart")
+        sheet.bind("m.past", lambda options: replace_prop(chart, "options", options))
+        sheet.state(place, "m.past.state", "chart-box")
+        with box("p", "legend") as legend:
+            for words, key in (
+                ("power as believed", "key-believed"),
+                ("says itself", "key-says"),
+                ("its meter", "key-meter"),
+                ("hottest chip", "key-chip"),
+                ("inlet air", "key-inlet"),
+            ):
+                fixed("span", words, f"key {key}")
+        sheet.state(legend, "m.past.state", "legend")
+        sheet.text("p", "m.past.none", "small muted")
 
 
 def _body(sheet: Sheet, source: str) -> None:

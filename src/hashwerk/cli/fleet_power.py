@@ -1,0 +1,182 @@
+"""`hashwerk fleet curtail|resume|abort|orders`: less power, and back."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from hashwerk.cli.fleet_api import FleetApi, api_options, who
+from hashwerk.cli.fleet_orders import dry_option, group_option, tell_orders, why_option
+from hashwerk.cli.output import json_option, print_json
+from hashwerk.units import format_si
+
+
+@click.command()
+@click.option(
+    "--to", "to_kw", type=click.FloatRange(0), metavar="KW", help="Draw no more than so much altogether."
+)
+@click.option("--by", "by_kw", type=click.FloatRange(0), metavar="KW", help="Draw so much less than now.")
+@click.option("--all", "everything", is_flag=True, help="Put every machine to sleep.")
+@group_option
+@click.option("--sleep-only", is_flag=True, help="Put machines to sleep only; no lower modes.")
+@click.option("--must", is_flag=True, help="Before minimum times and the budget of starts.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Put everything back after so long.")
+@click.option("--wait", is_flag=True, help="Wait until it is done, and say what was measured.")
+@why_option
+@dry_option
+@api_options
+@json_option
+def curtail(
+    *,
+    to_kw: float | None,
+    by_kw: float | None,
+    everything: bool,
+    group: str | None,
+    sleep_only: bool,
+    must: bool,
+    minutes: float | None,
+    wait: bool,
+    why: str,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Bring the site's power down; the least efficient watts go first.
+
+    \b
+    Example:
+        hashwerk fleet curtail --to 1200 --why "grid order 17" --minutes 120
+        hashwerk fleet curtail --by 300 --dry-run
+    """
+    if sum((to_kw is not None, by_kw is not None, everything)) != 1:
+        raise click.UsageError("give exactly one of --to, --by and --all")
+    api = FleetApi(options)
+    body: dict[str, Any] = {
+        "to_kw": to_kw,
+        "by_kw": by_kw,
+        "all": everything,
+        "group": group,
+        "partial": False if sleep_only else None,
+        "must": must,
+        "who": who(),
+        "why": why,
+    }
+    if dry_run:
+        plan = api.post("/fleet/curtail", body | {"preview": True})
+        if as_json:
+            print_json(plan)
+        else:
+            _print_plan(plan)
+        return
+    if minutes is not None:
+        body["until"] = time.time() + 60 * minutes
+    order = api.post("/fleet/curtail", body)
+    if wait:
+        order = _await(api, order["id"], ("held", "stopped", "ended", "aborted"))
+    tell_orders([order], as_json=as_json)
+
+
+def _print_plan(plan: dict[str, Any]) -> None:
+    for step in plan["steps"]:
+        marginal = step["marginal_j_per_th"]
+        efficiency = f"  {marginal:5.1f} J/TH" if marginal is not None else ""
+        click.echo(
+            f"{step['machine']:24}  {step['command']:24}  {format_si(step['before_w'], 'W'):>8} →"
+            f" {format_si(step['after_w'], 'W'):>8}{efficiency}"
+        )
+    for skip in plan["skips"]:
+        if skip["reason"] != "not needed":
+            click.echo(f"{skip['machine']:24}  left out: {skip['reason']}")
+    basis = "metered" if plan["is_metered"] else "as machines say"
+    click.echo(
+        f"now {format_si(plan['total_w'], 'W')} ({basis}); {len(plan['steps'])} machines would save"
+        f" {format_si(plan['expected_w'], 'W')}"
+        + (f", {format_si(plan['short_w'], 'W')} less than wanted" if plan["short_w"] else "")
+        + (f"; the power of {plan['unknown']} is not known" if plan["unknown"] else ""),
+        err=True,
+    )
+
+
+def _await(api: FleetApi, order_id: str, states: tuple[str, ...]) -> Any:
+    while True:
+        order = api.get(f"/fleet/orders/{order_id}")
+        if order["state"] in states:
+            return order
+        time.sleep(1.0)
+
+
+@click.command()
+@click.option("--order", "order_id", help="Only what this order changed.")
+@group_option
+@click.option("--wait", is_flag=True, help="Wait until it is done, and say what was measured.")
+@why_option
+@dry_option
+@api_options
+@json_option
+def resume(
+    *,
+    order_id: str | None,
+    group: str | None,
+    wait: bool,
+    why: str,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Put back what curtailment changed, the last machines first.
+
+    \b
+    Example:
+        hashwerk fleet resume --wait
+    """
+    api = FleetApi(options)
+    body = {"order": order_id, "group": group, "who": who(), "why": why, "dry_run": dry_run}
+    answer = api.post("/fleet/resume", body)
+    if dry_run:
+        if as_json:
+            print_json(answer)
+            return
+        for order in answer["orders"]:
+            click.echo(f"order {order['id']} would be put back: {order['machines']} machines")
+        click.echo(f"{len(answer['would_wake'])} further machines would be woken")
+        return
+    orders = answer["orders"]
+    if wait:
+        orders = [_await(api, order["id"], ("ended", "aborted")) for order in orders]
+    tell_orders(orders, as_json=as_json)
+
+
+@click.command()
+@click.argument("order_id", metavar="ORDER")
+@why_option
+@api_options
+@json_option
+def abort(order_id: str, why: str, as_json: bool, **options: Any) -> None:
+    """End an order at once. Machines stay as they are.
+
+    \b
+    Example:
+        hashwerk fleet abort o1750000000-1a2b3c --why "wrong group"
+    """
+    body = {"action": "abort", "who": who(), "why": why}
+    tell_orders([FleetApi(options).post(f"/fleet/orders/{order_id}", body)], as_json=as_json)
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many.")
+@api_options
+@json_option
+def orders(limit: int, as_json: bool, **options: Any) -> None:
+    """List the newest orders and what became of them.
+
+    \b
+    Example:
+        hashwerk fleet orders --limit 5
+    """
+    found = FleetApi(options).get("/fleet/orders", limit=limit)["orders"]
+    if as_json:
+        print_json(found)
+    else:
+        tell_orders(found, as_json=False)

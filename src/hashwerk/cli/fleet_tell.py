@@ -1,0 +1,200 @@
+"""`hashwerk fleet mode|locate|reboot|pools|places`: tell machines something, and where they stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hashwerk.cli.fleet_api import FleetApi, api_options, who
+from hashwerk.cli.fleet_orders import dry_option, group_option, tell_orders, why_option
+from hashwerk.cli.output import json_option, print_json
+
+
+def _tell(
+    command: dict[str, Any],
+    machines: tuple[str, ...],
+    group: str | None,
+    *,
+    why: str,
+    dry_run: bool,
+    as_json: bool,
+    options: dict[str, Any],
+) -> None:
+    if bool(machines) == (group is not None):
+        raise click.UsageError("name either machines or --group")
+    body = command | {
+        "machines": list(machines) or None,
+        "group": group,
+        "who": who(),
+        "why": why,
+        "dry_run": dry_run,
+    }
+    tell_orders([FleetApi(options).post("/fleet/commands", body)], as_json=as_json)
+
+
+@click.command()
+@click.argument("mode")
+@click.argument("machines", nargs=-1)
+@group_option
+@why_option
+@dry_option
+@api_options
+@json_option
+def mode(
+    *,
+    mode: str,
+    machines: tuple[str, ...],
+    group: str | None,
+    why: str,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Switch machines to another mode, named as the make names it.
+
+    \b
+    Example:
+        hashwerk fleet mode Eco --group night
+    """
+    _tell(
+        {"command": "mode", "mode": mode},
+        machines,
+        group,
+        why=why,
+        dry_run=dry_run,
+        as_json=as_json,
+        options=options,
+    )
+
+
+@click.command()
+@click.argument("machines", nargs=-1)
+@group_option
+@click.option("--off", is_flag=True, help="Turn the light off again.")
+@why_option
+@dry_option
+@api_options
+@json_option
+def locate(
+    *,
+    machines: tuple[str, ...],
+    group: str | None,
+    off: bool,
+    why: str,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Turn on the light by which a machine is found in the hall.
+
+    \b
+    Example:
+        hashwerk fleet locate 10.0.0.17
+    """
+    _tell(
+        {"command": "locate", "on": not off},
+        machines,
+        group,
+        why=why,
+        dry_run=dry_run,
+        as_json=as_json,
+        options=options,
+    )
+
+
+@click.command()
+@click.argument("machines", nargs=-1)
+@group_option
+@why_option
+@dry_option
+@api_options
+@json_option
+def reboot(
+    *, machines: tuple[str, ...], group: str | None, why: str, dry_run: bool, as_json: bool, **options: Any
+) -> None:
+    """Start machines again, a few at a time.
+
+    \b
+    Example:
+        hashwerk fleet reboot aa:bb:cc:dd:ee:ff --why "hangs since noon"
+    """
+    _tell({"command": "reboot"}, machines, group, why=why, dry_run=dry_run, as_json=as_json, options=options)
+
+
+@click.command()
+@click.argument("machines", nargs=-1)
+@group_option
+@click.option(
+    "--pool",
+    "pool_list",
+    multiple=True,
+    required=True,
+    metavar="URL,USER",
+    help="A pool and the name to mine under; up to three times, the first one first.",
+)
+@why_option
+@dry_option
+@api_options
+@json_option
+def pools(
+    *,
+    machines: tuple[str, ...],
+    group: str | None,
+    pool_list: tuple[str, ...],
+    why: str,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Write pools into machines: Hashwerk first, its standby second, the pool itself third.
+
+    \b
+    Example:
+        hashwerk fleet pools --group night --pool stratum+tcp://10.0.0.2:3333,site.rig
+    """
+    entries = []
+    for text in pool_list:
+        url, comma, user = text.partition(",")
+        if not comma or not url or not user:
+            raise click.BadParameter(f"{text!r}: write it as URL,USER", param_hint="--pool")
+        entries.append({"url": url, "user": user})
+    _tell(
+        {"command": "pools", "pools": entries},
+        machines,
+        group,
+        why=why,
+        dry_run=dry_run,
+        as_json=as_json,
+        options=options,
+    )
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@api_options
+@json_option
+def places(file: Path | None, as_json: bool, **options: Any) -> None:
+    """Take in a CSV of places, or without a file write all places as CSV to standard output.
+
+    Columns: address, mac, serial, hall, row, shelf, breaker, feeder, owner, group; one of the first three is needed.
+
+    \b
+    Example:
+        hashwerk fleet places > places.csv
+        hashwerk fleet places places.csv
+    """
+    api = FleetApi(options)
+    if file is None:
+        text = api.text("/fleet/places.csv")
+        if as_json:
+            print_json({"csv": text})
+        else:
+            click.echo(text, nl=False)
+        return
+    answer = api.post("/fleet/places", file.read_text(encoding="utf-8"))
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(f"{answer['placed']} machines placed, {answer['waiting']} not met yet")
