@@ -209,7 +209,7 @@ def power_pane(
     if plan is not None:
         ahead = _held(plan.starts_s, plan.ends_s, plan.import_w, start, stop)
         series.append(_line("Planned, W", ahead, "var(--violet)", dashed=True))
-    axis = _value_axis("hw.watts") | {"splitNumber": 3}
+    axis = _value_axis("hw.watts") | {"splitNumber": 3, "minInterval": 100}
     return Pane("Power from the grid", height, axis, series, has_zero=True)
 
 

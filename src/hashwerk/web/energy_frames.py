@@ -169,6 +169,7 @@ def _money_frame(view: EnergyView) -> Frame:
         if hashprice is None
         else f"{hashprice:,.2f} {view.currency} per PH/s and day",
         "energy.hashprice.from": view.hashprice_from,
+        "energy.hashprice.none": "" if hashprice is None else "none",
     }
 
 

@@ -17,6 +17,8 @@ SOURCE: Final = "/api/v1/energy"
 PRICE_LINES: Final = '[[feed]]\nkind = "energy-charts"\nname = "day-ahead"\nzone = "DE-LU"'
 CARBON_LINES: Final = '[[feed]]\nkind = "energy-charts-carbon"\nname = "carbon"\ncountry = "de"'
 OFFLINE_LINES: Final = '[[feed]]\nkind = "typical"\nname = "typical day"\nzone = "DE-LU"'
+HASHPRICE_LINES: Final = '[[feed]]\nkind = "exchange"\nname = "coin"\ncurrency = "EUR"'
+DIFFICULTY_LINES: Final = "[dispatch.hashprice]\ndifficulty = 126.4e12"
 TARIFF_LINES: Final = '[energy.tariff]\nname = "my-tariff.toml"'
 _CHART_WORDS: Final = (
     "Price, carbon, plan by group and power under each other over time; the same stands in the table below"
@@ -155,6 +157,12 @@ def margin_tile(sheet: Sheet) -> None:
                 "Revenue is hash rate times hashprice; cost is power times the price of a MWh more.",
                 "small muted",
             )
+        with box("div") as hint:
+            fixed("p", "No hashprice: what a hash earns is not known. Add to the site's file:", "small")
+            copied_line("Coin's price", HASHPRICE_LINES)
+            copied_line("Difficulty", DIFFICULTY_LINES)
+            fixed("p", "with today's difficulty of the network, where no feed tells it.", "small muted")
+        sheet.state(hint, "energy.hashprice.none", "hall-empty hint")
     sheet.state(section, "energy.margin.state", "panel tile")
 
 
@@ -231,7 +239,7 @@ def _legend() -> None:
 
 
 def _groups(sheet: Sheet) -> None:
-    with panel("Why each group runs or not", source=SOURCE):
+    with panel("Why each group runs or not", "energy-groups", source=SOURCE):
         _bound(
             sheet,
             "rows.energy.groups",
@@ -322,7 +330,7 @@ def _clean(sheet: Sheet) -> None:
 
 
 def _feeds(sheet: Sheet) -> None:
-    with panel("Feeds and meters", source=SOURCE):
+    with panel("Feeds and meters", "energy-feeds", source=SOURCE):
         columns = [
             ("Name", "name"),
             ("State", ""),
