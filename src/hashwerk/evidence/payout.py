@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from fractions import Fraction
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -98,14 +98,17 @@ def share_out(rule: PayoutRule, order: ShareOrder, blocks: Sequence[FoundBlock])
     """
     found = []
     last = -1
+    window = Window(order)
     for block in blocks:
-        found.append(share_one(rule, order, block, after=last))
+        found.append(share_one(rule, order, block, after=last, window=window))
         if block.state != "reversed":
             last = block.at
     return found
 
 
-def share_one(rule: PayoutRule, order: ShareOrder, block: FoundBlock, *, after: int) -> BlockPayout:
+def share_one(
+    rule: PayoutRule, order: ShareOrder, block: FoundBlock, *, after: int, window: Window | None = None
+) -> BlockPayout:
     """Share the reward of one block.
 
     Args:
@@ -113,6 +116,7 @@ def share_one(rule: PayoutRule, order: ShareOrder, block: FoundBlock, *, after: 
         order: The shares.
         block: The block; a reversed one pays nothing.
         after: Where the share of the last block before it stands that was not reversed; -1: there is none here.
+        window: Of the same order; kept from block to block it moves with them.
 
     Raises:
         IncompleteWindowError: If its window reaches back before the first share here.
@@ -120,7 +124,7 @@ def share_one(rule: PayoutRule, order: ShareOrder, block: FoundBlock, *, after: 
     """
     if block.state == "reversed":
         return BlockPayout(block, 0, {})
-    weights = _weights(rule, order, block, after)
+    weights = _weights(rule, order, block, after, window or Window(order))
     fee_sat = block.reward_sat * rule.fee_ppm // PPM
     return BlockPayout(block, fee_sat, apportion(block.reward_sat - fee_sat, weights))
 
@@ -148,7 +152,9 @@ def settle(
     return paid, {account: sat for account, sat in total.items() if sat and account not in paid}
 
 
-def _weights(rule: PayoutRule, order: ShareOrder, block: FoundBlock, last: int) -> dict[bytes, int]:
+def _weights(
+    rule: PayoutRule, order: ShareOrder, block: FoundBlock, last: int, window: Window
+) -> dict[bytes, int]:
     scheme = rule.scheme
     if scheme == Scheme.SOLO:
         return {order.accounts[int(order.account[block.at])]: 1}
@@ -159,47 +165,69 @@ def _weights(rule: PayoutRule, order: ShareOrder, block: FoundBlock, last: int) 
             )
         return _sums(order, slice(last + 1, block.at + 1))
     if scheme == Scheme.PPLNS:
-        return _window(order, block, rule.window_ppm)
+        return window.weights(block, rule.window_ppm)
     if scheme == Scheme.TIDES:
-        return _window(order, block, TIDES_WINDOW_PPM)
+        return window.weights(block, TIDES_WINDOW_PPM)
     raise EvidenceError(f"scheme {scheme!r} does not share rewards by block")
 
 
-def _window(order: ShareOrder, block: FoundBlock, window_ppm: int) -> dict[bytes, int]:
-    """Return the work of each account in the window that ends with the block; its oldest share counts in part."""
-    left = block.network_work * window_ppm // PPM
-    found: dict[bytes, int] = {}
-    end = block.at + 1
-    while end and left:
-        start = max(0, end - _STEP)
-        part = _sums(order, slice(start, end))
-        total = sum(part.values())
-        if total > left:
-            part = _last(order, start, end, left)
-            total = left
-        for account, work in part.items():
-            found[account] = found.get(account, 0) + work
-        left -= total
-        end = start
-    if left and not order.from_beginning:
-        raise IncompleteWindowError(f"the window of block {block.height} began before the first share here")
-    return found
+class Window:
+    """The work of each account in a window that ends with a block's share, and moves on from block to block.
 
+    Moving it costs what it moves over, so that a chain on which every share is a block costs no more than another.
+    """
 
-def _last(order: ShareOrder, start: int, end: int, wanted: int) -> dict[bytes, int]:
-    """Return exactly so much work of the last shares of a part that holds more than that."""
-    works = order.work_log2[start:end][::-1]
-    least, spread = int(works.min()), int(works.max()) - int(works.min())
-    exact: Any = np.uint64 if (len(works) << spread) < 1 << 63 else object
-    units = np.array([1 << step for step in range(spread + 1)], exact)
-    sums = np.cumsum(units[works - least])
-    whole = int(np.searchsorted(sums, -(-wanted >> least)))
-    # `whole` shares stay below the window; the next one fills it.
-    found = _sums(order, slice(end - whole, end))
-    oldest = order.accounts[int(order.account[end - whole - 1])]
-    inside = int(sums[whole - 1]) << least if whole else 0
-    found[oldest] = found.get(oldest, 0) + wanted - inside
-    return {account: work for account, work in found.items() if work}
+    def __init__(self, order: ShareOrder) -> None:
+        self._order = order
+        self._start = self._end = 0
+        self._sums: dict[bytes, int] = {}
+        self._total = 0
+
+    def weights(self, block: FoundBlock, window_ppm: int) -> dict[bytes, int]:
+        """Return the work in the window that ends with a block; its oldest share counts in part.
+
+        Raises:
+            IncompleteWindowError: If it reaches back before the first share here.
+        """
+        wanted = block.network_work * window_ppm // PPM
+        end = block.at + 1
+        if end < self._end:
+            self._start = self._end = end
+            self._sums, self._total = {}, 0
+        self._take(self._end, end, 1)
+        self._end = end
+        step = 64
+        while self._total < wanted and self._start:
+            first = max(0, self._start - step)
+            self._take(first, self._start, 1)
+            self._start, step = first, min(2 * step, _STEP)
+        if self._total < wanted and not self._order.from_beginning:
+            raise IncompleteWindowError(
+                f"the window of block {block.height} began before the first share here"
+            )
+        self._drop(wanted)
+        found = {account: work for account, work in self._sums.items() if work}
+        if self._total > wanted:
+            oldest = self._order.accounts[int(self._order.account[self._start])]
+            found[oldest] -= self._total - wanted
+        return {account: work for account, work in found.items() if work}
+
+    def _drop(self, wanted: int) -> None:
+        """Let go of the oldest shares without which the window is still full."""
+        step = 1
+        while self._start < self._end and step:
+            last = min(self._start + step, self._end)
+            work = sum(_sums(self._order, slice(self._start, last)).values())
+            if self._total - work >= wanted:
+                self._take(self._start, last, -1)
+                self._start, step = last, min(2 * step, _STEP)
+            else:
+                step //= 2
+
+    def _take(self, first: int, end: int, sign: int) -> None:
+        for account, work in _sums(self._order, slice(first, end)).items():
+            self._sums[account] = self._sums.get(account, 0) + sign * work
+            self._total += sign * work
 
 
 def _sums(order: ShareOrder, part: slice) -> dict[bytes, int]:

@@ -21,6 +21,7 @@ from hashwerk.evidence.payout import (
     FoundBlock,
     IncompleteWindowError,
     ShareOrder,
+    Window,
     apportion,
     fpps,
     settle,
@@ -118,6 +119,43 @@ def test_targets_far_apart_are_summed_exactly() -> None:
     wide = order((A, 0), (B, 100), (A, 3))
     (paid,) = share_out(rule("pplns", window_ppm=PPM), wide, [block(2, network_work=(1 << 100) + 8)])
     assert paid.entries == apportion(1000, {A: 8, B: 1 << 100})
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_window_that_moves_gives_what_one_made_anew_gives(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    accounts = (A, B, C)
+    count = 3000
+    shares = ShareOrder(
+        accounts,
+        rng.integers(0, 3, count, dtype=np.uint32),
+        rng.integers(0, 9, count, dtype=np.uint8),
+        seed % 2 == 0,
+    )
+    moving = Window(shares)
+    places = sorted(rng.integers(0, count, 60).tolist()) + rng.integers(0, count, 10).tolist()
+    for at in places:
+        found = FoundBlock(bytes(32), 700, at, 1000, int(rng.integers(1, 60_000)), "mature")
+        try:
+            wanted = by_hand(shares, at, found.network_work)
+        except IncompleteWindowError:
+            with pytest.raises(IncompleteWindowError):
+                moving.weights(found, PPM)
+        else:
+            assert moving.weights(found, PPM) == wanted
+
+
+def by_hand(shares: ShareOrder, at: int, left: int) -> dict[bytes, int]:
+    """Return the work of the last shares up to and with one, share by share."""
+    found: dict[bytes, int] = {}
+    while left and at >= 0:
+        part = min(left, 1 << int(shares.work_log2[at]))
+        account = shares.accounts[int(shares.account[at])]
+        found[account] = found.get(account, 0) + part
+        left, at = left - part, at - 1
+    if left and not shares.from_beginning:
+        raise IncompleteWindowError("too short")
+    return found
 
 
 def test_full_pay_per_share_has_a_stated_fee() -> None:

@@ -17,6 +17,7 @@ from hashwerk.evidence.payout import (
     IncompleteWindowError,
     Scheme,
     ShareOrder,
+    Window,
     fpps,
     share_one,
 )
@@ -86,6 +87,7 @@ class PayoutCheck:
         self._rules = rules
         self._shares = shares
         self._order: ShareOrder = order.order(from_beginning=from_beginning)
+        self._window = Window(self._order)
         self._values = order
         self._from_beginning = from_beginning
         self._asked = asked
@@ -198,7 +200,8 @@ class PayoutCheck:
         said = _STATES[payout.state] if payout.state < len(_STATES) else ""
         if (state == "reversed") != (said == "reversed") or (said == "mature" and state != "mature"):
             raise EvidenceError(f"it is called {said}, its block was {state} then")
-        return share_one(rule, self._order, block, after=self._round_before(payout.block_hash))
+        after = self._round_before(payout.block_hash) if rule.scheme == Scheme.PROPORTIONAL else -1
+        return share_one(rule, self._order, block, after=after, window=self._window)
 
     def _round_before(self, hash_: bytes) -> int:
         """Return where the block before stands that was not reversed, as far as was known then; -1: none."""
