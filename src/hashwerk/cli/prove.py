@@ -99,10 +99,11 @@ def prove(
         Scale(factor=1, basis="one hash is one hash"),
     ]
     try:
-        close_stopped(ledger, keys, declared, now_us)
+        close_stopped(ledger, keys, declared, now_us, key_folder=folder.parent)
     except StoreError as error:
         if "locked by process" not in str(error):
             raise
+    keys = open_keys(folder.parent)  # a change may just have been finished
     connection = connect_reader(ledger)
     temporary = output.with_name(output.name + ".part")
     try:

@@ -130,6 +130,7 @@ async def _serve(
                 Scale(factor=1, basis="one hash is one hash"),
             ),
             interval_s=config.evidence.epoch_s,
+            key_folder=folder.root,
         )
         server.book.set_epoch_root(await asyncio.to_thread(keeper.open, clock.time()))
         stack.push_async_callback(asyncio.to_thread, keeper.close)

@@ -21,6 +21,7 @@ from hashwerk.evidence.stamps import recognise
 from hashwerk.evidence.tag import ZERO_ROOT
 from hashwerk.store import epochs
 from hashwerk.store.connection import WriterLock, connect_writer
+from hashwerk.store.key_changes import finish
 from hashwerk.store.migrations import migrate
 from hashwerk.store.settings import StoreSettings
 
@@ -114,8 +115,12 @@ def close_stopped(
     declarations: Sequence[Record],
     now_us: int,
     settings: StoreSettings | None = None,
+    *,
+    key_folder: Path | None = None,
 ) -> bool:
     """Close the open epoch of a mine that does not run; return whether there was anything to close.
+
+    With ``key_folder`` a change of the keys that a crash left half done is finished first, and its keys sign.
 
     Raises:
         StoreError: If the mine runs, or the ledger cannot be written.
@@ -127,6 +132,8 @@ def close_stopped(
         connection = connect_writer(path, settings or StoreSettings())
         try:
             migrate(connection, path)
+            if key_folder is not None:
+                keys = finish(connection, key_folder)
             return _close_open(connection, keys, declarations, now_us)
         finally:
             connection.close()

@@ -19,7 +19,7 @@ from hashwerk.errors import StoreError
 from hashwerk.evidence.closer import EpochCloser
 from hashwerk.evidence.key_files import SiteKeys
 from hashwerk.evidence.records import PrefixTable, Record
-from hashwerk.store import epochs
+from hashwerk.store import epochs, key_changes
 from hashwerk.store.connection import connect_reader
 from hashwerk.store.epochs import PreparedEpoch
 from hashwerk.store.writes import Write
@@ -42,6 +42,7 @@ class EpochKeeper:
         *,
         declarations: Sequence[Record],
         interval_s: float,
+        key_folder: Path | None = None,
         store_timeout_s: float = _STORE_TIMEOUT_S,
     ) -> None:
         """Keep the ledger at ``path``.
@@ -52,6 +53,7 @@ class EpochKeeper:
             enqueue: Hands a write to the ledger's writer; its ``committed`` is called once it is durable.
             declarations: What holds from now on; only what differs from what is in force is logged.
             interval_s: Length of an epoch. Epochs end at whole multiples of it.
+            key_folder: Where the keys lie: a rotation that is asked for there happens with the next epoch. None: never.
             store_timeout_s: How long `close_epoch` waits for the disk.
         """
         self._path = path
@@ -59,6 +61,7 @@ class EpochKeeper:
         self._enqueue = enqueue
         self._declarations = tuple(declarations)
         self._interval_us = int(interval_s * 1e6)
+        self._key_folder = key_folder
         self._store_timeout_s = store_timeout_s
         self._lock = Lock()
         self._connection: sqlite3.Connection | None = None
@@ -81,6 +84,8 @@ class EpochKeeper:
         """
         with self._lock:
             self._connection = connect_reader(self._path)
+            if self._key_folder is not None:
+                self._keys = key_changes.finish(self._connection, self._key_folder)
             closer = self._closer = epochs.open_closer(self._connection, self._keys)
             now_us = int(now * 1e6)
             if closer.number == 0:
@@ -112,6 +117,7 @@ class EpochKeeper:
             self._declare_pools(self._end_us)
             end_us = self._boundary(now)
             if end_us > self._end_us:
+                self._rotate(self._connection, int(now * 1e6))
                 self._store(epochs.prepare_epoch(self._connection, self._closer, end_us))
             return self._root
 
@@ -124,6 +130,20 @@ class EpochKeeper:
 
     def _boundary(self, now: float) -> int:
         return int((now - SETTLE_S) * 1e6) // self._interval_us * self._interval_us
+
+    def _rotate(self, connection: sqlite3.Connection, now_us: int) -> None:
+        """Let the next key take over with the open epoch, if that was asked for; the files follow once it is durable."""
+        if self._key_folder is None:
+            return
+        change = key_changes.asked_rotation(connection, self._key_folder, now_us)
+        if change is not None:
+            stored = Event()
+            self._enqueue(Write(change.store, stored.set))
+            if not stored.wait(self._store_timeout_s):
+                raise StoreError(f"{self._path}: the change of the key waits for the disk")
+        if (self._key_folder / key_changes.AFTER).exists():
+            self._keys = key_changes.finish(connection, self._key_folder)
+            self._closer = epochs.open_closer(connection, self._keys)
 
     def _store(self, prepared: PreparedEpoch) -> None:
         stored = Event()
