@@ -24,7 +24,7 @@ class OrderBuilder:
     """Brings the shares of an epoch, which stand by account, back into the order in which they came.
 
     Unbound work is left out: it is paid by its pool. Positions may have gaps, as they have in thinned epochs.
-    Resource handling: call `close`; what `order` gave is not read after it.
+    Resource handling: call `close`; what `order` gave can be read after it.
     """
 
     def __init__(self, max_held: int = MAX_HELD) -> None:

@@ -111,8 +111,7 @@ def inspect_bundle(source: Path | BinaryIO, options: Options) -> Verified:
             return _Run(reader, options, checks, pool, seen=seen, order=order).run()
         finally:
             seen.close()
-            if not options.keep_order:
-                order.close()
+            order.close()
 
 
 class _AtOnce(Executor):
