@@ -9,7 +9,8 @@ from hashwerk.evidence.verify.order import OrderBuilder
 from support.evidence import ACCOUNTS, REWARD_SAT, EvidenceSite
 
 A, B, C = ACCOUNTS
-JOBS = {job.id: job for job in (EvidenceSite().job(account, 10**15) for account in ACCOUNTS)}
+SITE = EvidenceSite()
+JOBS = {job.id: job for job in (SITE.job(account, SITE.start_us) for account in ACCOUNTS)}
 JOB = {job.account: job.id for job in JOBS.values()}
 
 
