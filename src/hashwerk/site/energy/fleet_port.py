@@ -88,8 +88,8 @@ class FleetMachines:
             machines=machines,
             must=is_hard,
         )
+        await self._clear(machines)
         if is_hard:  # taking power away hurts neither breaker nor feeder: everybody at once
-            await self._clear(machines)
             spec = msgspec.structs.replace(
                 spec,
                 ramp=Ramp(
@@ -100,7 +100,10 @@ class FleetMachines:
 
     async def _clear(self, machines: Sequence[MachineKey]) -> None:
         """End our own earlier orders for these machines: what they still repeat is no longer wanted."""
-        wanted = set(machines)
+        now, leases = self._clock.time(), self._fleet.roster.leases
+        wanted = {key for key in machines if leases.of(key, now) is not None}
+        if not wanted:
+            return
         for order in list(self._fleet.commander.orders.values()):
             if order.is_open and order.spec.who == WHO and wanted.intersection(order.spec.keys or ()):
                 await self._fleet.abort(order.spec.id, who=WHO, why="a newer command takes its place")

@@ -25,6 +25,7 @@ from hashwerk.fleet.commands import Command, SetMode, SetPowerLimit, Sleep, Wake
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.limits import Limits
 from hashwerk.fleet.machine import Capability
+from hashwerk.fleet.states import State
 from hashwerk.site.energy.groups import Wanted, assign, command_for
 from hashwerk.site.energy.planning import Plan
 from hashwerk.site.energy.ports import FleetPort, MachineNow
@@ -38,6 +39,8 @@ _AGAIN_S: Final = 600.0
 _SHED_S: Final = 900.0
 #: A change of mode is waited for no longer than this under an order, times the pace: its deadline is near.
 _MODE_S: Final = 30.0
+#: Who has slept for so long, times the pace, has done as told.
+_DONE_S: Final = 60.0
 #: Some time until a poll sees what a command did, beside the machine's own.
 _SEEN_S: Final = 15.0
 
@@ -49,6 +52,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     machines: tuple[MachineKey, ...]
     why: str
     is_hard: bool
+    ends_others: bool = False  # earlier orders for these machines end with it
 
 
 class Steps(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,7 +155,13 @@ class Steering:
                     ask(machine, instruction.command, instruction.reason, is_hard=is_hard)
         return Steps(
             batches=tuple(
-                Batch(command=command, machines=tuple(keys), why=why, is_hard=hard)
+                Batch(
+                    command=command,
+                    machines=tuple(keys),
+                    why=why,
+                    is_hard=hard,
+                    ends_others=any(by_key[key].is_busy for key in keys),
+                )
                 for (command, hard, why), keys in batches.items()
             ),
             decision=decision,
@@ -172,7 +182,7 @@ class Steering:
                     self._under_way.pop(key, None)
             else:
                 sent += len(batch.machines)
-                if batch.is_hard:
+                if batch.ends_others:
                     # The fleet has ended earlier orders: what else was in them may be told again.
                     chosen = set(batch.machines)
                     self.told = {
@@ -223,7 +233,7 @@ class Steering:
     def _may_now(self, machine: MachineNow, wanted: Wanted, now: float) -> bool:
         """Say whether the fleet would do it now: minimum times and starts are left to run out, without asking in vain."""
         limits: Limits = self._fleet.limits
-        if machine.is_busy:
+        if machine.is_busy and not self._has_done(machine, now):
             return False
         if wanted.mode is None:
             is_young = machine.started_at is not None and now - machine.started_at < limits.min_on_s
@@ -336,7 +346,14 @@ class Steering:
             return False
         if isinstance(command, SetPowerLimit) and not Capability.POWER_LIMIT & machine.capabilities:
             return False
-        return is_hard or not machine.is_busy or isinstance(command, SetPowerLimit)
+        is_free = not machine.is_busy or self._has_done(machine, now)
+        return is_hard or is_free or isinstance(command, SetPowerLimit)
+
+    def _has_done(self, machine: MachineNow, now: float) -> bool:
+        """Say whether a machine sleeps as told though its order is still open: others of the order are slower."""
+        told = self.told.get(machine.key)
+        is_asleep = told is not None and isinstance(told[0], Sleep) and machine.state is State.ASLEEP
+        return is_asleep and told is not None and now - told[1] >= _DONE_S * self._fleet.pace
 
     def _note(self, machine: MachineNow, command: Command, now: float) -> None:
         self.told[machine.key] = (command, now)
