@@ -3,7 +3,7 @@
     python energy_site.py [--case plain|rich|bare|extreme] [--port N]
 
 Prices and carbon are recorded ones of ../shared/data, moved to today; machines are those of `hall_site`. Prints the page's URL
-and the token for commands once it listens, and "ended" once every page is closed.
+and the token for commands once it listens, and "ended" once every page is closed. SIGUSR1 takes feeds, meters and tariff away.
 """
 
 from __future__ import annotations
@@ -424,6 +424,7 @@ async def serve(folder: Path, case: str, port: int) -> None:
     fleet.open()
     hall_site.furnish(fleet, hall)
     energy, token = RecordedEnergy(clock, case), local_token(folder)
+    loop.add_signal_handler(signal.SIGUSR1, lambda: setattr(energy, "case", "bare"))
     view = MineView(web_site.SampleLedger(time.time()), clock)
     settings = msgspec.structs.replace(config.web, port=port, title=config.site.name)
     app = create_app(
