@@ -18,8 +18,9 @@ from hashwerk.dispatch.safety import Stance
 from hashwerk.errors import FleetError, HashwerkError, StoreError
 from hashwerk.fleet.states import State
 from hashwerk.site.energy import showing
-from hashwerk.site.energy.curtailment import Curtailment, told_asleep
+from hashwerk.site.energy.curtailment import Curtailment
 from hashwerk.site.energy.month import Month
+from hashwerk.site.energy.order_figures import told_asleep
 from hashwerk.site.energy.planner import EnergyParts, Planner
 from hashwerk.site.energy.planning import Plan
 from hashwerk.site.energy.ports import FleetPort, MachineNow

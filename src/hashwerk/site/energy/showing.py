@@ -18,7 +18,7 @@ from hashwerk.dispatch.schedule import machine_power_w
 from hashwerk.dispatch.why import explain, summarise
 from hashwerk.energy.factors import CARBON_FREE, Fuel
 from hashwerk.energy.settings import EnergySettings
-from hashwerk.site.energy.curtailment import words
+from hashwerk.site.energy.order_figures import words
 from hashwerk.site.energy.planning import Plan
 from hashwerk.site.energy.ports import MachineNow
 from hashwerk.site.energy.view import GroupPlan, GroupView, PlanView, SourcePower

@@ -15,10 +15,10 @@ from typing import Final, Protocol
 
 import msgspec
 
-from hashwerk.dispatch.follower import FollowedMachine, Follower
+from hashwerk.dispatch.follower import Follower
 from hashwerk.dispatch.instructions import Instruction
 from hashwerk.dispatch.policies.clean import SurplusOnly
-from hashwerk.dispatch.safety import Decision, GuardedFeeder, GuardedMachine, Signal, Stance, guard
+from hashwerk.dispatch.safety import Decision, GuardedFeeder, Signal, Stance, guard
 from hashwerk.dispatch.settings import DispatchSettings
 from hashwerk.errors import FleetError, StoreError
 from hashwerk.fleet.commands import Command, SetMode, SetPowerLimit, Sleep, Wake
@@ -26,6 +26,7 @@ from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.limits import Limits
 from hashwerk.fleet.machine import Capability
 from hashwerk.fleet.states import State
+from hashwerk.site.energy.as_seen import followed, guarded, power_in_mode_w
 from hashwerk.site.energy.groups import Wanted, assign, command_for
 from hashwerk.site.energy.planning import Plan
 from hashwerk.site.energy.ports import FleetPort, MachineNow
@@ -221,7 +222,7 @@ class Steering:
                 rise_w = (
                     0.0
                     if how.mode is None
-                    else _power_w(machines[key], how.mode) - (machines[key].power_w or 0.0)
+                    else power_in_mode_w(machines[key], how.mode) - (machines[key].power_w or 0.0)
                 )
                 if rise_w > 0 and rise_w > room_w:
                     continue
@@ -295,11 +296,11 @@ class Steering:
                 continue
             if not is_hard and not takes_limits:
                 continue
-            highest_w = _power_w(machine, machine.mode)
+            highest_w = power_in_mode_w(machine, machine.mode)
             here[machine.key] = (takes_limits, highest_w)
             if machine.key not in self._followed:
                 self._follower.add(
-                    _followed(machine, highest_w, takes_limits=takes_limits, limits=self._fleet.limits),
+                    followed(machine, highest_w, takes_limits=takes_limits, limits=self._fleet.limits),
                     now,
                     on=True,
                     power_w=machine.power_limit_w or machine.power_w or highest_w,
@@ -317,7 +318,7 @@ class Steering:
     ) -> Decision:
         ours = [machine for machine in machines if machine.held_by is None]
         return guard(
-            [_guarded(machine) for machine in ours],
+            [guarded(machine) for machine in ours],
             feeders=[
                 GuardedFeeder(name=name, limit_w=limit_kw * 1e3, measured_w=self._feeder_w(name))
                 for name, limit_kw in self._settings.limits.feeders_kw.items()
@@ -362,20 +363,12 @@ class Steering:
             case Sleep():
                 self._under_way[machine.key] = (machine.idle_w, now + machine.sleep_s + seen_s)
             case Wake(mode) if machine.modes:
-                self._under_way[machine.key] = (_power_w(machine, mode), now + machine.wake_s + seen_s)
+                self._under_way[machine.key] = (power_in_mode_w(machine, mode), now + machine.wake_s + seen_s)
             case SetMode(mode):
                 waited_s = min(machine.mode_s, _MODE_S * self._fleet.pace)
-                self._under_way[machine.key] = (_power_w(machine, mode), now + waited_s + seen_s)
+                self._under_way[machine.key] = (power_in_mode_w(machine, mode), now + waited_s + seen_s)
             case _:
                 self._under_way.pop(machine.key, None)
-
-
-def _power_w(machine: MachineNow, mode: str | None) -> float:
-    """Return what a machine draws in a mode; in its highest where that is not known."""
-    named = [
-        one.power_w for one in machine.modes if mode is not None and one.name.casefold() == mode.casefold()
-    ]
-    return named[0] if named else machine.modes[-1].power_w
 
 
 class Ask(Protocol):
@@ -384,39 +377,3 @@ class Ask(Protocol):
     def __call__(self, machine: MachineNow, command: Command, why: str, *, is_hard: bool) -> None:
         """Tell it, unless that changes nothing."""
         ...
-
-
-def _followed(
-    machine: MachineNow, highest_w: float, *, takes_limits: bool, limits: Limits
-) -> FollowedMachine:
-    best = max(machine.modes, key=lambda mode: mode.power_w)
-    return FollowedMachine(
-        name=machine.key,
-        lowest_w=machine.modes[0].power_w if len(machine.modes) > 1 else 0.5 * highest_w,
-        highest_w=highest_w,
-        residual_w=machine.idle_w,
-        hashrate_per_w=best.hashrate_hs / best.power_w,
-        takes_limits=takes_limits,
-        wake_s=machine.wake_s,
-        sleep_s=machine.sleep_s,
-        min_on_s=limits.min_on_s,
-        min_off_s=limits.min_off_s,
-        starts_per_day=limits.starts_a_day,
-    )
-
-
-def _guarded(machine: MachineNow) -> GuardedMachine:
-    highest_w = max((mode.power_w for mode in machine.modes), default=machine.power_w or 0.0)
-    rate_hs = max((mode.hashrate_hs for mode in machine.modes), default=0.0)
-    takes_limits = bool(Capability.POWER_LIMIT & machine.capabilities)
-    return GuardedMachine(
-        name=machine.key,
-        highest_w=highest_w,
-        lowest_w=machine.modes[0].power_w if takes_limits and len(machine.modes) > 1 else None,
-        residual_w=machine.idle_w,
-        hashrate_per_w=rate_hs / highest_w if highest_w else 0.0,
-        feeder=machine.feeder,
-        power_w=machine.power_w,
-        chip_max_c=machine.chip_max_c,
-        inlet_c=machine.inlet_c,
-    )
