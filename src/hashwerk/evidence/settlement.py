@@ -24,6 +24,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     mature_fee_sat: int
     network: str
     coinbases: dict[bytes, bytes]  # block hash → coinbase without witness
+    upstream: tuple[dict[str, Any], ...] = ()  # work for upstream pools, which pay it themselves
 
     @property
     def reward_sat(self) -> int:
@@ -65,6 +66,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
                 }
                 for payout in self.payouts
             ],
+            "unbound": [{**row, "paid_by": row["pool"]} for row in self.upstream],
         }
 
 
@@ -116,6 +118,7 @@ def settle_bundle(
         mature_fee_sat=sum(payout.fee_sat for payout in payouts if payout.block.state == "mature"),
         network=inspected.network,
         coinbases=inspected.coinbases,
+        upstream=_upstream(inspected),
     )
 
 
@@ -134,7 +137,13 @@ def _by_share(inspected: Verified, rule: PayoutRule) -> Settlement:
         mature_fee_sat=0,
         network=inspected.network,
         coinbases={},
+        upstream=_upstream(inspected),
     )
+
+
+def _upstream(inspected: Verified) -> tuple[dict[str, Any], ...]:
+    """Return unbound work by pool and account: no part of any payout here."""
+    return tuple(inspected.report.statement.get("work", {}).get("upstream", ()))
 
 
 def _sum(payouts: list[BlockPayout]) -> dict[bytes, int]:

@@ -218,6 +218,19 @@ def test_fpps_pays_the_expected_value_of_every_share() -> None:
     assert expected - 3 <= data["paid_sat"] <= expected
 
 
+def test_work_for_a_pool_stands_apart_and_is_not_paid() -> None:
+    site = EvidenceSite(name="mixed", pool=True).run(4)
+    for scheme in (None, "proportional", "tides", "fpps"):
+        data = settle_bundle(inspected(site.bundle()), scheme=scheme).as_data()
+        assert {row["account"] for row in data["accounts"]} <= {account.hex() for account in ACCOUNTS}
+        assert data["paid_sat"] + data["fee_sat"] == data["reward_sat"]
+        unbound = sum(
+            group.leaves.size for e in site.epochs for group in e.groups if group.account == bytes(32)
+        )
+        assert sum(row["shares"] for row in data["unbound"]) == unbound > 0
+        assert {row["paid_by"] for row in data["unbound"]} == {"pool"}
+
+
 @functools.cache
 def mature_bundle() -> bytes:
     return matured(EvidenceSite(anchored=False).run(4))
