@@ -175,6 +175,17 @@ class EnergyService:
 
     # --- what may be seen ---
 
+    @property
+    def import_w(self) -> float | None:
+        """What the site was measured to import at the last look; None where that is not known."""
+        return self.gauge.import_w
+
+    def sheddable_w(self) -> float | None:
+        """Return what would go if every machine slept that may be told to; None while no machine is known."""
+        machines = self._fleet.machines()
+        drawn = [max(0.0, (m.power_w or 0.0) - m.idle_w) for m in machines if m.reason_not_ours is None]
+        return sum(drawn) if drawn else None
+
     async def history(self, start_s: float, stop_s: float, step_s: float) -> Moments:
         """Return what was measured, wanted and known in [start_s, stop_s), in means over steps.
 

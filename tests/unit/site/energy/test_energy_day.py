@@ -112,6 +112,9 @@ async def test_an_order_is_delivered_measured_recorded_and_survives_the_process(
     day = VirtualDay(service, clock, step_s=5.0)
     await day.drive(1_200)
     before_w = hall.power_w() + hall.house_w
+    assert service.import_w == pytest.approx(before_w, rel=0.01)
+    idle_w = sum(machine.model.idle_w for machine in hall.all)
+    assert service.sheddable_w() == pytest.approx(hall.power_w() - idle_w, rel=0.01)
     target_w = 0.4 * before_w
     order = Order(
         id="c1",
