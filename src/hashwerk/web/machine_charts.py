@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 #: Two moments further apart than this many usual steps have a gap between them.
 _GAP_STEPS: Final = 2.5
 _DAY_S: Final = 86_400.0
+_HOUR_S: Final = 3_600.0
 _TIP: Final = (
     "(ps) => `<div class=tip-head>${hw.localTime(ps[0].value[0] / 1000)}</div>` +"
     " ps.filter((p) => p.value[1] !== null).map((p) => `<div class=tip-row><span>${p.seriesName}</span>"
@@ -25,7 +26,7 @@ _TIP: Final = (
 def history_chart(points: Sequence[HistoryPoint], now: float) -> Options:
     """Return power (W) and temperature (°C) over the last day; what was not known then is a gap."""
     first = points[0].at if points else now
-    since = max(now - _DAY_S, min(first, now - 1.0))
+    since = max(now - _DAY_S, min(first, now - _HOUR_S))
     step_s = _usual_step_s(points)
     return {
         "animation": False,

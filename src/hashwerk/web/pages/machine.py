@@ -106,10 +106,10 @@ def _build(sheet: Sheet, key: str) -> None:
         with box("div", "stack"):
             _curve(sheet, source)
             _past(sheet, source)
-            _body(sheet, source)
         with box("div", "stack"):
             _identity(sheet, source)
             _tell(key)
+            _body(sheet, source)
     _pools(sheet, source)
     _history(sheet, source)
 
