@@ -23,14 +23,22 @@ LAUNCH_OPTIONS = [
     "--disable-sync",
 ]
 SIZES = {"desktop": (1280, 800, 1), "phone": (390, 844, 1.5)}
-PAGES = {"now": "/", "hall": "/hall", "work": "/work", "settings": "/settings", "log": "/log"}
+PAGES = {
+    "now": "/",
+    "hall": "/hall",
+    "work": "/work",
+    "energy": "/energy",
+    "settings": "/settings",
+    "log": "/log",
+}
 #: What has to stand on a page before it is taken; others need a chart.
 READY = {
     "hall": ".hall-map[data-drawn], .hall-empty",
+    "energy": ".energy-chart svg path, .hall-empty",
     "settings": ".settings td",
     "machine": ".truths .figure",
 }
-FULL = ("now", "hall", "machine", "work")
+FULL = ("now", "hall", "machine", "work", "energy")
 
 
 def take(browser: Browser, url: str, folder: Path, scheme: str, size: str) -> None:
