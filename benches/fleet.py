@@ -1,4 +1,4 @@
-"""How fast a whole fleet is looked at: `python benches/fleet.py [--machines N …] [--hung SHARE]`.
+"""How fast a whole fleet is looked at: `python benches/fleet.py [--machines N …] [--hung SHARE] [--steady S]`.
 
 Budget: a full poll of 1,000 machines in 0.8 s and of 5,000 in 5 s, 1 % of them hung, on two cores: one for the fleet,
 one for the simulated hall, which is a process of its own. That is until everybody who answers was read; the hung ones
@@ -31,8 +31,8 @@ BASE = "127.48.0.1"
 CONTROL_PORT = 40_281
 
 
-async def measure(machines: int, hung: float) -> None:
-    """Search once, then look at everybody, first all well and then with some hung."""
+async def measure(machines: int, hung: float, steady_s: float) -> None:
+    """Search once, then look at everybody, first all well and then with some hung; at last run as a mine does for a while."""
     hall = HallSettings(machines=machines, base=BASE)
     settings = FleetSettings(ranges=(f"{BASE}-{hall.address(machines - 1)}",), timeout_s=3.0, concurrency=512)
     with tempfile.TemporaryDirectory() as folder:
@@ -53,7 +53,26 @@ async def measure(machines: int, hung: float) -> None:
         )
         memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"       {memory_mb:,.0f} MB at the most, the whole process")
+        if steady_s:
+            await steady(fleet, steady_s)
         await fleet.close()
+
+
+async def steady(fleet: FleetService, seconds: float) -> None:
+    """Watch, alarm, measure and record as a mine does; say how late polls begin."""
+    task, late_s, cpu, polls = asyncio.create_task(fleet.run()), list[float](), time.process_time(), 0
+    for second in range(round(seconds) + round(fleet.settings.poll_s)):
+        await asyncio.sleep(1.0)
+        if second == round(fleet.settings.poll_s):  # everybody has a moment of their own by now
+            late_s, cpu, polls = [], time.process_time(), fleet.watcher.polls
+        late_s.append(fleet.watcher.lateness_s)
+    share = (time.process_time() - cpu) / len(late_s)
+    print(
+        f"       every {fleet.settings.poll_s:g} s: {(fleet.watcher.polls - polls) / len(late_s):,.0f} polls a second,"
+        f" {share:.0%} of a core, {max(late_s):.2f} s late at the most"
+    )
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def sweep(fleet: FleetService, name: str) -> None:
@@ -85,6 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--machines", type=int, nargs="+", default=[1_000, 5_000])
     parser.add_argument("--hung", type=float, default=0.01)
+    parser.add_argument("--steady", type=float, default=0.0, help="seconds of an ordinary day at the end")
     options = parser.parse_args()
     for machines in options.machines:
         command = [sys.executable, "-m", "hashwerk", "twin", "--machines", str(machines), "--base", BASE]
@@ -99,7 +119,7 @@ def main() -> None:
                     urllib.request.urlopen(f"http://127.0.0.1:{CONTROL_PORT}/hall", timeout=2).close()
                     break
                 time.sleep(0.2)
-            uvloop.run(measure(machines, options.hung))
+            uvloop.run(measure(machines, options.hung, options.steady))
         finally:
             hall.terminate()
             hall.wait()
