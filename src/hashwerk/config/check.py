@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashwerk.chain.address import script_from_address
 from hashwerk.chain.network import network_from_name
+from hashwerk.config.addresses import is_loopback
 from hashwerk.config.check_machines import check_hall, check_meters
+from hashwerk.config.check_orders import check_grid_orders
 from hashwerk.config.problems import Problem
 from hashwerk.errors import ConfigError
 
@@ -28,17 +29,8 @@ def check_site(config: SiteConfig) -> list[Problem]:
         *_check_energy(config),
         *check_hall(config),
         *check_meters(config),
+        *check_grid_orders(config),
     ]
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether only this computer can connect to an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_node(config: SiteConfig) -> Iterator[Problem]:

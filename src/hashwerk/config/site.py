@@ -20,6 +20,7 @@ from hashwerk.dispatch.settings import DispatchSettings
 from hashwerk.energy.settings import EnergySettings
 from hashwerk.feeds.settings import FeedSettings, PoolAccountSettings
 from hashwerk.fleet.settings import FleetSettings
+from hashwerk.grid_orders.settings import GridOrderSettings
 from hashwerk.meters.settings import MeterSettings
 from hashwerk.node.settings import CoreSettings, KernelSettings
 from hashwerk.policy.settings import PlaceSettings
@@ -152,6 +153,12 @@ class SiteConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     dispatch: Annotated[
         DispatchSettings, Meta(description="Which machines run when, and whether plans are carried out.")
     ] = DispatchSettings()
+    grid_order: Annotated[
+        tuple[GridOrderSettings, ...],
+        Meta(
+            description="Ways by which orders of grid operators arrive, each in a section [[grid_order]]; the API is one besides."
+        ),
+    ] = ()
     policy: Annotated[PlaceSettings, Meta(description="Where the site stands: whose rules bind it.")] = (
         PlaceSettings()
     )

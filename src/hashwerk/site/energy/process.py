@@ -11,6 +11,8 @@ from pathlib import Path
 from hashwerk.clock import Clock
 from hashwerk.config.site import SiteConfig
 from hashwerk.dispatch.orders import OrderSource
+from hashwerk.grid_orders.build import open_order_sources, show_to
+from hashwerk.grid_orders.present import Present
 from hashwerk.site.energy.fleet_port import FleetMachines
 from hashwerk.site.energy.planner import EnergyParts
 from hashwerk.site.energy.service import EnergyService
@@ -34,17 +36,20 @@ async def running_energy(
 ) -> AsyncIterator[EnergyService | None]:
     """Run the site's energy; None without a fleet, or where the site file says so.
 
+    Orders come from ``sources``, from the ways that the site file names in its sections ``[[grid_order]]``, and through the API.
     A mistake that ends its loops is logged and ends nothing else: pages go on, machines go on as they are.
 
     Raises:
-        ConfigError: If a feed, a tariff or the rules cannot be used.
+        ConfigError: If a feed, a tariff, the rules or a way by which orders arrive cannot be used.
         StoreError: If the record cannot be used.
     """
     if fleet is None or not config.dispatch.enabled:
         yield None
         return
     machines = FleetMachines(fleet, clock)
-    service = EnergyService(parts_of(config), machines, clock, folder / "energy.sqlite", sources=sources)
+    every = (*sources, *open_order_sources(config.grid_order, clock, folder))
+    service = EnergyService(parts_of(config), machines, clock, folder / "energy.sqlite", sources=every)
+    show_to(every, lambda: Present(import_w=service.import_w, sheddable_w=service.sheddable_w()))
     await asyncio.to_thread(service.open)
     task = asyncio.create_task(service.run(), name="energy")
     task.add_done_callback(_tell_failure)

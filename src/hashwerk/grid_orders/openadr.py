@@ -1,0 +1,321 @@
+"""An OpenADR 2.0b VEN that asks its VTN (pull mode), through `openleadr`.
+
+Of the library the messages are used: making, signing, reading. Its own loop is not, since that starts a scheduler and tasks
+which outlive it, forgets why a request failed, and refuses every event of a VTN whose id is a number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from hashwerk.clock import Clock
+from hashwerk.errors import ConfigError, DispatchError, end_if_cancelled
+from hashwerk.grid_orders.intake import Intake, Receive
+from hashwerk.grid_orders.notice import NoticeError
+from hashwerk.grid_orders.openadr_event import Document, Event, read_event
+from hashwerk.grid_orders.present import nothing_known
+from hashwerk.grid_orders.secret import read_secret
+from hashwerk.grid_orders.settings import OpenAdrOrders
+
+log = logging.getLogger(__name__)
+
+_RETRY_S: Final = 10.0
+#: All events are asked for this often, besides those that are new.
+_SYNC_S: Final = 300.0
+_LONGEST_POLL_S: Final = 3_600.0
+_REPORT, _POINT = "hashwerk-power", "import"
+
+
+class _LostError(DispatchError):
+    """The VTN does not answer, or knows us no more: it is registered with again."""
+
+
+class _Jobs:
+    """Stands in for the library's scheduler: reports are made by our own loop, which ends with its task."""
+
+    def __init__(self) -> None:
+        self.once: list[tuple[datetime.datetime, Callable[[], Any]]] = []
+
+    def add_job(self, func: Callable[[], Any], trigger: str, **when: Any) -> _Jobs:
+        if trigger == "date":
+            self.once.append((when["run_date"], func))
+        return self
+
+    def remove(self) -> None:
+        """A job ends with its request, which the library removes itself."""
+
+    def remove_all_jobs(self) -> None:
+        self.once.clear()
+
+
+class OpenAdr:
+    """One VTN.
+
+    Resource handling:
+        One HTTP session while `listen` runs, opened anew after a failure.
+
+    Cancellation:
+        `listen` ends at once. Orders stand; the next process asks for all events.
+    """
+
+    def __init__(
+        self, settings: OpenAdrOrders, clock: Clock, memory: Path | None, *, retry_s: float = _RETRY_S
+    ) -> None:
+        self.name = settings.name
+        self.look = nothing_known
+        self._settings = settings
+        self._clock = clock
+        self._retry_s = retry_s
+        self._intake = Intake(settings.name, settings.operator, clock, memory)
+        self._passphrase = read_secret(settings.name, settings.passphrase_file)
+        self._tls = self._context()
+        self._import_w: tuple[float, float] | None = None  # moment, W
+        self._reported: dict[str, float] = {}
+        self._trouble: str | None = None
+        # Each failed request would be written to the log besides, with the whole message.
+        logging.getLogger("openleadr").setLevel(logging.CRITICAL)
+
+    async def listen(self, receive: Receive) -> None:
+        """Ask the VTN until cancelled.
+
+        Raises:
+            StoreError: If an order cannot be kept; the VTN is not told that it is obeyed.
+        """
+        while True:
+            async with aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._tls) if self._tls else None,
+                headers={"content-type": "application/xml"},
+                timeout=aiohttp.ClientTimeout(total=30, sock_connect=5, sock_read=10),
+            ) as session:
+                try:
+                    await self._follow(self._ven(session), receive)
+                except _LostError as error:
+                    if self._trouble != str(error):
+                        log.warning("orders from %s: %s", self.name, error)
+                    self._trouble = str(error)
+            end_if_cancelled()
+            await asyncio.sleep(self._retry_s)
+
+    async def tell(self, order_id: str, baseline_w: float, import_w: float | None, target_w: float) -> None:
+        """Keep what is measured for the next report."""
+        if import_w is not None:
+            self._import_w = (self._clock.time(), import_w)
+
+    def _ven(self, session: aiohttp.ClientSession) -> Any:
+        from openleadr import OpenADRClient, objects
+
+        settings = self._settings
+        ven = OpenADRClient(
+            ven_name=settings.ven_name,
+            vtn_url=settings.url,
+            ven_id=settings.ven_id,
+            cert=settings.certificate,
+            key=settings.key,
+            passphrase=self._passphrase,
+            ca_file=settings.ca_file,
+            vtn_fingerprint=settings.vtn_fingerprint,
+            show_fingerprint=False,
+        )
+        ven.client_session, ven.scheduler = session, _Jobs()
+        ven.add_report(
+            self._measured,
+            resource_id=settings.ven_name,
+            measurement="REAL_POWER",
+            unit="W",
+            report_specifier_id=_REPORT,
+            r_id=_POINT,
+            report_duration=datetime.timedelta(hours=1),
+            sampling_rate=objects.SamplingRate(
+                min_period=datetime.timedelta(seconds=1),
+                max_period=datetime.timedelta(hours=1),
+                on_change=False,
+            ),
+        )
+        return ven
+
+    async def _follow(self, ven: Any, receive: Receive) -> None:
+        """Register, then ask again and again.
+
+        Raises:
+            _LostError: If that cannot be gone on with.
+        """
+        await self._ask(ven.create_party_registration(ven_id=self._settings.ven_id), "registration")
+        if not ven.registration_id:
+            raise _LostError(f"{self._settings.url} does not register this VEN")
+        await self._ask(ven.register_reports(ven.reports), "reports", needs_answer=False)
+        every_s = self._settings.poll_s or min(_LONGEST_POLL_S, ven.poll_frequency.total_seconds())
+        synced_at = None
+        while True:
+            now = self._clock.monotonic()
+            if synced_at is None or now - synced_at >= _SYNC_S:
+                kind, payload = await self._ask(ven.request_event(), "events")
+                synced_at = now
+                await self._message(ven, receive, kind, payload, is_all=True)
+                if self._trouble is not None:
+                    log.info("orders from %s: the VTN answers again", self.name)
+                self._trouble = None
+            kind, payload = await self._ask(ven.poll(), "news")
+            await self._message(ven, receive, kind, payload, is_all=False)
+            await self._report(ven)
+            end_if_cancelled()
+            await asyncio.sleep(every_s)
+
+    async def _ask(
+        self, request: Any, what: str, *, needs_answer: bool = True
+    ) -> tuple[str | None, Document]:
+        """Return an answer of the VTN.
+
+        Raises:
+            _LostError: If there is none.
+        """
+        try:
+            answer = await request
+        except (
+            TypeError,
+            KeyError,
+            AttributeError,
+            ValueError,
+        ) as error:  # the library takes its answers for granted
+            raise _LostError(f"{self._settings.url} answers about {what} with what cannot be read") from error
+        if needs_answer and (answer is None or answer[0] is None):
+            raise _LostError(f"{self._settings.url} does not answer about {what}, or not in OpenADR 2.0b")
+        return answer if answer is not None else (None, {})
+
+    async def _message(
+        self, ven: Any, receive: Receive, kind: str | None, payload: Document, *, is_all: bool
+    ) -> None:
+        if kind == "oadrDistributeEvent":
+            await self._events(ven, receive, payload, is_all=is_all)
+        elif kind == "oadrCreateReport":
+            await self._ask(ven.create_report(payload), "reports", needs_answer=False)
+        elif kind == "oadrCancelReport":
+            await self._ask(ven.cancel_report(payload), "reports", needs_answer=False)
+        elif kind in ("oadrRequestReregistration", "oadrCancelPartyRegistration"):
+            raise _LostError(f"{self._settings.url} asks this VEN to register again")
+        elif kind == "oadrResponse":
+            code = payload.get("response", {}).get("response_code", 200)
+            if code != 200:
+                raise _LostError(f"{self._settings.url} answers with code {code}")
+
+    async def _events(self, ven: Any, receive: Receive, payload: Document, *, is_all: bool) -> None:
+        """Take events in and say which are obeyed. A list of all events ends those that are not in it any more."""
+        answers, seen = [], set[str]()
+        for document in payload.get("events") or ():
+            try:
+                event = read_event(self._settings, document)
+            except NoticeError as error:
+                log.warning("orders from %s: %s", self.name, error)
+                continue
+            seen.add(event.id)
+            is_obeyed = self._obey(receive, event)
+            if event.wants_answer:
+                answers.append(
+                    {
+                        "response_code": 200,
+                        "response_description": "OK",
+                        "opt_type": "optIn" if is_obeyed else "optOut",
+                        "request_id": payload.get("request_id"),
+                        "modification_number": event.modification,
+                        "event_id": event.id,
+                    }
+                )
+        if is_all:
+            for order in self._intake.standing():
+                if order.id.partition("/")[0] not in seen:
+                    self._intake.end(receive, order.id)
+        if answers:
+            response = {
+                "response_code": 200,
+                "response_description": "OK",
+                "request_id": payload.get("request_id"),
+            }
+            message = ven._create_message(
+                "oadrCreatedEvent", response=response, event_responses=answers, ven_id=ven.ven_id
+            )
+            await self._ask(ven._perform_request("EiEvent", message), "answers", needs_answer=False)
+
+    def _obey(self, receive: Receive, event: Event) -> bool:
+        """Do what an event says; return whether it is obeyed."""
+        orders = () if event.is_cancelled else event.orders
+        if event.problem is not None and not event.is_cancelled:
+            log.warning("orders from %s: event %s is not obeyed: %s", self.name, event.id, event.problem)
+            return False
+        if event.is_test:
+            log.info("orders from %s: event %s is a test: nothing is done", self.name, event.id)
+            return True
+        named = {order.id for order in orders}
+        for order in self._intake.standing():
+            if order.id.partition("/")[0] == event.id and order.id not in named:
+                self._intake.end(receive, order.id)
+        is_obeyed = True
+        for notice in orders:
+            try:
+                self._intake.take(receive, notice, is_current=True)
+            except NoticeError as error:
+                if len(orders) == 1:
+                    log.warning("orders from %s: %s", self.name, error)
+                    is_obeyed = False
+        return is_obeyed
+
+    # --- reports ---
+
+    def _power_w(self) -> float | None:
+        power_w = self.look().import_w
+        if power_w is None and self._import_w is not None and self._clock.time() - self._import_w[0] < 60:
+            power_w = self._import_w[1]
+        return power_w
+
+    def _measured(self) -> list[tuple[datetime.datetime, float]]:
+        power_w = self._power_w()
+        now = datetime.datetime.fromtimestamp(self._clock.time(), datetime.UTC)
+        return [] if power_w is None else [(now, power_w)]
+
+    async def _report(self, ven: Any) -> None:
+        """Send the reports that are due. Power that is not known is not reported."""
+        now = self._clock.monotonic()
+        if self._power_w() is not None:
+            for request in ven.report_requests:
+                key = request["report_request_id"]
+                every = request["granularity"]
+                every_s = every.total_seconds() if every else 60.0
+                if request["job"] is not None and now - self._reported.get(key, -1e18) >= every_s:
+                    self._reported[key] = now
+                    await ven.update_report(key)
+            for due, job in tuple(ven.scheduler.once):
+                if due.timestamp() <= self._clock.time():
+                    ven.scheduler.once.remove((due, job))
+                    await job()
+        while not ven.pending_reports.empty():
+            report = ven.pending_reports.get_nowait()
+            if not report.intervals:
+                continue
+            message = ven._create_message(
+                "oadrUpdateReport", ven_id=ven.ven_id, request_id=_request_id(), reports=[report]
+            )
+            await self._ask(ven._perform_request("EiReport", message), "a report", needs_answer=False)
+
+    def _context(self) -> ssl.SSLContext | None:
+        settings = self._settings
+        if not settings.url.startswith("https"):
+            return None
+        try:
+            context = ssl.create_default_context(cafile=settings.ca_file)
+            if settings.certificate is not None:
+                context.load_cert_chain(settings.certificate, settings.key, self._passphrase)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"{settings.name}: its certificates cannot be used: {error}") from error
+        return context
+
+
+def _request_id() -> str:
+    from openleadr import utils
+
+    return str(utils.generate_id())
