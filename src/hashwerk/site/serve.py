@@ -36,6 +36,7 @@ from hashwerk.pool.server import StratumServer
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.pool.warm_up import quiet_collector, warm_up
 from hashwerk.site.child import Progress, Ready, tell
+from hashwerk.site.configuration_record import configuration_record
 from hashwerk.site.folder import DataFolder, public_bytes
 from hashwerk.site.link import LinkServer
 from hashwerk.site.orders import Orders
@@ -128,6 +129,7 @@ async def _serve(
             declarations=(
                 Site(name=config.site.name, network=config.node.network, private=int(private)),
                 Scale(factor=1, basis="one hash is one hash"),
+                configuration_record(config),
             ),
             interval_s=config.evidence.epoch_s,
             key_folder=folder.root,

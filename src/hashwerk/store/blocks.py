@@ -7,9 +7,11 @@ from typing import Final
 
 import msgspec
 
+from hashwerk.evidence import records
+from hashwerk.store.epochs import BLOCK_STATES, put_record
 from hashwerk.stratum.ports import BlockRecord
 
-STATES: Final = ("submitted", "accepted", "rejected", "mature", "orphaned")
+STATES: Final = BLOCK_STATES
 
 _COLUMNS: Final = "hash, height, found_at, worker, job, reward_sat, state, reason, confirmations"
 
@@ -43,7 +45,19 @@ def reviewed(block: BlockRecord, confirmations: int | None, maturity_confirmatio
 
 
 def write_block(connection: sqlite3.Connection, block: BlockRecord) -> None:
-    """Write a block or its new state."""
+    """Write a block or its new state. A change of state is evidence: the open epoch gets a record of it."""
+    row = connection.execute("SELECT state FROM blocks WHERE hash = ?", (block.hash,)).fetchone()
+    if row is not None and row[0] != block.state:
+        found_us = int(block.found_at * 1e6)
+        changed = records.Block(
+            hash=block.hash,
+            height=block.height,
+            found_us=found_us,
+            reward_sat=block.reward_sat,
+            job=block.job_id,
+            state=BLOCK_STATES.index(block.state),
+        )
+        put_record(connection, changed, found_us)
     connection.execute(
         f"INSERT OR REPLACE INTO blocks ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)",  # noqa: S608
         (

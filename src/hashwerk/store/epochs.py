@@ -33,7 +33,8 @@ from hashwerk.work.job import Job
 from hashwerk.work.share import SHARE_DTYPE, Verdict
 
 _IN_CHUNK: Final = 500
-_BLOCK_STATES: Final = ("submitted", "accepted", "rejected", "mature", "orphaned")
+#: In the order of the numbers that records have for them.
+BLOCK_STATES: Final = ("submitted", "accepted", "rejected", "mature", "orphaned")
 _JOB_COLUMNS: Final = (
     "jobs.id, account, work_log2, coinbase1, coinbase2, branch, jobs.version, version_mask, ntime,"
     " extranonce1_size, extranonce2_size, tag, tag_preimage, jobs.created_at, upstream, templates.hash, network,"
@@ -319,7 +320,7 @@ def _found_blocks(connection: sqlite3.Connection, start_us: int, end_us: int) ->
             found_us=int(row[2] * 1e6),
             reward_sat=row[3],
             job=row[4],
-            state=_BLOCK_STATES.index(row[5]),
+            state=BLOCK_STATES.index(row[5]),
         )
         for row in rows
     ]
