@@ -27,7 +27,7 @@ SHORT_AHEAD_S: Final = 24 * HOUR_S
 MOST_STRIPS: Final = 12
 NIGHT_FROM_H: Final = 22
 NIGHT_TO_H: Final = 6
-_LEFT, _LEFT_OF_NAMES, _RIGHT, _TOP, _TITLE, _GAP = 66, 92, 22, 3, 24, 14
+_LEFT, _RIGHT, _TOP, _TITLE, _GAP = 66, 22, 3, 24, 14
 _QUIET: Final = {"animation": False, "symbol": "none", "emphasis": {"disabled": True}}
 
 
@@ -170,10 +170,12 @@ def strips_pane(plan: PlanView, start: float, stop: float) -> Pane:
     axis = {
         "type": "category",
         "inverse": True,
+        "z": 4,  # names stand where the day before has no plan
         "data": [group.name for group in groups],
         "axisTick": {"show": False},
         "axisLine": {"show": False},
-        "axisLabel": TEXT | {"width": _LEFT_OF_NAMES - 10, "overflow": "truncate", "interval": 0},
+        "axisLabel": TEXT
+        | {"inside": True, "margin": 2, "width": 124, "overflow": "truncate", "interval": 0},
         "splitLine": {"show": True, "interval": 0, "lineStyle": {"color": "var(--line-strong)"}},
     }
     strip = {
@@ -221,12 +223,12 @@ def stacked(
         return {}
     nights = [[{"xAxis": _ms(a)}, {"xAxis": _ms(b)}] for a, b in night_spans(start, stop, zone)]
     titles, grids, x_axes, y_axes, series = [], [], [], [], []
-    top, left = _TOP, _LEFT_OF_NAMES if any(pane.axis["type"] == "category" for pane in panes) else _LEFT
+    top = _TOP
     for index, pane in enumerate(panes):
         is_last = index == len(panes) - 1
         style = TEXT | {"fontWeight": "normal", "color": "var(--soft)"}
         titles.append({"text": pane.title, "left": 0, "top": top, "padding": 0, "textStyle": style})
-        place = {"left": left, "right": _RIGHT, "top": top + _TITLE, "height": pane.height}
+        place = {"left": _LEFT, "right": _RIGHT, "top": top + _TITLE, "height": pane.height}
         grids.append(place | {"outerBoundsMode": "none"})  # else ECharts narrows those with long labels
         top += _TITLE + pane.height + _GAP
         x_axes.append(_time_axis(index, start, stop, is_shown=is_last))

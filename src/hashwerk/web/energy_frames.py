@@ -97,6 +97,8 @@ def _sentence_frame(view: EnergyView) -> Frame:
 
 def _price_frame(view: EnergyView) -> Frame:
     price = view.price
+    silent = any(feed.state not in _WELL for feed in view.feeds)
+    unknown = [name for name, known in (("price", price), ("carbon", view.carbon)) if known is None]
     source, market = "" if price is None else price.source, value_at(price, view.at_s)
     return {
         "energy.price": format_price(view.price_per_mwh),
@@ -111,11 +113,19 @@ def _price_frame(view: EnergyView) -> Frame:
         )
         + source,
         "energy.price.state": "attention" if price is None or price.is_stale else "",
-        "energy.price.none": "" if price is None else "none",
-        "energy.carbon.none": "" if view.carbon is None else "none",
+        "energy.price.none": "" if price is None and not silent else "none",
+        "energy.carbon.none": "" if view.carbon is None and not silent else "none",
+        "energy.unknown": _unknown_words(unknown) if silent else "",
         "energy.carbon": carbon_words(view.carbon, view.at_s),
         "energy.carbon.source": "" if view.carbon is None else f"from {view.carbon.source}",
     }
+
+
+def _unknown_words(names: list[str]) -> str:
+    if not names:
+        return ""
+    verb = "is" if len(names) == 1 else "are"
+    return f"{' and '.join(names).capitalize()} {verb} not known now: feeds and meters below say why."
 
 
 def ahead_words(price: SeriesView, now: float) -> str:
@@ -405,7 +415,7 @@ def _feed_row(feed: FeedView) -> Row:
             {"t": f"{glyph} {feed.state}", "c": "" if is_well else "attention"},
             {"e": feed.since_s} if feed.since_s else NO_VALUE,
             feed.text,
-            feed.instead or ("" if is_well else "nothing"),
+            feed.instead.removeprefix("plans get ") or ("" if is_well else "nothing"),
         ],
     }
 
@@ -449,8 +459,9 @@ def _alert_words(alert: Alert, fleet: FleetService) -> str:
 
 
 def _feed_words(kind: str, feed: FeedView) -> str:
-    instead = f"; plans get {feed.instead}" if feed.instead else ""
-    return f"{kind} {feed.name} is {feed.state}: {feed.text}{instead}"
+    instead = f"; plans get {feed.instead.removeprefix('plans get ')}" if feed.instead else ""
+    says = feed.text.removeprefix(f"{feed.name} ")
+    return f"{kind} {feed.name} is {feed.state}: {says}{instead}"
 
 
 def as_sentence(text: str) -> str:

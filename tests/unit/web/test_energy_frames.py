@@ -107,6 +107,19 @@ def test_what_is_not_known_is_never_zero(view_of):
     assert "controls = true in [dispatch]" in frame["energy.dry"]
 
 
+def test_a_silent_feed_is_no_missing_one(view_of):
+    feed = FeedView(
+        name="FR", state="silent", text="FR cannot be asked", instead="plans get nothing in its place"
+    )
+    view = msgspec.structs.replace(view_of("rich"), carbon=None, feeds=(feed,))
+    frame = energy_frame(view)
+    assert frame["energy.carbon.none"] == "none"
+    assert frame["energy.unknown"] == "Carbon is not known now: feeds and meters below say why."
+    assert frame["rows.energy.feeds"][0]["c"][4] == "nothing in its place"
+    (row, *_) = alerts_frame([], None, view)["rows.open_alerts"][-1:]
+    assert row["c"][2] == "Feed FR is silent: cannot be asked; plans get nothing in its place"
+
+
 def test_without_energy_the_frame_says_so():
     assert energy_frame(None) == {"energy.shown": "none", "energy.empty": ""}
 

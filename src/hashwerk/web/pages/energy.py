@@ -199,6 +199,7 @@ def _plan(sheet: Sheet) -> None:
             )
             copied_line("Open, no key", CARBON_LINES)
         sheet.state(hint, "energy.carbon.none", "hall-empty hint")
+        sheet.text("p", "energy.unknown", "small attention")
         EnergyChart(sheet, "whole", _CHART_WORDS)
         _legend()
         sheet.text("p", "energy.plan", "small")
