@@ -84,11 +84,22 @@ def group_views(
                     wanted_w=float(wanted_w[g]),
                     strike_per_mwh=strike if np.isfinite(strike) else None,
                     action=_action(reason.running, reason.asleep),
-                    sentence=_sentence(reason.sentence),
+                    sentence=_sentence(_with_limit(reason.sentence, plan, at)),
                 )
             )
     others = [machine for machine in machines if machine.key not in counted]
     return (*found, *_not_ours(others))
+
+
+def _with_limit(sentence: str, plan: Plan, at: int) -> str:
+    """Name the limit that binds, where the optimiser has left machines asleep for it and no price has."""
+    head, _, cause = sentence.partition(": ")
+    limits = [limit for limit in plan.problem.limits if limit.feeder is None]
+    lowest = min(limits, key=lambda limit: float(limit.limit_w[at]), default=None)
+    if lowest is None or "for better hours" not in cause:
+        return sentence
+    is_bound = float(plan.schedule.import_w[at]) >= 0.8 * float(lowest.limit_w[at])
+    return f"{head}: “{lowest.name}” leaves no room for more" if is_bound else sentence
 
 
 def _on_surplus(name: str, members: Sequence[MachineNow], wanted_w: float) -> GroupView:
