@@ -17,6 +17,7 @@ from hashwerk.web.books_frames import books_frame
 from hashwerk.web.charts import rate_chart, shares_chart
 from hashwerk.web.energy_board import EnergyBoard
 from hashwerk.web.energy_frames import alerts_frame
+from hashwerk.web.evidence_frames import evidence_frame
 from hashwerk.web.fleet_frames import fleet_frame
 from hashwerk.web.frames import event_rows, mine_frame
 from hashwerk.web.history import LIVE, LOST_STATES, RANGES, History, Point
@@ -105,6 +106,7 @@ class Board:
             self._fleet_drawn_at = self._clock.monotonic()
             self._update(fleet_frame(self.site.fleet))
             self._update(books_frame(self.site.books, self._clock.time()))
+            self._update(evidence_frame(self.site.evidence, self._clock.time()))
             self._update(self._energy.look())
             self._update(alerts_frame(self._view.alerts(), self.site.fleet, self._energy.view))
 

@@ -14,6 +14,7 @@ from hashwerk.clock import SystemClock
 from hashwerk.config.web_settings import WebSettings
 from hashwerk.site.child import Progress, Ready, tell
 from hashwerk.site.energy.process import running_energy
+from hashwerk.site.evidence_desk import EvidenceDesk
 from hashwerk.site.fleet import FleetService
 from hashwerk.site.fleet.process import running_fleet
 from hashwerk.site.fleet.token import local_token
@@ -25,6 +26,7 @@ from hashwerk.store.reader import LedgerReader
 from hashwerk.web.app import create_app
 from hashwerk.web.books_api import books_router
 from hashwerk.web.energy_api import EnergyCollector, energy_router
+from hashwerk.web.evidence_api import evidence_router
 from hashwerk.web.fleet_api import fleet_router
 from hashwerk.web.fleet_metrics import FleetCollector
 from hashwerk.web.guard import needs_credentials
@@ -58,9 +60,11 @@ async def serve_site(orders: Orders, stop: asyncio.Event) -> None:
             view.receive(snapshot)
 
     books = PoolBooks(config.pool_account, folder.ledger, clock)
+    evidence = EvidenceDesk(folder.ledger, folder.root, folder.here / "evidence-spool", clock)
     background = [
         asyncio.create_task(follow(), name="follow-serve"),
         asyncio.create_task(books.run(), name="pool-books"),
+        asyncio.create_task(evidence.run(), name="evidence"),
     ]
     try:
         async with (
@@ -74,14 +78,14 @@ async def serve_site(orders: Orders, stop: asyncio.Event) -> None:
                 guarded, token = needs_credentials(settings), local_token(folder.here)
                 routers.append(energy_router(energy, clock, is_guarded=guarded, local_token=token))
                 view.collectors.append(EnergyCollector(energy))
-            routers.append(books_router(books))
+            routers += [books_router(books), evidence_router(evidence, clock)]
             app = create_app(
                 view,
                 settings,
                 clock,
                 session_key=_session_key(folder),
                 routers=routers,
-                site=Site(fleet=fleet, config=config, books=books, energy=energy),
+                site=Site(fleet=fleet, config=config, books=books, energy=energy, evidence=evidence),
             )
             await serve_web(app, settings, stop, lambda url: tell(Ready({"web": url})))
     finally:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from hashwerk.config.site import SiteConfig
     from hashwerk.site.energy import EnergyService
+    from hashwerk.site.evidence_desk import EvidenceDesk
     from hashwerk.site.fleet import FleetService
     from hashwerk.site.messages import Snapshot
     from hashwerk.site.pool_books import PoolBooks
@@ -32,6 +33,7 @@ class Site:
     config: SiteConfig | None = None
     books: PoolBooks | None = None
     energy: EnergyService | None = None
+    evidence: EvidenceDesk | None = None
 
 
 #: The mine alone: neither fleet nor configuration is known.

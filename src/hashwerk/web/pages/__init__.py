@@ -16,6 +16,7 @@ from hashwerk.clock import Clock
 from hashwerk.web.board import Board
 from hashwerk.web.history import History
 from hashwerk.web.pages.energy import energy_page
+from hashwerk.web.pages.evidence import evidence_page
 from hashwerk.web.pages.hall import hall_page
 from hashwerk.web.pages.log import log_page
 from hashwerk.web.pages.machine import machine_page
@@ -31,6 +32,7 @@ _BUILDERS: Final = {
     "/hall": hall_page,
     "/work": work_page,
     "/energy": energy_page,
+    "/evidence": evidence_page,
     "/settings": settings_page,
     "/log": log_page,
 }
@@ -41,6 +43,7 @@ _HEAD: Final = (
     f'<link rel="stylesheet" href="/assets/hashwerk.css?v={__version__}">'
     f'<link rel="stylesheet" href="/assets/fleet/fleet.css?v={__version__}">'
     f'<link rel="stylesheet" href="/assets/energy.css?v={__version__}">'
+    f'<link rel="stylesheet" href="/assets/evidence.css?v={__version__}">'
     f'<script src="/assets/hashwerk.js?v={__version__}"></script>'
     f'<script src="/assets/energy.js?v={__version__}"></script>'
     '<meta name="color-scheme" content="light dark">'

@@ -20,6 +20,7 @@ PAGES: Final = (
     ("Hall", "/hall"),
     ("Work", "/work"),
     ("Energy", "/energy"),
+    ("Evidence", "/evidence"),
     ("Settings", "/settings"),
     ("Log", "/log"),
 )

@@ -1,0 +1,192 @@
+"""Evidence over the API: what there is, a file to take away, strangers' files checked within limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from hashwerk.clock import VirtualClock
+from hashwerk.config.web_settings import WebSettings
+from hashwerk.errors import EvidenceError
+from hashwerk.evidence.key_files import open_keys
+from hashwerk.evidence.keys import fingerprint, public_bytes
+from hashwerk.evidence.records import Scale, Site
+from hashwerk.evidence.verify.result import CHECKS
+from hashwerk.site import evidence_desk
+from hashwerk.site.evidence_desk import EvidenceDesk
+from hashwerk.store import SqliteLedger
+from hashwerk.store.keeper import EpochKeeper
+from hashwerk.web import evidence_api
+from hashwerk.web.app import create_api
+from hashwerk.web.auth import hash_password
+from hashwerk.web.evidence_frames import CHECK_WORDS, evidence_frame
+from hashwerk.web.state import MineView
+from support.evidence import EvidenceSite
+
+NOW = 1_790_000_140.0  # forty seconds into a minute
+DECLARED = (
+    Site(name="site", network="testnet4", private=1),
+    Scale(factor=1, basis="one hash is one hash"),
+)
+
+
+@dataclass
+class Here:
+    """A mine with three closed epochs, and what its page asks."""
+
+    desk: EvidenceDesk
+    client: httpx.AsyncClient
+    clock: VirtualClock
+    spool: Path
+    key: str
+
+
+@pytest.fixture
+async def here(tmp_path: Path, client_of: Callable[..., httpx.AsyncClient]) -> AsyncIterator[Here]:
+    path = tmp_path / "testnet4" / "ledger.sqlite"
+    path.parent.mkdir()
+    ledger = SqliteLedger(path, asyncio.get_running_loop())
+    ledger.open()
+    keys = open_keys(tmp_path)
+    kept = EpochKeeper(path, keys, ledger.put, declarations=DECLARED, interval_s=60.0)
+    await asyncio.to_thread(kept.open, NOW)
+    for later in (60, 120):
+        await asyncio.to_thread(kept.close_epoch, NOW + later)
+    kept.close()
+    ledger.close()
+    clock = VirtualClock(NOW + 130)
+    desk = EvidenceDesk(path, tmp_path, tmp_path / "spool", clock)
+    app = create_api(
+        MineView(None, clock), WebSettings(), clock, routers=[evidence_api.evidence_router(desk, clock)]
+    )
+    async with client_of(app) as client:
+        yield Here(desk, client, clock, tmp_path / "spool", fingerprint(public_bytes(keys.current)))
+
+
+def is_empty(folder: Path) -> bool:
+    return not folder.exists() or not list(folder.iterdir())
+
+
+async def test_epochs_and_key_are_told_and_the_last_hour_is_made_once(here: Here) -> None:
+    first = (await here.client.get("/api/v1/evidence")).json()
+    assert (first["key"], first["statement"]) == (here.key, None)
+    assert [line["number"] for line in first["epochs"]] == [2, 1, 0]
+    assert first["epochs"][0]["stamps"] == []
+    page = (await here.client.get("/api/v1/evidence/epochs", params={"limit": 2})).json()
+    assert ([line["number"] for line in page["epochs"]], page["next_before"]) == ([2, 1], 1)
+    rest = (await here.client.get("/api/v1/evidence/epochs", params={"before": 1})).json()
+    assert ([line["number"] for line in rest["epochs"]], rest["next_before"]) == ([0], None)
+    assert evidence_frame(here.desk, here.clock.time())["evidence.sentence"].startswith("The evidence of")
+    await here.desk.refresh()
+    made = (await here.client.get("/api/v1/evidence")).json()["statement"]
+    assert (made["report"]["verdict"], made["report"]["subject"]) == ("valid", "simulation")
+    assert made["last_epoch"] == 2
+    frame = evidence_frame(here.desk, here.clock.time())
+    assert frame["evidence.sentence"].startswith("Yes, as a simulation: no share yet, in 2 epochs")
+    assert "the operator's word" in frame["evidence.sentence"]
+    assert len(frame["rows.epochs"]) == 3
+    # No epoch was closed since, so none is made anew, however long ago it was.
+    here.clock.advance(3_600)
+    await here.desk.refresh()
+    assert here.desk.view().statement is not None
+    assert here.desk.view().statement.at == NOW + 130
+    assert is_empty(here.spool)
+
+
+async def test_a_bundle_is_taken_away_and_checked_against_the_key(here: Here) -> None:
+    period = {"from": NOW, "to": NOW + 130}
+    taken = await here.client.get("/api/v1/evidence/bundle", params=period)
+    assert taken.headers["content-disposition"].endswith('Z.hwe"')
+    assert int(taken.headers["content-length"]) == len(taken.content) > 500
+    checked = await here.client.post(
+        "/api/v1/evidence/verify", content=taken.content, params={"key": here.key}
+    )
+    report = checked.json()
+    assert report["verdict"] == "valid"
+    pinned = next(check for check in report["checks"] if check["name"] == "pinned key")
+    assert (pinned["label"], pinned["about"]) == ("proven", "Who made it")
+    assert {row["name"] for row in report["figures"]} >= {"Shares", "Hashes"}
+    assert is_empty(here.spool)
+    long_ago = await here.client.get("/api/v1/evidence/bundle", params={"from": 0, "to": 1})
+    assert long_ago.status_code == 422
+    assert "no epoch of this period is closed yet" in long_ago.json()["detail"]
+
+
+async def test_a_strangers_forgery_is_refused_with_its_reason(here: Here) -> None:
+    bundle = bytearray(EvidenceSite(shares=6).run(1).bundle())
+    bundle[-200] ^= 1
+    report = (await here.client.post("/api/v1/evidence/verify", content=bytes(bundle))).json()
+    assert report["verdict"] == "invalid"
+    assert all(check["meaning"] for check in report["checks"] if not check["ok"])
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "status"),
+    [
+        ("bundle", {"from": 10, "to": 5}, 422),
+        ("bundle", {"from": "nan"}, 422),
+        ("bundle", {"to": 1e300}, 422),
+        ("epochs", {"limit": 0}, 422),
+        ("epochs", {"before": -1}, 422),
+    ],
+)
+async def test_what_cannot_be_meant_is_refused(here: Here, path: str, params: dict, status: int) -> None:
+    assert (await here.client.get(f"/api/v1/evidence/{path}", params=params)).status_code == status
+
+
+async def test_files_have_limits(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "/api/v1/evidence/verify"
+    assert (await here.client.post(url, content=b"")).status_code == 422
+    assert (await here.client.post(url, content=b"x", params={"key": "../.."})).status_code == 422
+    elsewhere = await here.client.post(url, content=b"x", headers={"origin": "http://elsewhere.example"})
+    assert elsewhere.status_code == 403
+    monkeypatch.setattr(evidence_api, "MAX_FILE_BYTES", 1_000)
+    announced = await here.client.post(url, content=bytes(1_001))
+    assert announced.status_code == 413
+
+    async def unannounced() -> AsyncIterator[bytes]:
+        for _ in range(11):
+            yield bytes(100)
+
+    assert (await here.client.post(url, content=unannounced())).status_code == 413
+    async with here.desk.check_slot(), here.desk.check_slot():
+        busy = await here.client.post(url, content=b"x")
+    assert (busy.status_code, busy.headers["retry-after"]) == (429, "10")
+    monkeypatch.setattr(evidence_desk, "TIME_LIMIT_S", 0.0)
+    late = await here.client.post(url, content=b"x")
+    assert late.status_code == 422
+    assert "takes longer" in late.json()["detail"]
+    assert is_empty(here.spool)
+
+
+async def test_who_is_not_known_gets_nothing(here: Here, client_of: Callable[..., httpx.AsyncClient]) -> None:
+    settings = WebSettings(password_hash=hash_password("a long password"))
+    app = create_api(
+        MineView(None, here.clock),
+        settings,
+        here.clock,
+        routers=[evidence_api.evidence_router(here.desk, here.clock)],
+    )
+    async with client_of(app) as stranger:
+        for path in ("", "/epochs", "/bundle"):
+            assert (await stranger.get(f"/api/v1/evidence{path}")).status_code == 401
+        assert (await stranger.post("/api/v1/evidence/verify", content=b"x")).status_code == 401
+
+
+async def test_without_a_ledger_it_says_so(tmp_path: Path, clock: VirtualClock) -> None:
+    desk = EvidenceDesk(tmp_path / "none.sqlite", tmp_path, tmp_path / "spool", clock)
+    await desk.refresh()
+    frame = evidence_frame(desk, clock.time())
+    assert "there is no ledger yet" in frame["evidence.problem"]
+    assert frame["evidence.sentence"].startswith("Nothing can be proven yet")
+    with pytest.raises(EvidenceError, match="no ledger here yet"):
+        await desk.bundle(0, clock.time())
+
+
+def test_every_check_has_plain_words() -> None:
+    assert set(CHECK_WORDS) == set(CHECKS)
