@@ -11,7 +11,7 @@ from pymodbus.exceptions import ModbusException
 
 from hashwerk.clock import Clock
 from hashwerk.dispatch.orders import OrderKind
-from hashwerk.errors import DeviceError
+from hashwerk.errors import DeviceError, end_if_cancelled
 from hashwerk.grid_orders.intake import Intake, Receive
 from hashwerk.grid_orders.notice import Notice
 from hashwerk.grid_orders.present import Told
@@ -71,6 +71,7 @@ class DryContact:
                     if now - changed_at >= settings.debounce_s:
                         self._set(receive, found)
                         await self._answer_end()
+                end_if_cancelled()
                 await asyncio.sleep(settings.every_s)
         finally:
             self._drop()

@@ -270,6 +270,12 @@ class ModbusMap:
         if self._is_silent:
             log.warning("%s: the master's heartbeat is back", self.name)
         self._is_silent = False
+        try:
+            for order in self._intake.standing():
+                if self._receive is not None and order.id.startswith(_SILENCE):
+                    self._intake.end(self._receive, order.id)
+        except StoreError as error:  # the watch tries again
+            log.error("%s: the end of the silence cannot be kept: %s", self.name, error)
 
     def _watch(self, receive: Receive) -> None:
         """Do what the master's silence means, and undo it when the heartbeat is back."""

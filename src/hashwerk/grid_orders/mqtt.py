@@ -65,6 +65,7 @@ class Mqtt:
                     self._client = client
                     async for message in client.messages:
                         await self._answer(client, self._take(receive, message.payload))
+                        end_if_cancelled()
             except aiomqtt.MqttError as error:
                 log.warning("orders from %s: the broker cannot be reached: %s", self.name, error)
                 end_if_cancelled()
@@ -86,6 +87,7 @@ class Mqtt:
         )
         try:
             await client.publish(f"{self._settings.topic}/telemetry", msgspec.json.encode(told))
+            end_if_cancelled()
         except aiomqtt.MqttError as error:
             log.warning("%s is not told about order %s: %s", self.name, order_id, error)
 
