@@ -28,6 +28,7 @@ PAGES = {
     "hall": "/hall",
     "work": "/work",
     "energy": "/energy",
+    "evidence": "/evidence",
     "settings": "/settings",
     "log": "/log",
 }
@@ -35,10 +36,11 @@ PAGES = {
 READY = {
     "hall": ".hall-map[data-drawn], .hall-empty",
     "energy": ".energy-chart svg path, .hall-empty",
+    "evidence": ".evidence-statement td + td",
     "settings": ".settings td",
     "machine": ".truths .figure",
 }
-FULL = ("now", "hall", "machine", "work", "energy")
+FULL = ("now", "hall", "machine", "work", "energy", "evidence")
 
 
 def take(browser: Browser, url: str, folder: Path, scheme: str, size: str) -> None:

@@ -72,9 +72,10 @@ def evidence_frame(desk: EvidenceDesk | None, now: float) -> dict[str, Any]:
 
 
 def worth(label: str) -> dict[str, str]:
-    """Return the cell of a label: its shape goes with its word."""
-    kind = label.split(" ", 1)[0]
-    return {"t": f"{_WORTH.get(kind, '✕')} {label}", "c": f"worth {kind}", "s": label}
+    """Return the cell of a label: its shapes go with its words, and it looks like the least that is in it."""
+    kinds = [kind for kind in _WORTH if kind in label and not label.startswith("not shown")]
+    shapes = "".join(_WORTH[kind] for kind in kinds) or "✕"
+    return {"t": f"{shapes} {label}", "c": f"worth {kinds[-1] if kinds else 'not'}", "s": label}
 
 
 def _sentence(view: EvidenceView) -> tuple[str, str, str]:

@@ -24,7 +24,7 @@ from hashwerk.store.keeper import EpochKeeper
 from hashwerk.web import evidence_api
 from hashwerk.web.app import create_api
 from hashwerk.web.auth import hash_password
-from hashwerk.web.evidence_frames import CHECK_WORDS, evidence_frame
+from hashwerk.web.evidence_frames import CHECK_WORDS, evidence_frame, worth
 from hashwerk.web.state import MineView
 from support.evidence import EvidenceSite
 
@@ -190,3 +190,18 @@ async def test_without_a_ledger_it_says_so(tmp_path: Path, clock: VirtualClock) 
 
 def test_every_check_has_plain_words() -> None:
     assert set(CHECK_WORDS) == set(CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("label", "shown", "looks"),
+    [
+        ("proven", "◆ proven", "worth proven"),
+        ("attested by Bitcoin block 9", "◈ attested by Bitcoin block 9", "worth attested"),
+        ("proven; its state asserted", "◆◇ proven; its state asserted", "worth asserted"),
+        ("not shown: the check of sums fails", "✕ not shown: the check of sums fails", "worth not"),
+        ("not shown: what was asserted", "✕ not shown: what was asserted", "worth not"),
+    ],
+)
+def test_a_label_never_looks_like_more_than_the_least_in_it(label: str, shown: str, looks: str) -> None:
+    cell = worth(label)
+    assert (cell["t"], cell["c"]) == (shown, looks)

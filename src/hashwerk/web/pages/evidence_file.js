@@ -56,9 +56,12 @@ export default {
     },
   },
   methods: {
-    kind: (label) => label.split(" ", 1)[0],
+    kinds: (label) => (label.startsWith("not shown") ? [] : Object.keys(SHAPES).filter((kind) => label.includes(kind))),
+    kind(label) {
+      return this.kinds(label).at(-1) ?? "not"; // it looks like the least that is in it
+    },
     worth(label) {
-      return `${SHAPES[this.kind(label)] ?? "✕"} ${label}`;
+      return `${this.kinds(label).map((kind) => SHAPES[kind]).join("") || "✕"} ${label}`;
     },
     drop(event) {
       this.over = false;
