@@ -127,10 +127,13 @@ def _made(view: EvidenceView, now: float) -> str:
 
 
 def _figures(made: Statement) -> list[dict[str, Any]]:
-    return [
-        {"k": row["name"], "c": [row["name"], row["value"], worth(row["label"])]}
-        for row in made.report["figures"]
-    ]
+    rows = []
+    for row in made.report["figures"]:
+        worth_of = worth(row["label"])
+        refused = worth_of["c"].endswith("not")
+        value = {"t": row["value"], "c": "refused"} if refused else row["value"]
+        rows.append({"k": row["name"], "c": [row["name"], value, worth_of]})
+    return rows
 
 
 def _checks(made: Statement) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ export default {
         </ul>
         <details v-if="report.figures.length" open><summary>Figures and what each is worth</summary>
           <table><tbody><tr v-for="row in report.figures" :key="row.name"><th scope="row">{{ row.name }}</th>
-            <td>{{ row.value }}</td><td class="worth" :class="kind(row.label)">{{ worth(row.label) }}</td></tr></tbody></table></details>
+            <td :class="{ refused: kind(row.label) === 'not' }">{{ row.value }}</td><td class="worth" :class="kind(row.label)">{{ worth(row.label) }}</td></tr></tbody></table></details>
         <details :open="!report.figures.length"><summary>{{ report.checks.length === 1 ? "The only check" : "All " + report.checks.length + " checks" }}</summary>
           <table><tbody><tr v-for="check in report.checks" :key="check.name" :title="check.name">
             <th scope="row">{{ check.about }}<span class="small muted found">{{ check.detail }}</span></th>
