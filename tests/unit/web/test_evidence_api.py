@@ -13,12 +13,14 @@ import pytest
 from hashwerk.clock import VirtualClock
 from hashwerk.config.web_settings import WebSettings
 from hashwerk.errors import EvidenceError
+from hashwerk.evidence.bundle import Claim
 from hashwerk.evidence.key_files import open_keys
 from hashwerk.evidence.keys import fingerprint, public_bytes
 from hashwerk.evidence.records import Scale, Site
 from hashwerk.evidence.verify.result import CHECKS
 from hashwerk.site import evidence_desk
-from hashwerk.site.evidence_desk import EvidenceDesk
+from hashwerk.site.evidence_desk import EvidenceDesk, Statement
+from hashwerk.site.evidence_worker import Task, do
 from hashwerk.store import SqliteLedger
 from hashwerk.store.keeper import EpochKeeper
 from hashwerk.web import evidence_api
@@ -26,7 +28,7 @@ from hashwerk.web.app import create_api
 from hashwerk.web.auth import hash_password
 from hashwerk.web.evidence_frames import CHECK_WORDS, evidence_frame, worth
 from hashwerk.web.state import MineView
-from support.evidence import EvidenceSite
+from support.evidence import ALL_CLAIMS, EvidenceSite
 
 NOW = 1_790_000_140.0  # forty seconds into a minute
 DECLARED = (
@@ -117,14 +119,6 @@ async def test_a_bundle_is_taken_away_and_checked_against_the_key(here: Here) ->
     assert "no epoch of this period is closed yet" in long_ago.json()["detail"]
 
 
-async def test_a_strangers_forgery_is_refused_with_its_reason(here: Here) -> None:
-    bundle = bytearray(EvidenceSite(shares=6).run(1).bundle())
-    bundle[-200] ^= 1
-    report = (await here.client.post("/api/v1/evidence/verify", content=bytes(bundle))).json()
-    assert report["verdict"] == "invalid"
-    assert all(check["meaning"] for check in report["checks"] if not check["ok"])
-
-
 @pytest.mark.parametrize(
     ("path", "params", "status"),
     [
@@ -205,3 +199,29 @@ def test_every_check_has_plain_words() -> None:
 def test_a_label_never_looks_like_more_than_the_least_in_it(label: str, shown: str, looks: str) -> None:
     cell = worth(label)
     assert (cell["t"], cell["c"]) == (shown, looks)
+
+
+@pytest.mark.parametrize(
+    ("damage", "claims", "state", "sentence", "refused"),
+    [
+        (True, ALL_CLAIMS, "act", "No: the evidence of the last hour contradicts itself.", True),
+        (False, ALL_CLAIMS | Claim.TIME, "attention", "In part: 6 shares in 2 epochs", False),
+    ],
+)
+def test_the_sentence_says_what_does_not_hold(
+    tmp_path: Path, damage: bool, claims: Claim, state: str, sentence: str, refused: bool
+) -> None:
+    bundle = bytearray(EvidenceSite(shares=6).run(1).bundle(claims=claims))
+    if damage:
+        bundle[-200] ^= 1
+    file = tmp_path / "bundle.hwe"
+    file.write_bytes(bundle)
+    report = do(Task(file=str(file), verify=True)).report
+    assert report is not None
+    desk = EvidenceDesk(tmp_path / "ledger.sqlite", tmp_path, tmp_path / "spool", VirtualClock(NOW))
+    desk._change(statement=Statement(at=NOW, last_epoch=1, size=len(bundle), report=report))
+    frame = evidence_frame(desk, NOW)
+    assert frame["evidence.state"] == state
+    assert frame["evidence.sentence"].startswith(sentence)
+    values = [row["c"][1] for row in frame["rows.evidence_figures"]]
+    assert any(isinstance(value, dict) for value in values) == refused
