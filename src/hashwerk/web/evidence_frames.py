@@ -93,7 +93,7 @@ def _sentence(view: EvidenceView) -> tuple[str, str, str]:
         return "act", "■", f"No: the evidence of the last hour contradicts itself. {failed[0]['meaning']}"
     told = _told(report["statement"])
     if report["verdict"] == "incomplete":
-        return "attention", "▲", f"In part: {told}, but {failed[0]['detail']}."
+        return "attention", "▲", f"In part: {told}. {failed[0]['meaning']}"
     lead = "Yes, as a simulation" if report["subject"] == "simulation" else "Yes"
     return "", "◆", f"{lead}: {told}. {_timed(report)}"
 
