@@ -14,7 +14,7 @@ import aiomqtt
 import pytest
 
 from hashwerk.clock import VirtualClock
-from hashwerk.errors import DeviceError
+from hashwerk.errors import DeviceError, end_if_cancelled
 from hashwerk.meters.dialects import DIALECTS, summed
 from hashwerk.meters.mqtt import Mqtt
 from hashwerk.meters.settings import MqttMeter, ShellyMeter
@@ -73,6 +73,7 @@ async def device(port: int, says: Says, *topics: str) -> AsyncIterator[aiomqtt.C
         async for message in client.messages:
             for topic, payload in says(str(message.topic), bytes(message.payload).decode()):
                 await client.publish(topic, payload)
+            end_if_cancelled()
 
     async with aiomqtt.Client("127.0.0.1", port) as client:
         for topic in topics:
