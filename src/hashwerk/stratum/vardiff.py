@@ -212,6 +212,11 @@ class Vardiff:
             deadline = max(deadline, self._last_share_at + steps * _SILENT_STEP_S)
         return deadline
 
+    @property
+    def is_held_down(self) -> bool:
+        """Whether the target is the hardest that may be."""
+        return self._work_log2 >= self._settings.max_work_log2
+
     def hashrate_hs(self, now: float) -> float | None:
         """Return the hash rate that the shares speak for (posterior median); None before there are enough of them.
 

@@ -106,6 +106,7 @@ def test_the_hash_rate_is_told_whatever_the_bounds_make_of_the_target() -> None:
         vardiff.on_shares(4, float(tick), 28)
         vardiff.decide(float(tick))
     assert vardiff.work_log2 == 28
+    assert vardiff.is_held_down
     rate = vardiff.hashrate_hs(40.0)
     assert rate is not None
     assert 0.9 * 2**30 < rate < 1.1 * 2**30

@@ -302,14 +302,15 @@ class Crew:
         return True
 
     def _rate_hs(self, connection: Connection) -> float:
-        """Return a machine's hash rate from its shares, or as its share target has it while there are too few.
+        """Return a machine's hash rate as its share target has it; from its shares where a bound holds the target down.
 
-        The target alone would not do: a pool's low difficulty holds it down, and all its machines would look slow.
+        A pool's low difficulty is such a bound: by their targets all of its machines would look slow.
         """
         vardiff = connection.vardiff
-        measured = None if vardiff is None else vardiff.hashrate_hs(self._clock.monotonic())
-        if measured is not None:
-            return measured
+        if vardiff is not None and vardiff.is_held_down:
+            measured = vardiff.hashrate_hs(self._clock.monotonic())
+            if measured is not None:
+                return measured
         return 2.0**connection.work_log2 * self._settings.shares_per_minute / 60.0
 
     def _link(self, pool: Pool, connection: Connection) -> int | None:
