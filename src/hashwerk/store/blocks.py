@@ -8,10 +8,11 @@ from typing import Final
 import msgspec
 
 from hashwerk.evidence import records
-from hashwerk.store.epochs import BLOCK_STATES, put_record
+from hashwerk.store.records import put_record
 from hashwerk.stratum.ports import BlockRecord
 
-STATES: Final = BLOCK_STATES
+#: In the order of the numbers that records have for them.
+STATES: Final = ("submitted", "accepted", "rejected", "mature", "orphaned")
 
 _COLUMNS: Final = "hash, height, found_at, worker, job, reward_sat, state, reason, confirmations"
 
@@ -55,7 +56,7 @@ def write_block(connection: sqlite3.Connection, block: BlockRecord) -> None:
             found_us=found_us,
             reward_sat=block.reward_sat,
             job=block.job_id,
-            state=BLOCK_STATES.index(block.state),
+            state=STATES.index(block.state),
         )
         put_record(connection, changed, found_us)
     connection.execute(

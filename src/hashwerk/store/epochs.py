@@ -26,6 +26,7 @@ from hashwerk.evidence.leaf import decode_record, encode_record
 from hashwerk.evidence.records import Record
 from hashwerk.evidence.standing import Standing
 from hashwerk.store import share_groups
+from hashwerk.store.blocks import STATES
 from hashwerk.store.codec import split_hashes
 from hashwerk.store.jobs import decode_part
 from hashwerk.stratum.ports import ShareRecords
@@ -33,8 +34,6 @@ from hashwerk.work.job import Job
 from hashwerk.work.share import SHARE_DTYPE, Verdict
 
 _IN_CHUNK: Final = 500
-#: In the order of the numbers that records have for them.
-BLOCK_STATES: Final = ("submitted", "accepted", "rejected", "mature", "orphaned")
 _JOB_COLUMNS: Final = (
     "jobs.id, account, work_log2, coinbase1, coinbase2, branch, jobs.version, version_mask, ntime,"
     " extranonce1_size, extranonce2_size, tag, tag_preimage, jobs.created_at, upstream, templates.hash, network,"
@@ -63,17 +62,6 @@ class EpochRow(msgspec.Struct, frozen=True):
     first_position: int
     end_position: int
     records_through: int
-
-
-def put_record(connection: sqlite3.Connection, record: Record, at_us: int) -> None:
-    """Log a record; it becomes a leaf of the epoch that is open now.
-
-    Raises:
-        EvidenceError: If a field does not fit.
-    """
-    connection.execute(
-        "INSERT INTO evidence_records (at_us, record) VALUES (?, ?)", (at_us, encode_record(record))
-    )
 
 
 def put_key_event(connection: sqlite3.Connection, number: int, event: KeyEvent) -> None:
@@ -320,7 +308,7 @@ def _found_blocks(connection: sqlite3.Connection, start_us: int, end_us: int) ->
             found_us=int(row[2] * 1e6),
             reward_sat=row[3],
             job=row[4],
-            state=BLOCK_STATES.index(row[5]),
+            state=STATES.index(row[5]),
         )
         for row in rows
     ]

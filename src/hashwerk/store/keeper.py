@@ -22,6 +22,7 @@ from hashwerk.evidence.records import PrefixTable, Record
 from hashwerk.store import epochs, key_changes
 from hashwerk.store.connection import connect_reader
 from hashwerk.store.epochs import PreparedEpoch
+from hashwerk.store.records import put_record
 from hashwerk.store.writes import Write
 
 #: Shares that were received before an epoch's end are on disk after so long, but for a disk in trouble.
@@ -184,4 +185,4 @@ class EpochKeeper:
                 self._log(PrefixTable(upstream=name, work_log2=0, prefixes=()), at_us)
 
     def _log(self, record: Record, now_us: int) -> None:
-        self._enqueue(Write(lambda connection: epochs.put_record(connection, record, now_us)))
+        self._enqueue(Write(lambda connection: put_record(connection, record, now_us)))

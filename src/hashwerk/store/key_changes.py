@@ -20,6 +20,7 @@ from hashwerk.evidence.records import KeyRecord
 from hashwerk.store import epochs
 from hashwerk.store.connection import WriterLock, connect_writer
 from hashwerk.store.migrations import migrate
+from hashwerk.store.records import put_record
 from hashwerk.store.settings import StoreSettings
 
 #: The key after the next one. While it lies there, a rotation is asked for or half done.
@@ -40,7 +41,7 @@ class KeyChange(msgspec.Struct, frozen=True):
         known = connection.execute("SELECT 1 FROM key_events WHERE number = ?", (self.number,)).fetchone()
         if known is None:
             epochs.put_key_event(connection, self.number, self.event)
-            epochs.put_record(connection, KeyRecord(event=event_hash(self.event.body)), self.at_us)
+            put_record(connection, KeyRecord(event=event_hash(self.event.body)), self.at_us)
 
 
 def ask_rotation(folder: Path) -> None:

@@ -27,6 +27,7 @@ from hashwerk.store.bundles import Period, close_stopped, write_bundle
 from hashwerk.store.connection import WriterLock, connect_reader, connect_writer
 from hashwerk.store.jobs import template_hash, write_job
 from hashwerk.store.migrations import migrate
+from hashwerk.store.records import put_record
 from hashwerk.store.settings import StoreSettings
 from hashwerk.work.job import Job, UpstreamPart
 from hashwerk.work.share import SHARE_DTYPE
@@ -156,7 +157,7 @@ def test_epochs_of_a_running_mine_verify(ledger: Ledger) -> None:
         jobs = [ledger.job(account, at, closer.root) for account in (1, 2)]
         ledger.shares(jobs, at, 20, refused=2)
         ledger.connection.execute("BEGIN")
-        epochs.put_record(ledger.connection, ledger.maker.meter(at, at + EPOCH_US), at + 1)
+        put_record(ledger.connection, ledger.maker.meter(at, at + EPOCH_US), at + 1)
         ledger.connection.execute("COMMIT")
         prepared = ledger.close_epoch(closer, at + EPOCH_US)
         assert (prepared.epoch.header.number, prepared.epoch.header.shares) == (number + 1, 18)

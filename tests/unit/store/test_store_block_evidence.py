@@ -8,7 +8,7 @@ from pathlib import Path
 from hashwerk.evidence import records
 from hashwerk.evidence.key_files import open_keys
 from hashwerk.evidence.leaf import decode_record
-from hashwerk.store import SqliteLedger, epochs
+from hashwerk.store import SqliteLedger, blocks, epochs
 from hashwerk.store.connection import connect_reader
 from hashwerk.store.keeper import EpochKeeper
 from hashwerk.store.writes import Write
@@ -61,8 +61,6 @@ async def test_a_change_of_a_blocks_state_is_a_record_of_its_epoch(tmp_path: Pat
     ]
     reader.close()
     at = int((NOW + 1) * 1e6)
-    accepted, mature, orphaned = (
-        epochs.BLOCK_STATES.index(name) for name in ("accepted", "mature", "orphaned")
-    )
+    accepted, mature, orphaned = (blocks.STATES.index(name) for name in ("accepted", "mature", "orphaned"))
     # A look that finds it deeper, but not mature, changes nothing.
     assert logged == [(1, accepted, at, 7, 5), (3, mature, at, 7, 5), (4, orphaned, at, 7, 5)]
