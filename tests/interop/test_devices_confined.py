@@ -15,6 +15,9 @@ from hashwerk.errors import DeviceError, FleetError
 from hashwerk.fleet.ports import Address
 from hashwerk.twin import Hall, HallSettings
 
+if "HASHWERK_ALONE" not in os.environ:
+    pytest.skip("run in a process of its own by test_alone.py (HASHWERK_ALONE=1)", allow_module_level=True)
+
 MACHINE, ELSEWHERE = "127.79.0.1", "127.79.9.9"
 RANGE = "127.79.0.1-127.79.0.12"
 #: Makes that the library reaches over HTTP, and one of whose pages it asks at every reading.

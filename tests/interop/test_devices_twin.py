@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -18,6 +19,9 @@ from hashwerk.fleet.machine import Capability, OutcomeKind, Reading, WorkState
 from hashwerk.fleet.ports import Address, Driver
 from hashwerk.twin import MODELS, Fault, FaultKind, Hall, HallSettings, Machine
 from support.asic_replies import may_listen
+
+if "HASHWERK_ALONE" not in os.environ:
+    pytest.skip("run in a process of its own by test_alone.py (HASHWERK_ALONE=1)", allow_module_level=True)
 
 #: One second instead of five: the machines keep their own time.
 DRIVERS: tuple[Driver, ...] = (AvalonDriver(lead_s=1), AsicRsDriver())

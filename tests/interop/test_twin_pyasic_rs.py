@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -19,6 +20,9 @@ from support.twin_tools import (
     machine_of,
     until,
 )
+
+if "HASHWERK_ALONE" not in os.environ:
+    pytest.skip("run in a process of its own by test_alone.py (HASHWERK_ALONE=1)", allow_module_level=True)
 
 pyasic_rs = pytest.importorskip(
     "pyasic_rs", reason="pyasic_rs is not installed: interoperation is not tested"
