@@ -10,11 +10,18 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
-    "name", ["test_devices_confined.py", "test_devices_twin.py", "test_twin_pyasic_rs.py"]
+    "name",
+    [
+        "contract/devices/test_devices_contract.py",
+        "interop/test_devices_confined.py",
+        "interop/test_devices_twin.py",
+        "interop/test_twin_pyasic_rs.py",
+        "unit/devices/test_devices_asic_rs.py",
+    ],
 )
 def test_in_a_process_of_its_own(name: str) -> None:
     command = [
@@ -26,12 +33,12 @@ def test_in_a_process_of_its_own(name: str) -> None:
         "no:cacheprovider",
         "-p",
         "no:xdist",
-        str(HERE / name),
+        str(TESTS / name),
     ]
     done = subprocess.run(
         command,
         env=os.environ | {"HASHWERK_ALONE": "1"},
-        cwd=HERE.parents[1],
+        cwd=TESTS.parent,
         capture_output=True,
         text=True,
         timeout=110,

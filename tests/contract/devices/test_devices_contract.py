@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator
 
@@ -27,6 +28,12 @@ from hashwerk.fleet.commands import (
 from hashwerk.fleet.machine import OutcomeKind
 from hashwerk.fleet.ports import Address, Credentials
 from support.device_cases import Case, Served
+
+if "HASHWERK_ALONE" not in os.environ:
+    pytest.skip(
+        "run in a process of its own by tests/interop/test_alone.py (HASHWERK_ALONE=1)",
+        allow_module_level=True,
+    )
 
 TIMEOUT_S = 5.0
 SECRET = "the-password-of-the-site"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,12 @@ from hashwerk.fleet.ports import Address, Credentials
 from support import asic_replies
 from support.asic_replies import may_listen
 from support.cgminer_machine import CgminerMachine
+
+if "HASHWERK_ALONE" not in os.environ:
+    pytest.skip(
+        "run in a process of its own by tests/interop/test_alone.py (HASHWERK_ALONE=1)",
+        allow_module_level=True,
+    )
 
 
 def data(**fields: Any) -> Any:
