@@ -19,7 +19,7 @@ from hashwerk.evidence.leaf import decode_record
 from hashwerk.evidence.records import Record
 from hashwerk.evidence.stamps import recognise
 from hashwerk.evidence.tag import ZERO_ROOT
-from hashwerk.store import epochs
+from hashwerk.store import epochs, logbook
 from hashwerk.store.connection import WriterLock, connect_writer
 from hashwerk.store.key_changes import finish
 from hashwerk.store.migrations import migrate
@@ -134,7 +134,7 @@ def close_stopped(
             migrate(connection, path)
             if key_folder is not None:
                 keys = finish(connection, key_folder)
-            return _close_open(connection, keys, declarations, now_us)
+            return _close_open(connection, keys, declarations, now_us, path.with_name(logbook.NAME))
         finally:
             connection.close()
     finally:
@@ -142,7 +142,11 @@ def close_stopped(
 
 
 def _close_open(
-    connection: sqlite3.Connection, keys: SiteKeys, declarations: Sequence[Record], now_us: int
+    connection: sqlite3.Connection,
+    keys: SiteKeys,
+    declarations: Sequence[Record],
+    now_us: int,
+    logbook_file: Path,
 ) -> bool:
     closer = epochs.open_closer(connection, keys)
     connection.execute("BEGIN IMMEDIATE")
@@ -164,7 +168,7 @@ def _close_open(
         ).fetchone()
         if not waiting[0]:
             return False
-        epochs.store_epoch(connection, epochs.prepare_epoch(connection, closer, now_us))
+        epochs.store_epoch(connection, epochs.prepare_epoch(connection, closer, now_us, logbook_file))
     except BaseException:
         connection.execute("ROLLBACK")
         raise

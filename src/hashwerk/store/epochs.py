@@ -5,16 +5,19 @@ Preparing an epoch only reads, so it can run beside the writer on a connection o
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from hashwerk.chain.template import Template
-from hashwerk.errors import EvidenceError, StoreError
+from hashwerk.errors import DecodeError, EvidenceError, StoreError
 from hashwerk.evidence import records
 from hashwerk.evidence.bundle import Stamp
 from hashwerk.evidence.closer import EpochCloser, as_leaves, group_leaves, thin
@@ -29,9 +32,12 @@ from hashwerk.store import share_groups
 from hashwerk.store.blocks import STATES
 from hashwerk.store.codec import split_hashes
 from hashwerk.store.jobs import decode_part
+from hashwerk.store.logbook import read_entries
 from hashwerk.stratum.ports import ShareRecords
 from hashwerk.work.job import Job
 from hashwerk.work.share import SHARE_DTYPE, Verdict
+
+log = logging.getLogger(__name__)
 
 _IN_CHUNK: Final = 500
 _JOB_COLUMNS: Final = (
@@ -51,6 +57,7 @@ class PreparedEpoch(msgspec.Struct, frozen=True):
     first_position: int
     end_position: int
     records_through: int
+    logbook_through: int = 0
 
 
 class EpochRow(msgspec.Struct, frozen=True):
@@ -62,6 +69,7 @@ class EpochRow(msgspec.Struct, frozen=True):
     first_position: int
     end_position: int
     records_through: int
+    logbook_through: int
 
 
 def put_key_event(connection: sqlite3.Connection, number: int, event: KeyEvent) -> None:
@@ -119,10 +127,13 @@ def begin(
     return PreparedEpoch(epoch, standing, closer.events, position, position, _last_record(connection))
 
 
-def prepare_epoch(connection: sqlite3.Connection, closer: EpochCloser, end_us: int) -> PreparedEpoch:
+def prepare_epoch(
+    connection: sqlite3.Connection, closer: EpochCloser, end_us: int, logbook: Path | None = None
+) -> PreparedEpoch:
     """Return the epoch that ends at ``end_us``, from what is committed; reads only.
 
-    A share that is committed later goes to the next epoch, whatever its receive time.
+    A share that is committed later goes to the next epoch, whatever its receive time. Records are taken in their order up to the
+    first that was logged at or after ``end_us``, those of the ``logbook`` behind the ledger's own.
 
     Raises:
         EvidenceError: If the site has not begun or a job is missing.
@@ -133,17 +144,17 @@ def prepare_epoch(connection: sqlite3.Connection, closer: EpochCloser, end_us: i
     shares = _shares_until(connection, last.end_position, end_us)
     accepted = shares["job"][shares["verdict"] == Verdict.ACCEPTED]
     jobs = read_job_records(connection, np.unique(accepted).tolist())
-    rows = connection.execute(
-        "SELECT id, record FROM evidence_records WHERE id > ? AND at_us < ? ORDER BY id",
-        (last.records_through, end_us),
-    ).fetchall()
+    rows = _waiting_records(connection, last.records_through, end_us)
     logged = [decode_record(data) for _, data in rows]
+    told, logbook_through = _told(logbook, last.logbook_through, end_us)
+    logged += told
     logged += _found_blocks(connection, last.signed.header.end_us, end_us)
     standing = closer.standing
     epoch = closer.close(shares, jobs, logged, end_us)
     through = rows[-1][0] if rows else last.records_through
+    end_position = last.end_position + len(shares)
     return PreparedEpoch(
-        epoch, standing, closer.events, last.end_position, last.end_position + len(shares), through
+        epoch, standing, closer.events, last.end_position, end_position, through, logbook_through
     )
 
 
@@ -160,7 +171,7 @@ def store_epoch(connection: sqlite3.Connection, prepared: PreparedEpoch) -> None
     )
     connection.execute(
         "INSERT OR IGNORE INTO epochs (number, header, records, standing, first_position, end_position,"
-        " records_through, start_us, end_us) VALUES (?,?,?,?,?,?,?,?,?)",
+        " records_through, logbook_through, start_us, end_us) VALUES (?,?,?,?,?,?,?,?,?,?)",
         (
             header.number,
             SIGNED_HEADER.encode(prepared.epoch.signed),
@@ -169,6 +180,7 @@ def store_epoch(connection: sqlite3.Connection, prepared: PreparedEpoch) -> None
             prepared.first_position,
             prepared.end_position,
             prepared.records_through,
+            prepared.logbook_through,
             header.start_us,
             header.end_us,
         ),
@@ -337,9 +349,33 @@ def _shares(connection: sqlite3.Connection, first: int, end: int) -> ShareRecord
 
 
 def _epochs(connection: sqlite3.Connection, where: str, values: tuple[int, ...]) -> Iterator[EpochRow]:
-    columns = "header, records, standing, first_position, end_position, records_through"
+    columns = "header, records, standing, first_position, end_position, records_through, logbook_through"
     for row in connection.execute(f"SELECT {columns} FROM epochs {where}", values):  # noqa: S608
-        yield EpochRow(SIGNED_HEADER.decode(row[0]), _unpack(row[1]), row[2], row[3], row[4], row[5])
+        yield EpochRow(SIGNED_HEADER.decode(row[0]), _unpack(row[1]), *row[2:])
+
+
+def _waiting_records(connection: sqlite3.Connection, after: int, end_us: int) -> list[tuple[int, bytes]]:
+    """Return the ledger's own records behind a number, up to the first of the next epoch: a number once passed was taken."""
+    rows = connection.execute(
+        "SELECT id, record, at_us FROM evidence_records WHERE id > ? ORDER BY id", (after,)
+    )
+    return [(row[0], row[1]) for row in takewhile(lambda row: row[2] < end_us, rows)]
+
+
+def _told(logbook: Path | None, after: int, end_us: int) -> tuple[list[Record], int]:
+    """Return what other processes logged, and the number of the last entry.
+
+    A logbook that cannot be read keeps no epoch open: its entries are taken once it can.
+    """
+    if logbook is None:
+        return [], after
+    try:
+        entries = read_entries(logbook, after, end_us)
+        found = [decode_record(entry.record) for entry in entries]
+    except (StoreError, DecodeError) as error:
+        log.warning("the epoch is closed without what waits in the logbook: %s", error)
+        return [], after
+    return found, entries[-1].id if entries else after
 
 
 def _last_record(connection: sqlite3.Connection) -> int:

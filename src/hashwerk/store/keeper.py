@@ -19,7 +19,7 @@ from hashwerk.errors import StoreError
 from hashwerk.evidence.closer import EpochCloser
 from hashwerk.evidence.key_files import SiteKeys
 from hashwerk.evidence.records import PrefixTable, Record
-from hashwerk.store import epochs, key_changes
+from hashwerk.store import epochs, key_changes, logbook
 from hashwerk.store.connection import connect_reader
 from hashwerk.store.epochs import PreparedEpoch
 from hashwerk.store.records import put_record
@@ -58,6 +58,7 @@ class EpochKeeper:
             store_timeout_s: How long `close_epoch` waits for the disk.
         """
         self._path = path
+        self._logbook = path.with_name(logbook.NAME)
         self._keys = keys
         self._enqueue = enqueue
         self._declarations = tuple(declarations)
@@ -119,7 +120,7 @@ class EpochKeeper:
             end_us = self._boundary(now)
             if end_us > self._end_us:
                 self._rotate(self._connection, int(now * 1e6))
-                self._store(epochs.prepare_epoch(self._connection, self._closer, end_us))
+                self._store(epochs.prepare_epoch(self._connection, self._closer, end_us, self._logbook))
             return self._root
 
     def close(self) -> None:

@@ -120,6 +120,11 @@ CREATE TABLE stamps (
 CREATE INDEX stamps_by_epoch ON stamps (epoch);
 """
 
+# What other processes logged: the number of the last entry of `hashwerk.store.logbook` that is in an epoch or an earlier one.
+_V5: Final = """
+ALTER TABLE epochs ADD COLUMN logbook_through INTEGER NOT NULL DEFAULT 0;
+"""
+
 #: Script number n leads from schema version n to n + 1.
-SCRIPTS: Final = (_V1, _V2, _V3, _V4)
+SCRIPTS: Final = (_V1, _V2, _V3, _V4, _V5)
 SCHEMA_VERSION: Final = len(SCRIPTS)

@@ -1,0 +1,148 @@
+"""What other processes have to say to the evidence: records in a file of their own, taken by whoever closes epochs.
+
+Resource handling:
+    One file, `logbook.sqlite`, one writer at a time. An entry is on disk when `append` returns. Readers need no permission to
+    write and are in nobody's way.
+
+An entry's number only ever grows, over restarts and even if the file was lost and begun anew: it is the time in microseconds, or
+one more than the last. So a reader that goes on from a number takes every entry once and none twice.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from threading import Lock
+from typing import Final, NamedTuple
+
+from hashwerk.errors import StoreError
+from hashwerk.evidence.leaf import encode_record, record_sums
+from hashwerk.evidence.records import Record
+from hashwerk.store.connection import WriterLock, connect_reader, connect_writer, store_error
+from hashwerk.store.migrations import FileKind, migrate
+from hashwerk.store.settings import StoreSettings
+
+#: The file's name, beside the ledger.
+NAME: Final = "logbook.sqlite"
+#: The file's application id, "HWLB".
+LOGBOOK: Final = FileKind("logbook", 0x48574C42)
+_V1: Final = """
+CREATE TABLE entries (id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, record BLOB NOT NULL) STRICT;
+CREATE TABLE kept (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+"""
+SCRIPTS: Final = (_V1,)
+#: An epoch takes so many entries at most; the rest goes to the next one.
+MOST_ENTRIES: Final = 16_384
+
+
+class Entry(NamedTuple):
+    """A record and its number in the logbook."""
+
+    id: int
+    record: bytes
+
+
+class Logbook:
+    """The writer's side. Its calls block until the disk has them; they may come from any thread."""
+
+    def __init__(self, path: Path, settings: StoreSettings | None = None) -> None:
+        self.path = Path(path)
+        self._settings = settings or StoreSettings()
+        self._owner = WriterLock(self.path)
+        self._lock = Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Open the file, and make it where there is none.
+
+        Raises:
+            StoreError: If it cannot be used.
+        """
+        self._owner.acquire(self._settings.lock_timeout_s)
+        try:
+            self._connection = connect_writer(self.path, self._settings)
+            migrate(self._connection, self.path, SCRIPTS, LOGBOOK)
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, records: Sequence[Record], now_us: int, kept: Mapping[str, bytes] | None = None) -> None:
+        """Log records, and remember with them where the writer goes on: all of it or nothing.
+
+        Args:
+            records: What becomes leaves of the epoch that is open at ``now_us``.
+            now_us: The time.
+            kept: Values by name, for `kept` after a restart.
+
+        Raises:
+            StoreError: If it could not be written; nothing was.
+            EvidenceError: If a field of a record does not fit, or a register runs backwards: no epoch could be closed with it.
+        """
+        for record in records:
+            record_sums(record)
+        rows = [encode_record(record) for record in records]
+        with self._lock:
+            connection = self._open_connection()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                last = connection.execute("SELECT coalesce(max(id), 0) FROM entries").fetchone()[0]
+                first = max(last + 1, now_us)
+                connection.executemany(
+                    "INSERT INTO entries VALUES (?, ?, ?)",
+                    ((first + index, now_us, row) for index, row in enumerate(rows)),
+                )
+                connection.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", (kept or {}).items())
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise store_error(error, self.path, "logging evidence") from error
+
+    def kept(self) -> dict[str, bytes]:
+        """Return the values by name, as last appended.
+
+        Raises:
+            StoreError: If they cannot be read.
+        """
+        with self._lock:
+            try:
+                return dict(self._open_connection().execute("SELECT name, value FROM kept"))
+            except sqlite3.Error as error:
+                raise store_error(error, self.path, "reading the logbook") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+        self._owner.release()
+
+    def _open_connection(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreError(f"{self.path}: the logbook is not open")
+        return self._connection
+
+
+def read_entries(path: Path, after: int, before_us: int) -> list[Entry]:
+    """Return the entries that follow number ``after``, up to the first that was logged at or after ``before_us``.
+
+    An entry behind that one waits for it, whatever its time: a clock that was set back loses nothing. No file, no entries.
+
+    Raises:
+        StoreError: If the file cannot be read.
+    """
+    if not path.exists():
+        return []
+    connection = connect_reader(path)
+    try:
+        rows = connection.execute(
+            "SELECT at_us, id, record FROM entries WHERE id > ? ORDER BY id LIMIT ?", (after, MOST_ENTRIES)
+        )
+        return [Entry(row[1], row[2]) for row in takewhile(lambda row: row[0] < before_us, rows)]
+    except sqlite3.Error as error:
+        raise store_error(error, path, "reading the logbook") from error
+    finally:
+        connection.close()

@@ -1,0 +1,1 @@
+ALTER TABLE epochs ADD COLUMN logbook_through INTEGER NOT NULL DEFAULT 0;
