@@ -1,31 +1,36 @@
 """Close epochs from rows of the ledger: what a mine does every few minutes, as pure functions over arrays.
 
-Reading rows and writing the result is the store's part (`hashwerk.store.epochs`). An epoch of 100,000
-shares is closed in about 50 ms, nearly all of it without Python's lock.
+Reading rows and writing the result is the store's part (`hashwerk.store.open_epoch`). `EpochCloser.close` has all shares
+at hand; `EpochCloser.seal` is given what was prepared while the epoch was open (`open_shares`), and gives the same bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from hashwerk.errors import EvidenceError
-from hashwerk.evidence import records
+from hashwerk.evidence import records, tree
 from hashwerk.evidence.epoch import (
     Epoch,
     EpochFrame,
     Group,
+    SealedEpoch,
     SignedHeader,
     close_epoch,
     credited_work,
+    record_leaf,
     root_of_accounts,
     root_of_group,
+    seal_epoch,
 )
 from hashwerk.evidence.key_files import SiteKeys
 from hashwerk.evidence.keys import KeyChain, KeyEvent, event_hash, genesis, public_bytes, rotate
+from hashwerk.evidence.open_shares import OpenShares
 from hashwerk.evidence.records import KeyRecord, Record, Rejected, Thinning
 from hashwerk.evidence.rehash import JobTable
 from hashwerk.evidence.share_leaf import LEAF_DTYPE, Leaves
@@ -35,6 +40,7 @@ from hashwerk.evidence.tree import Node
 from hashwerk.work.share import Verdict
 
 ShareRecords = NDArray[np.void]  # rows of hashwerk.work.share.SHARE_DTYPE
+Closed = TypeVar("Closed", bound=SealedEpoch)
 
 
 class EpochCloser:
@@ -43,7 +49,7 @@ class EpochCloser:
     Owned by one task. Nothing changes here when closing fails.
     """
 
-    __slots__ = ("_events", "_keys", "_last", "_standing", "_waiting")
+    __slots__ = ("_chain", "_events", "_keys", "_last", "_standing", "_waiting")
 
     def __init__(
         self, keys: SiteKeys, events: Sequence[KeyEvent], last: SignedHeader | None, standing: Standing
@@ -61,8 +67,7 @@ class EpochCloser:
         """
         self._keys = keys
         self._events = tuple(events)
-        if self._events:
-            KeyChain(self._events)
+        self._chain = KeyChain(self._events) if self._events else None
         self._last = last
         self._standing = standing
         self._waiting: list[Record] = []  # key events that the open epoch is to name
@@ -104,7 +109,7 @@ class EpochCloser:
             if self._keys.recovery is None:
                 raise EvidenceError("the recovery key is needed once, to be committed at the beginning")
             next_key, recovery = public_bytes(self._keys.next), public_bytes(self._keys.recovery)
-            self._events = (genesis(self._keys.current, next_key, recovery, now_us),)
+            self._extend(genesis(self._keys.current, next_key, recovery, now_us))
         epoch = close_epoch(self._frame(now_us, now_us), self._keys.current, declarations, ())
         return self._advance(epoch, declarations)
 
@@ -128,7 +133,7 @@ class EpochCloser:
             from_epoch=self.number,
             now_us=now_us,
         )
-        self._events = (*self._events, event)
+        self._extend(event)
         self._waiting.append(KeyRecord(event=event_hash(event.body)))
         self._keys = SiteKeys(self._keys.next, after, self._keys.recovery)
         return event
@@ -151,11 +156,7 @@ class EpochCloser:
         Raises:
             EvidenceError: If the site has not begun, time runs backwards, or a job is missing.
         """
-        start_us = self.start_us
-        if start_us is None:
-            raise EvidenceError("the site has not begun")
-        if end_us < start_us:
-            raise EvidenceError(f"the epoch would end {start_us - end_us} µs before it began")
+        frame = self._next_frame(end_us)
         accepted = shares[shares["verdict"] == Verdict.ACCEPTED]
         named = np.unique(accepted["job"]).tolist()
         missing = [job for job in named if job not in jobs]
@@ -172,11 +173,57 @@ class EpochCloser:
             )
             leaves = thin(leaves, [jobs[job] for job in named], work)
         groups = group_leaves(leaves, jobs)
-        epoch = close_epoch(self._frame(start_us, end_us), self._keys.current, all_records, groups, full=full)
+        epoch = close_epoch(frame, self._keys.current, all_records, groups, full=full)
         return self._advance(epoch, all_records)
 
+    def open_shares(self) -> OpenShares:
+        """Return what the shares of the open epoch are to be given to."""
+        return OpenShares(self._standing.find(Thinning))
+
+    def seal(
+        self,
+        shares: OpenShares,
+        logged: Sequence[Record],
+        end_us: int,
+        pause: Callable[[], None] = tree.go_on,
+    ) -> SealedEpoch:
+        """Return the next epoch, signed, of shares that were taken in already; `root` is its hash from now on.
+
+        Args:
+            shares: All of the epoch.
+            logged: Other records, in their order.
+            end_us: When the epoch ends.
+            pause: Called between pieces of work of about a millisecond.
+
+        Raises:
+            EvidenceError: If the site has not begun or time runs backwards.
+        """
+        frame = self._next_frame(end_us)
+        leaves = shares.job_records()
+        for record in (*logged, *self._waiting, *shares.rejected()):
+            leaves.append(record_leaf(record))
+            pause()
+        root, accounts = shares.root()
+        pause()
+        full = shares.full_root()
+        epoch = seal_epoch(frame, self._keys.current, leaves, root, accounts, full=full, pause=pause)
+        return self._advance(epoch, logged)
+
+    def _next_frame(self, end_us: int) -> EpochFrame:
+        start_us = self.start_us
+        if start_us is None:
+            raise EvidenceError("the site has not begun")
+        if end_us < start_us:
+            raise EvidenceError(f"the epoch would end {start_us - end_us} µs before it began")
+        return self._frame(start_us, end_us)
+
+    def _extend(self, event: KeyEvent) -> None:
+        self._events = (*self._events, event)
+        self._chain = KeyChain(self._events)
+
     def _frame(self, start_us: int, end_us: int) -> EpochFrame:
-        chain = KeyChain(self._events)
+        chain = self._chain
+        assert chain is not None
         return EpochFrame(
             site=chain.site,
             number=self.number,
@@ -187,7 +234,7 @@ class EpochCloser:
             standing=self._standing,
         )
 
-    def _advance(self, epoch: Epoch, logged: Sequence[Record]) -> Epoch:
+    def _advance(self, epoch: Closed, logged: Sequence[Record]) -> Closed:
         self._last = epoch.signed
         self._waiting = []
         self._standing = self._standing.after(logged)

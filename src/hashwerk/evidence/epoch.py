@@ -5,8 +5,8 @@ An epoch's hash is what the following jobs carry in their coinbase as "last clos
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -84,17 +84,29 @@ class Group(msgspec.Struct, frozen=True):
     leaves: Leaves
 
 
-class Epoch(msgspec.Struct, frozen=True):
-    """A closed epoch with all its leaves."""
+class RecordLeaf(NamedTuple):
+    """A record as a leaf: its bytes, and its node."""
+
+    data: bytes
+    node: Node
+
+
+class SealedEpoch(msgspec.Struct, frozen=True):
+    """A closed epoch with its records; its shares stay where they are."""
 
     signed: SignedHeader
     records: tuple[bytes, ...]
-    groups: tuple[Group, ...]  # by account, ascending
 
     @property
     def header(self) -> Header:
         """The header."""
         return self.signed.header
+
+
+class Epoch(SealedEpoch, frozen=True):
+    """A closed epoch with all its leaves."""
+
+    groups: tuple[Group, ...]  # by account, ascending
 
 
 class EpochFrame(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,9 +147,37 @@ def close_epoch(
         EvidenceError: If a leaf cannot be written, a job is missing or a sum overflows.
     """
     work = credited_work(records, frame.standing)
-    encoded = tuple(encode_record(record) for record in records)
-    below = root_of_records(encoded)
+    leaves = [record_leaf(record) for record in records]
     accounts = root_of_accounts([(group.account, root_of_group(group, work)) for group in groups])
+    sealed = seal_epoch(frame, key, leaves, accounts, len(groups), full=full)
+    return Epoch(sealed.signed, sealed.records, tuple(groups))
+
+
+def seal_epoch(
+    frame: EpochFrame,
+    key: Ed25519PrivateKey,
+    leaves: Sequence[RecordLeaf],
+    shares: Node,
+    accounts: int,
+    *,
+    full: Node | None = None,
+    pause: Callable[[], None] = tree.go_on,
+) -> SealedEpoch:
+    """Return the signed epoch of these records, and of shares whose root is known.
+
+    Args:
+        frame: Where it stands.
+        key: Who signs.
+        leaves: The records in their order; every job that a share names is among them.
+        shares: Root over the accounts with their shares.
+        accounts: How many there are.
+        full: Root of the accounts before thinning; None: nothing was thinned.
+        pause: Called between pieces of work of about a millisecond.
+
+    Raises:
+        EvidenceError: If a sum overflows.
+    """
+    below = tree.root(tree.RECORDS, [leaf.node for leaf in leaves], pause)
     header = Header(
         site=frame.site,
         number=frame.number,
@@ -147,10 +187,10 @@ def close_epoch(
         key=public_bytes(key),
         key_events=frame.key_events,
         standing=frame.standing.root(),
-        accounts_root=accounts.hash,
-        accounts=len(groups),
-        shares=accounts.count,
-        work=accounts.sums[0],
+        accounts_root=shares.hash,
+        accounts=accounts,
+        shares=shares.count,
+        work=shares.sums[0],
         records_root=below.hash,
         records=below.count,
         **dict(zip(SUM_COLUMNS, below.sums, strict=True)),
@@ -159,7 +199,17 @@ def close_epoch(
         full_work=0 if full is None else full.sums[0],
     )
     signature = sign(key, SIGN_EPOCH, header_hash(header))
-    return Epoch(SignedHeader(header=header, signature=signature), encoded, tuple(groups))
+    return SealedEpoch(SignedHeader(header=header, signature=signature), tuple(leaf.data for leaf in leaves))
+
+
+def record_leaf(record: Record) -> RecordLeaf:
+    """Return a record as a leaf.
+
+    Raises:
+        EvidenceError: If it cannot be written, or its amount is not possible.
+    """
+    data = encode_record(record)
+    return RecordLeaf(data, Node(record_hash(data), record_sums(record), 1))
 
 
 def credited_work(records: Sequence[Record], standing: Standing) -> dict[int, int]:
@@ -214,12 +264,3 @@ def root_of_accounts(accounts: Sequence[tuple[bytes, Node]]) -> Node:
 def record_nodes(encoded: Sequence[bytes]) -> list[Node]:
     """Return the leaves of the tree of records."""
     return [Node(record_hash(data), record_sums(decode_record(data)), 1) for data in encoded]
-
-
-def root_of_records(encoded: Sequence[bytes]) -> Node:
-    """Return the root of the tree of records.
-
-    Raises:
-        EvidenceError: If a record's amount is not possible or a sum overflows.
-    """
-    return tree.root(tree.RECORDS, record_nodes(encoded))

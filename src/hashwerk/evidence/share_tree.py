@@ -51,8 +51,8 @@ def leaf_level(hashes: Bytes2D, work_log2: NDArray[np.uint8]) -> Level:
     return Level(hashes, sums)
 
 
-def parents(level: Level) -> Level:
-    """Return the level above one of at least two nodes.
+def parents(level: Level, shape: tree.Shape = tree.SHARES) -> Level:
+    """Return the level above one of at least two nodes, of shares or of accounts.
 
     Raises:
         EvidenceError: If a sum overflows 128 bits.
@@ -60,7 +60,7 @@ def parents(level: Level) -> Level:
     count = len(level) // 2
     odd = len(level) % 2
     above = Level(np.empty((count + odd, 32), np.uint8), np.empty((count + odd, 3), np.uint64))
-    if not _parents(level.hashes, level.sums, above.hashes, above.sums, tree.SHARES.domain[0], INITIAL_STATE):
+    if not _parents(level.hashes, level.sums, above.hashes, above.sums, shape.domain[0], INITIAL_STATE):
         raise EvidenceError("sum of work overflows 128 bits")
     if odd:
         above.hashes[-1], above.sums[-1] = level.hashes[-1], level.sums[-1]
@@ -75,13 +75,13 @@ def all_levels(leaves: Level) -> list[Level]:
     return found
 
 
-def root_of(leaves: Level) -> Node:
-    """Return the root of a tree; without leaves the empty one."""
+def root_of(leaves: Level, shape: tree.Shape = tree.SHARES) -> Node:
+    """Return the root of a tree, of shares or of accounts; without leaves the empty one."""
     if not len(leaves):
-        return tree.empty(tree.SHARES)
+        return tree.empty(shape)
     level = leaves
     while len(level) > 1:
-        level = parents(level)
+        level = parents(level, shape)
     return level.node(0)
 
 
@@ -144,10 +144,39 @@ def account_leaf(account: bytes, shares: Node) -> Node:
     return Node(hash_, shares.sums, shares.count)
 
 
+def account_level(accounts: Bytes2D, roots: Level) -> Level:
+    """Return accounts (n, 32) as leaves of the tree above, given with the roots of their shares."""
+    hashes = np.empty((len(roots), 32), np.uint8)
+    _account_leaves(accounts, roots.hashes, roots.sums, hashes, ACCOUNT_LEAF[0], INITIAL_STATE)
+    return Level(hashes, roots.sums)
+
+
 @njit(cache=True, nogil=True)
 def _put_number(block: Any, at: int, value: Any) -> None:
     for k in range(8):
         block[at + k] = np.uint8((value >> np.uint64(8 * (7 - k))) & np.uint64(255))
+
+
+@njit(cache=True, nogil=True)
+def _account_leaves(  # noqa: PLR0917 - compiled code takes no keywords
+    accounts: Any, roots: Any, sums: Any, hashes: Any, domain: int, initial: Any
+) -> None:
+    size = 1 + 32 + 16 + 8 + 32
+    blocks = np.zeros(128, np.uint8)
+    blocks[0] = domain
+    blocks[size] = 0x80
+    blocks[126], blocks[127] = (8 * size) >> 8, (8 * size) & 255
+    state = np.empty(8, np.uint32)
+    for i in range(len(accounts)):
+        blocks[1:33] = accounts[i]
+        for k in range(3):
+            _put_number(blocks, 33 + 8 * k, sums[i, k])
+        blocks[57:89] = roots[i]
+        for k in range(8):
+            state[k] = initial[k]
+        compress(state, blocks, 0)
+        compress(state, blocks, 64)
+        put_state(hashes[i], 0, state)
 
 
 @njit(cache=True, nogil=True)

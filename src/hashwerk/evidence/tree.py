@@ -8,7 +8,7 @@ fixed width, and a sum that overflows is a failure. The last node of an odd leve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -18,6 +18,7 @@ from hashwerk.evidence.domains import ACCOUNT_NODE, EMPTY_ROOT, RECORD_NODE, SHA
 from hashwerk.evidence.leaf import SUM_COLUMNS
 
 COUNT_SIZE: Final = 8
+_PAUSE_NODES: Final = 32
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -95,9 +96,25 @@ def levels(shape: Shape, leaves: Sequence[Node]) -> list[list[Node]]:
     return found
 
 
-def root(shape: Shape, leaves: Sequence[Node]) -> Node:
-    """Return the root of a tree."""
-    return levels(shape, leaves)[-1][0]
+def go_on() -> None:
+    """Do not pause."""
+
+
+def root(shape: Shape, leaves: Sequence[Node], pause: Callable[[], None] = go_on) -> Node:
+    """Return the root of a tree; ``pause`` is called after every few nodes."""
+    if not leaves:
+        return empty(shape)
+    level = list(leaves)
+    while len(level) > 1:
+        above = []
+        for index in range(0, len(level) - 1, 2):
+            above.append(parent(shape, level[index], level[index + 1]))
+            if index % _PAUSE_NODES == 0:
+                pause()
+        if len(level) % 2:
+            above.append(level[-1])
+        level = above
+    return level[0]
 
 
 def path(tree: Sequence[Sequence[Node]], index: int) -> tuple[Step, ...]:
