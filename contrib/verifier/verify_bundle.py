@@ -72,6 +72,7 @@ RECORDS = {
     18: "LocalFact name:text value:text",
     19: "Thinning work_log2:u1",
     20: "Rejected verdict:u1 count:u8",
+    21: "AccountScale account:b32 factor:u8 basis:text",
 }
 KEY_EVENT = "KeyEvent kind:u1 previous:b32 key:b32 next_hash:b32 recovery:b32 from_epoch:u8 at:u8 possession:b64 authority:b64"
 HEADER = (
@@ -86,7 +87,7 @@ SEAL = "Seal digest:b32 key:b32 signature:b64"
 WITNESS = "Witness site:b32 number:u8 epoch:b32 at:u8 key:b32 signature:b64"
 RECEIPT = "Receipt site:b32 epoch:u8 account:b32 position:u4 leaf:b32 deadline:u8 path:*u1+b32 key:b32 signature:b64"
 # Section 5: what stands, and the field that names it where there may be several.
-DECLARATIONS = {6: "group", 7: "", 8: "", 11: "", 12: "name", 15: "", 16: "upstream", 19: ""}
+DECLARATIONS = {6: "group", 7: "", 8: "", 11: "", 12: "name", 15: "", 16: "upstream", 19: "", 21: "account"}
 
 
 class RefusedError(Exception):
@@ -540,7 +541,7 @@ def check_standing(bundle, report):
         standing[name].raw for name in sorted(standing)
     ]
     report.need(in_order, "standing", "the declarations at the beginning are not in their order")
-    scale = None
+    scale, bundle.scaled = None, False
     for epoch in bundle.epochs:
         epoch.standing = standing
         report.need(
@@ -555,12 +556,16 @@ def check_standing(bundle, report):
                 scale in (None, now), "scale", f"epoch {epoch.number}: the scale or the chain changed"
             )
             scale = now
+        for found in (found for (kind, _), found in standing.items() if kind == 21 and epoch.number):
+            report.need(found.factor, "scale", f"epoch {epoch.number}: an account's scale is zero")
+            bundle.scaled = bundle.scaled or found.factor != 1
         standing = stand(standing, epoch.logged)
     last = bundle.epochs[-1].standing if bundle.epochs[-1].number else standing
     scale, site = last.get((11, "")), last.get((15, ""))
     bundle.scale, bundle.private = scale.factor if scale else 1, not site or bool(site.private)
     bundle.real = not bundle.private and site.network == "main"
-    bundle.subject = "mine" if bundle.real and scale and scale.factor == 1 else "simulation"
+    right = bundle.real and scale and scale.factor == 1 and not bundle.scaled
+    bundle.subject = "mine" if right else "simulation"
 
 
 def check_records(bundle, report):
@@ -706,7 +711,7 @@ def header_hash(job, share, script_cache):
 
 def check_shares(bundle, report):
     """Hash every share, and check its terms and the sums over all."""
-    seen, bundle.shares, bundle.fractions = set(), [], ([], [])
+    seen, bundle.shares, bundle.fractions, scales = set(), [], ([], []), {}
     for epoch in bundle.epochs:
         jobs, roots = {}, defaultdict(dict)
         for job in (found for found in epoch.logged if found.kind == 1):
@@ -718,6 +723,12 @@ def check_shares(bundle, report):
         accounts, positions = [], []
         for account, shares in epoch.groups:
             leaves = []
+            declared = epoch.standing.get((21, account)) or epoch.standing.get((11, ""))
+            scale = declared.factor if declared else 0
+            if shares and scales.setdefault(account, scale) != scale and not report.failed["scale"]:
+                report.fail(
+                    "scale", f"epoch {epoch.number}: the scale of account {account.hex()[:16]} changed"
+                )
             for share in shares:
                 where = f"share {share[0]} of epoch {epoch.number}"
                 positions.append(share[0])
@@ -738,6 +749,7 @@ def check_shares(bundle, report):
                     int.from_bytes(hash_, "little"),
                     1 << min(log2, 127),
                 )
+                found.stands_for = found.work * scale
                 check_share(found, share, report, where)
                 report.need(hash_[:16] not in seen, "duplicates", f"{where}: its header was counted before")
                 seen.add(hash_[:16])
@@ -1171,11 +1183,11 @@ def check_energy(bundle, report, registers):
             continue  # the meter was exchanged while nothing was read
         drawn = 1 + sum(wh for since, to, wh in pieces if wh is not None and start <= since and to <= end)
         minutes = range(-(-start // 60_000_000), end // 60_000_000)
-        works = [share.work for share in bundle.shares if share.time // 60_000_000 in minutes]
-        if works:
+        works = [share.stands_for for share in bundle.shares if share.time // 60_000_000 in minutes]
+        if any(works):
             total, squares = sum(works), sum(work * work for work in works)
             least = gamma_quantile(total * total / squares, 1e-6) * squares / total
-            needed = least * bundle.scale * rate / (10**12 * 1000 * 3600)
+            needed = least * rate / (10**12 * 1000 * 3600)
             report.need(
                 drawn >= needed, "energy bound", f"{drawn - 1} Wh were drawn, {needed:.0f} Wh are the least"
             )
@@ -1492,7 +1504,8 @@ def statement(bundle):
     work = sum(share.work for share in bundle.shares)
     return {
         "site": bundle.manifest.site.hex(), "epochs": len(bundle.epochs), "shares": len(bundle.shares), "hashes": work,
-        "scale": bundle.scale, "import_wh": sum(epoch.import_wh for epoch in bundle.epochs),
+        "scale": bundle.scale, "hashes_at_scale": sum(share.stands_for for share in bundle.shares),
+        "import_wh": sum(epoch.import_wh for epoch in bundle.epochs),
         "payout_sat": bundle.paid,
     }  # fmt: skip
 

@@ -68,6 +68,7 @@ class EvidenceSite:
     anchored: bool = True
     thinning: int | None = None
     rule: records.PayoutRule = RULE
+    account_scales: tuple[records.AccountScale, ...] = ()
     pool: bool = False  # every fourth share is an upstream pool's work
     epochs: list[Epoch] = field(default_factory=list)
     full: Node | None = None  # of the shares before thinning, for the epoch that is closed next
@@ -99,6 +100,7 @@ class EvidenceSite:
             ),
             records.AttributionRule(rule="pro rata", parameters="by metered load"),
             self.rule,
+            *self.account_scales,
         ]  # fmt: skip
         if self.thinning is not None:
             declared.append(records.Thinning(work_log2=self.thinning))

@@ -441,6 +441,40 @@ def forge_16_scale_missing_or_changed(site: EvidenceSite) -> Iterator[Forgery | 
     yield Forgery(turned.bundle(), "scale", "changes within the period")
 
 
+def forge_16_scale_of_an_account_missing_or_changed(_: EvidenceSite) -> Iterator[Forgery | Contradiction]:
+    """Half of what each hash stands for, so that half the energy would do."""
+    own = records.AccountScale(account=ACCOUNTS[0], factor=2 * 10**15, basis="a scale model")
+    honest = EvidenceSite(name="scaled", wh=10_000, account_scales=(own,)).run(2)
+    less = [r for r in honest.standings[1].records if not isinstance(r, records.AccountScale)]
+    for standing in (less, swap(list(honest.standings[1].records), records.AccountScale, factor=1)):
+        yield Forgery(
+            write_bundle(honest, honest.epochs[1:], first=1, standing=tuple(standing)),
+            "standing",
+            "commits to other",
+        )
+    turned = EvidenceSite(name="scaled", wh=10_000, account_scales=(own,)).run(1)
+    turned.epoch([msgspec.structs.replace(own, factor=10**15)])
+    turned.epoch()
+    yield Forgery(turned.bundle(), "scale", "of account", "changes within the period")
+    late = EvidenceSite(name="late", wh=10_000).run(1)
+    late.epoch([own])
+    late.epoch()
+    yield Forgery(late.bundle(), "scale", "of account", "changes within the period")
+    nothing = msgspec.structs.replace(own, factor=0)
+    yield Forgery(
+        EvidenceSite(name="none", account_scales=(nothing,)).run(1).bundle(), "scale", "scale of zero"
+    )
+
+
+def forge_16_energy_for_the_hashes_counted_and_not_for_those_stood_for(
+    _: EvidenceSite,
+) -> Iterator[Forgery | Contradiction]:
+    own = records.AccountScale(account=ACCOUNTS[0], factor=10**18, basis="a scale model")
+    yield Forgery(
+        EvidenceSite(name="starved", account_scales=(own,)).run(2).bundle(), "energy bound", "were metered"
+    )
+
+
 def forge_17_bundle_cut_short(site: EvidenceSite) -> Iterator[Forgery | Contradiction]:
     for kept in (0, 10, 20, 1_000, -129, -1):
         yield Forgery(site.bundle()[:kept], "container", "cut short")

@@ -314,3 +314,12 @@ class Rejected(Record, frozen=True, kw_only=True):
     NUMBER: ClassVar[int] = 20
     verdict: U8
     count: U64
+
+
+class AccountScale(Record, frozen=True, kw_only=True):
+    """Hashes that each hash of one account stands for, in place of the site's scale: declared before the period."""
+
+    NUMBER: ClassVar[int] = 21
+    account: Hash32
+    factor: U64
+    basis: Text

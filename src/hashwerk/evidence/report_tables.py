@@ -65,9 +65,11 @@ def period(report: Report) -> str:
     if not found:
         return "The bundle cannot be read."
     fixed = "fixed beforehand" if found["fixed_beforehand"] else "chosen afterwards"
-    scale = report.statement["scale"]["value"]
+    scale = f"scale 1 : {report.statement['scale']['value']:,}"
+    for own in report.statement["account_scales"]:
+        scale += f", of account {own['account'][:16]}… 1 : {own['value']:,}"
     first, last = found["epochs"]
-    return f"{found['start']} to {found['end']}, {fixed}; epochs {first} to {last}; scale 1 : {scale:,}"
+    return f"{found['start']} to {found['end']}, {fixed}; epochs {first} to {last}; {scale}"
 
 
 def _row(name: str, figure: dict[str, Any] | None, text: str | None = None) -> list[tuple[str, str, str]]:
@@ -99,13 +101,14 @@ def _work(work: dict[str, Any]) -> list[tuple[str, str, str]]:
 def _energy(energy: dict[str, Any]) -> list[tuple[str, str, str]]:
     if not energy:
         return []
-    found = _row("Energy", energy["metered"], format_si(energy["metered"]["value"], "Wh", digits=5))
+    span = "" if energy["whole_period"] else f" from {energy['metered_from']} to {energy['metered_to']} only"
+    found = _row("Energy", energy["metered"], format_si(energy["metered"]["value"], "Wh", digits=5) + span)
     if energy["filled"]["value"]:
         found += _row(
             "of it filled in", energy["filled"], format_si(energy["filled"]["value"], "Wh", digits=5)
         )
     if energy.get("efficiency"):
-        found += _row("Efficiency", energy["efficiency"], _efficiency(energy["efficiency"]))
+        found += _row("Efficiency", energy["efficiency"], _efficiency(energy["efficiency"]) + span)
     found += _row("Best declared machine", energy["inventory_best"])
     return found + _row("Best machine there is", energy["best_machine"])
 

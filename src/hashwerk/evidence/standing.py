@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from hashwerk.evidence.domains import STANDING, tagged
 from hashwerk.evidence.leaf import encode_record, record_hash
 from hashwerk.evidence.records import (
+    AccountScale,
     AttributionRule,
     Configuration,
     Inventory,
@@ -36,6 +37,7 @@ STANDING_KINDS: Final[dict[type[Record], str | None]] = {
     Site: None,
     PrefixTable: "upstream",
     Thinning: None,
+    AccountScale: "account",
 }
 
 
@@ -86,5 +88,13 @@ def standing_key(record: Record) -> Key | None:
     """Return by what a record replaces another; None: it does not stand."""
     for kind, field in STANDING_KINDS.items():
         if isinstance(record, kind):
-            return kind.NUMBER, getattr(record, field) if field else ""
+            name = getattr(record, field) if field else ""
+            return kind.NUMBER, name.hex() if isinstance(name, bytes) else name
     return None
+
+
+def scale_of(standing: Standing, account: bytes) -> int:
+    """Return how many hashes each hash of an account stands for; 0: nothing right is declared."""
+    own = next((record for record in standing.all(AccountScale) if record.account == account), None)
+    found = own or standing.find(Scale)
+    return 0 if found is None else found.factor

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from hashwerk.evidence import records
+from hashwerk.evidence.bundle import Claim
 from hashwerk.evidence.verify import Report, Verdict, together, verify_bundle
 from hashwerk.evidence.verify.run import Options
 from support.evidence import (
@@ -225,3 +226,46 @@ def test_what_is_not_added_up() -> None:
     assert "invalid" in together([good, verify(b"noise")])["not_shown"][0]
     mine = msgspec.structs.replace(verify(EvidenceSite(name="other").run(1).bundle()), subject="mine")
     assert "not added up" in together([good, mine])["not_shown"][0]
+
+
+def test_hashes_of_a_scale_model_stand_for_more_and_others_for_themselves() -> None:
+    own = records.AccountScale(account=ACCOUNTS[0], factor=10**15, basis="a hall of twins")
+    site = EvidenceSite(scale=1, private=False, network="main", account_scales=(own,)).run(2)
+    report = verify(write_bundle(site, site.epochs[1:], first=1, standing=site.standings[1].records))
+    assert report.ok, report.failures()
+    assert report.subject == "simulation", "a scale is declared"
+    work = report.statement["work"]
+    rows = {row["account"]: row for row in work["accounts"]}
+    model = rows.pop(ACCOUNTS[0].hex())
+    assert model["scale"] == 10**15
+    assert all("scale" not in row for row in rows.values())
+    real = sum(int(row["hashes"]) for row in rows.values())
+    stood_for = int(work["hashes_at_scale"]["value"])
+    assert stood_for == real + int(model["hashes"]) * 10**15
+    assert int(work["hashes"]["value"]) == real + int(model["hashes"]), "what was counted is told apart"
+    low, high = work["hashes_at_scale"]["low"], work["hashes_at_scale"]["high"]
+    assert low < stood_for < high
+    (scale,) = report.statement["account_scales"]
+    assert scale["account"] == ACCOUNTS[0].hex()
+    assert (scale["value"], scale["label"]) == (10**15, "asserted")
+    wh = report.statement["energy"]["metered"]["value"]
+    efficiency = report.statement["energy"]["efficiency"]
+    assert efficiency["value"] == pytest.approx(wh * 3600 / (stood_for / 1e12))
+    assert efficiency["label"] == "asserted"
+
+
+def test_efficiency_is_told_of_the_time_that_was_metered() -> None:
+    """Of four epochs the first has no reading: joules and hashes are those of the other three."""
+    late = EditedSite(lambda n, r: without(records.Meter)(n, r) if n == 1 else r).run(4)
+    report = verify(write_bundle(late, late.epochs, claims=Claim(0)))
+    assert report.ok, report.failures()
+    energy = report.statement["energy"]
+    assert energy["whole_period"] is False
+    assert STATEMENT["energy"]["whole_period"] is True
+    assert energy["metered"]["value"] == 15_000
+    hashes = sum(epoch.header.work for epoch in late.epochs[2:]) * late.scale
+    assert energy["efficiency"]["value"] == pytest.approx(15_000 * 3600 / (hashes / 1e12))
+    assert energy["efficiency"]["value"] < 20_000 * 3600 / (hashes / 1e12), "not that of the whole period"
+    both = together([verify(SITE.bundle()), report])["figures"]
+    assert both["energy"]["value"] == 35_000
+    assert both["efficiency"] is None, "hashes without their energy are not put over others' energy"

@@ -21,7 +21,7 @@ from hashwerk.evidence.job_record import expected_tag  # noqa: E402
 from hashwerk.evidence.leaf import describe_kinds, encode_record, record_hash, record_sums  # noqa: E402
 from hashwerk.evidence.payout import apportion  # noqa: E402
 from hashwerk.evidence.receipt import RECEIPT_LAYOUT, give_receipts, receipt_hash  # noqa: E402
-from hashwerk.evidence.records import Job  # noqa: E402
+from hashwerk.evidence.records import AccountScale, Job  # noqa: E402
 from hashwerk.evidence.rehash import JobTable  # noqa: E402
 from hashwerk.evidence.share_leaf import LEAF_DTYPE, leaf_hashes, pack_leaves  # noqa: E402
 from hashwerk.evidence.tag import job_tag_preimage  # noqa: E402
@@ -30,7 +30,7 @@ from support.evidence import ACCOUNTS, EvidenceSite, decoded  # noqa: E402
 
 def vectors() -> dict[str, Any]:
     """Return all vectors by the name of their file."""
-    site = EvidenceSite(name="vectors", shares=12).run(4)
+    site = vector_site()
     return {
         "records.json": records_of(site),
         "shares.json": shares_of(site),
@@ -43,9 +43,15 @@ def vectors() -> dict[str, Any]:
     }
 
 
+def vector_site() -> EvidenceSite:
+    """Return the site of the vectors."""
+    own = AccountScale(account=ACCOUNTS[1], factor=5 * 10**14, basis="a smaller model")
+    return EvidenceSite(name="vectors", shares=12, account_scales=(own,)).run(4)
+
+
 def bundle_bytes() -> bytes:
     """Return the bundle of the vectors."""
-    return EvidenceSite(name="vectors", shares=12).run(4).bundle()
+    return vector_site().bundle()
 
 
 def records_of(site: EvidenceSite) -> list[dict[str, Any]]:

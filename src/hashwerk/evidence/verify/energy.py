@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from hashwerk.errors import EvidenceError
 from hashwerk.evidence.keys import fingerprint, is_signed
@@ -18,8 +15,8 @@ from hashwerk.evidence.records import Certificate, Direction, Inventory, Meter, 
 from hashwerk.evidence.standing import Standing
 from hashwerk.evidence.verify.facts import Facts, Reading
 from hashwerk.evidence.verify.result import Checks, Label, Verdict, attested_by
-from hashwerk.evidence.verify.shares import BIN_US, Work
-from hashwerk.work.poisson import weighted_intervals
+from hashwerk.evidence.verify.shares import Work
+from hashwerk.evidence.verify.weighed import MinuteWork, interval_of_hashes
 
 #: No machine that can be bought in 2026 needs less: millijoules per 10**12 hashes.
 BEST_MACHINE_MJ_PER_TH: Final = 9_500
@@ -27,7 +24,6 @@ BEST_MACHINE_MJ_PER_TH: Final = 9_500
 _CONFIDENCE: Final = 1 - 2e-6
 SIGN_CERTIFICATE: Final = b"hashwerk/sign/certificate/v1"
 HOUR_US: Final = 3_600_000_000
-_LAST: Final = 2**62  # no minute lies beyond
 
 
 def check_meters(checks: Checks, facts: Facts) -> None:
@@ -182,38 +178,6 @@ def _pieces(rows: Sequence[Meter], *, gaps: bool) -> Iterator[_Piece]:
         yield _Piece(row.start_us, row.end_us, row.end_wh - row.start_wh, filled=False, known=True)
 
 
-class MinuteWork:
-    """Work by the minute in which it was received, summed over any span at once."""
-
-    def __init__(self, minutes: Mapping[tuple[int, int], int]) -> None:
-        keys = sorted(minutes)
-        self._minutes = np.array([minute for minute, _ in keys], np.int64)
-        self._works = np.array([work for _, work in keys], np.int64)
-        self._counts = np.array([minutes[key] for key in keys], np.int64)
-
-    def counts(self, first: int, end: int) -> NDArray[np.int64]:
-        """Return the shares by target of the minutes ``first`` ≤ m < ``end``."""
-        part = slice(*np.searchsorted(self._minutes, [min(first, _LAST), min(end, _LAST)]).tolist())
-        found = np.zeros(129, np.int64)
-        np.add.at(found, self._works[part], self._counts[part])
-        return found
-
-
-def least_hashes(work: MinuteWork, start_us: int, end_us: int, scale: int) -> float:
-    """Return how many hashes were at least made in an interval, by the shares of its whole minutes."""
-    counts = work.counts(-(-start_us // BIN_US), end_us // BIN_US)
-    if not counts.any():
-        return 0.0
-    weights = np.ldexp(1.0, np.arange(129))
-    low, _ = weighted_intervals(
-        float(weights @ counts),
-        float(weights**2 @ counts),
-        float(weights[np.flatnonzero(counts).max()]),
-        _CONFIDENCE,
-    )
-    return float(low) * scale
-
-
 def best_efficiency(standing: Standing) -> int:
     """Return the J/TH of the best declared machine in millijoules; learned bounds count before declarations."""
     groups = standing.all(Inventory)
@@ -228,8 +192,8 @@ def best_efficiency(standing: Standing) -> int:
     return max(min(figures, default=BEST_MACHINE_MJ_PER_TH), BEST_MACHINE_MJ_PER_TH)
 
 
-def check_energy_bound(checks: Checks, facts: Facts, work: Work, efficiency: int, scale: int) -> None:
-    """Check that no interval has less energy than its work needs with the best declared machine."""
+def check_energy_bound(checks: Checks, facts: Facts, work: Work, efficiency: int) -> None:
+    """Check that no interval has less energy than the hashes its shares stand for need with the best declared machine."""
     intervals = common_intervals(facts.meters)
     if not intervals:
         return
@@ -238,7 +202,8 @@ def check_energy_bound(checks: Checks, facts: Facts, work: Work, efficiency: int
     if len(spans) == len(intervals):
         spans.append((intervals[0].start_us, intervals[-1].end_us, sum(row.wh for row in intervals)))
     for from_us, to_us, wh in spans:
-        needed_wh = least_hashes(minutes, from_us, to_us, scale) / 1e12 * efficiency / 1000 / 3600
+        least, _ = interval_of_hashes(minutes.within(from_us, to_us), _CONFIDENCE)
+        needed_wh = least / 1e12 * efficiency / 1000 / 3600
         if wh + 1 < needed_wh:
             checks.failed(
                 "energy bound",

@@ -12,8 +12,8 @@ from hashwerk.evidence.verify.energy import BEST_MACHINE_MJ_PER_TH, common_inter
 from hashwerk.evidence.verify.figures import ENERGY_CHECKS, WORK_CHECKS, Shown, figure
 from hashwerk.evidence.verify.hours import Hour, time_text
 from hashwerk.evidence.verify.result import Label
-from hashwerk.evidence.verify.shares import total_work
-from hashwerk.evidence.verify.work_figures import MAX_ROWS, interval_of
+from hashwerk.evidence.verify.weighed import BIN_US, MinuteWork, Weighed, hashes_of, interval_of_hashes
+from hashwerk.evidence.verify.work_figures import MAX_ROWS
 
 _WORTH: Final = {
     "certificate": "attested by its registry, where signed",
@@ -30,12 +30,12 @@ def energy_figures(shown: Shown, hours: Sequence[Hour]) -> dict[str, Any] | None
     total_wh = sum(row.wh for row in intervals)
     meters = shown.checks.labels().get("meters", str(Label.ASSERTED))
     label = shown.worth(meters, *ENERGY_CHECKS)
-    counts, scale = shown.work.counts(), shown.standing.scale
-    hashes = total_work(counts) * scale
-    joules = total_wh * 3600
-    metered_s = sum(row.end_us - row.start_us for row in intervals if row.known) / 1e6
+    start_us, end_us = intervals[0].start_us, intervals[-1].end_us
     found: dict[str, Any] = {
         "metered": figure(total_wh, "Wh", label),
+        "metered_from": time_text(start_us),
+        "metered_to": time_text(end_us),
+        "whole_period": _is_whole(shown, start_us, end_us),
         "filled": figure(
             sum(row.filled_wh for row in intervals),
             "Wh",
@@ -53,16 +53,33 @@ def energy_figures(shown: Shown, hours: Sequence[Hour]) -> dict[str, Any] | None
         "inventory_best": figure(shown.efficiency_mj_per_th / 1000, "J/TH", Label.ASSERTED),
         "best_machine": figure(BEST_MACHINE_MJ_PER_TH / 1000, "J/TH", Label.ASSERTED),
     }
-    if hashes and abs(metered_s - shown.duration_s) < 1:
-        low, high = interval_of(counts)
+    counts = _work_within(shown, start_us, end_us)
+    hashes = hashes_of(counts)
+    if hashes and all(row.known for row in intervals):
+        joules = total_wh * 3600
+        low, high = interval_of_hashes(counts)
         found["efficiency"] = figure(
             joules / (hashes / 1e12),
             "J/TH",
-            shown.worth(meters if scale == 1 else Label.ASSERTED, *ENERGY_CHECKS, *WORK_CHECKS),
-            low=None if high is None else joules / (high * scale / 1e12),
-            high=joules / (low * scale / 1e12) if low else None,
+            shown.worth(Label.ASSERTED if shown.work.is_scaled else meters, *ENERGY_CHECKS, *WORK_CHECKS),
+            low=None if high is None else joules / (high / 1e12),
+            high=joules / (low / 1e12) if low else None,
         )
     return found
+
+
+def _is_whole(shown: Shown, start_us: int, end_us: int) -> bool:
+    """Say whether what was metered covers the period."""
+    return start_us <= shown.headers[0].start_us and end_us >= shown.headers[-1].end_us
+
+
+def _work_within(shown: Shown, start_us: int, end_us: int) -> Weighed:
+    """Return the shares that were made with the energy between two readings; none where the minutes do not tell."""
+    if (start_us, end_us) == (shown.headers[0].start_us, shown.headers[-1].end_us):
+        return shown.work.weighed()
+    if start_us % BIN_US or end_us % BIN_US:
+        return {}
+    return MinuteWork(shown.work.minutes).within(start_us, end_us)
 
 
 def matching_figures(shown: Shown, hours: Sequence[Hour]) -> dict[str, Any] | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from hashwerk.errors import EvidenceError
 from hashwerk.evidence.epoch import MAX_CREDIT_LOG2, VERSION, Header, SignedHeader
 from hashwerk.evidence.keys import KeyChain, event_hash, fingerprint
-from hashwerk.evidence.records import AttributionRule, Record, Scale, Site, Thinning
+from hashwerk.evidence.records import AccountScale, AttributionRule, Record, Scale, Site, Thinning
 from hashwerk.evidence.standing import Standing
 from hashwerk.evidence.verify.result import Checks, Label
 
@@ -96,6 +96,8 @@ class StandingWalk:
         if len(self.now.records) != len(records) or list(self.now.records) != list(records):
             checks.failed("standing", "the list of declarations is not in its order, or holds something else")
         self._scales: set[int] = set()
+        self.account_scales: dict[bytes, AccountScale] = {}  # the last in force
+        self._scaled = False
         self.site: Site | None = None
         self.thinned = False
 
@@ -112,6 +114,13 @@ class StandingWalk:
             self._checks.failed("scale", f"{where}: no scale is declared")
         else:
             self._scales.add(scale.factor)
+        for own in self.now.all(AccountScale):
+            if not own.factor:
+                self._checks.failed(
+                    "scale", f"{where}: account {own.account.hex()[:16]}… has a scale of zero"
+                )
+            self._scaled |= own.factor != 1
+            self.account_scales[own.account] = own
         if site is None:
             self._checks.failed("scale", f"{where}: no site and chain are declared")
         elif self.site is not None and (site.network, site.private) != (self.site.network, self.site.private):
@@ -147,11 +156,23 @@ class StandingWalk:
                     )
         self.now = self.now.after(records)
 
-    def finish(self) -> None:
-        """Say what was found of the scale."""
+    def finish(self, accounts: Mapping[bytes, Collection[int]]) -> None:
+        """Say what was found of the scale.
+
+        Args:
+            accounts: Those that have shares, each with what its hashes stood for over the epochs.
+        """
+        for account, factors in sorted(accounts.items()):
+            if len(factors) > 1 and len(self._scales) <= 1:
+                self._checks.failed(
+                    "scale",
+                    f"the scale of account {account.hex()[:16]}… changes within the period: {sorted(factors)}",
+                )
         if len(self._scales) > 1:
             self._checks.failed("scale", f"the scale changes within the period: {sorted(self._scales)}")
         detail = ", ".join(f"1 : {factor:,}" for factor in sorted(self._scales)) or "no epoch but the first"
+        for own in sorted(self.account_scales.values(), key=lambda record: record.account):
+            detail += f"; account {own.account.hex()[:16]}… 1 : {own.factor:,}"
         self._checks.passed("scale", Label.ASSERTED, detail)
         self._checks.passed(
             "standing", Label.PROVEN, f"{len(self.now.records)} declarations, each before its use"
@@ -167,7 +188,7 @@ class StandingWalk:
     def simulation(self) -> bool:
         """Whether what was declared makes this a simulation."""
         private = self.site is None or bool(self.site.private) or self.site.network != "main"
-        return private or self._scales != {1}
+        return private or self._scaled or self._scales != {1}
 
     @property
     def scale(self) -> int:

@@ -251,7 +251,7 @@ class _Run:
     def _conclude(self) -> Verified:
         checks, headers = self.checks, self.walk.headers
         self._conclude_epochs(headers)
-        self.standing.finish()
+        self.standing.finish(self.work.scales)
         self._conclude_shares()
         chain = self._chain()
         simulation = self.standing.simulation
@@ -270,7 +270,7 @@ class _Run:
         energy.check_coverage(
             checks, self.facts, first.start_us, last.end_us, asked=bool(self.claims & Claim.ENERGY)
         )
-        energy.check_energy_bound(checks, self.facts, self.work, self.efficiency, self.standing.scale)
+        energy.check_energy_bound(checks, self.facts, self.work, self.efficiency)
         energy.check_sources(checks, self.facts)
         block_shares = self.work.blocks.among(self._named_blocks())
         check_blocks(checks, self.facts, block_shares, headers, chain, thinned=self.standing.thinned)

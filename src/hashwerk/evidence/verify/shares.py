@@ -15,16 +15,15 @@ from hashwerk.evidence.records import UNBOUND, Job, PrefixTable, Thinning
 from hashwerk.evidence.rehash import Hashed, JobTable, check_fields
 from hashwerk.evidence.share_leaf import Bytes2D, Leaves, leaf_hashes
 from hashwerk.evidence.share_tree import GrowingRoot
-from hashwerk.evidence.standing import Standing
+from hashwerk.evidence.standing import Standing, scale_of
 from hashwerk.evidence.tree import Node
 from hashwerk.evidence.verify.block_shares import BlockShares
 from hashwerk.evidence.verify.result import Checks
 from hashwerk.evidence.verify.seen import SeenHashes
+from hashwerk.evidence.verify.weighed import BIN_US, Weighed, weigh
 
 #: Receive times may lie this far outside their epoch: shares wait for the commit that closes it.
 TIME_SLACK_US: Final = 10_000_000
-#: Work is kept by time in steps of this length, for the comparison with meters.
-BIN_US: Final = 60_000_000
 UNIFORM_BINS: Final = 64
 #: Chunks that wait for their judgement: enough to keep every thread at work, few enough to stay small.
 MAX_PENDING: Final = 8
@@ -49,24 +48,28 @@ class Work:
 
     def __init__(self) -> None:
         self.accounts: dict[bytes, NDArray[np.int64]] = {}
-        self.minutes: dict[tuple[int, int], int] = {}  # minute, work_log2 → shares
+        self.scales: dict[bytes, set[int]] = {}  # account → what each of its hashes stood for
+        self.minutes: dict[tuple[int, int, int], int] = {}  # minute, work_log2, scale → shares
         self.uniform = {bound: np.zeros(UNIFORM_BINS, np.int64) for bound in (True, False)}
         self.blocks = BlockShares()
         self.pools: dict[tuple[str, bytes], NDArray[np.int64]] = {}  # pool, account → shares by target
         self.found: dict[tuple[int, int], tuple[bytes, bytes]] = {}  # epoch, position → account, leaf hash
 
-    def add(self, account: bytes, facts: ChunkFacts, works: NDArray[np.uint8]) -> None:
+    def add(self, account: bytes, facts: ChunkFacts, works: NDArray[np.uint8], scale: int) -> None:
         """Count a chunk.
 
         Args:
             account: Whose it is.
             facts: The chunk.
             works: What a share of each job is credited, by the job's row.
+            scale: How many hashes each of the account's stands for in this epoch.
         """
+        self.scales.setdefault(account, set()).add(scale)
         counts = self.accounts.setdefault(account, np.zeros(129, np.int64))
         np.add.at(counts, works, facts.by_job)
         for minute, work, count in facts.by_minute:
-            self.minutes[minute, work] = self.minutes.get((minute, work), 0) + count
+            key = minute, work, scale
+            self.minutes[key] = self.minutes.get(key, 0) + count
         self.uniform[account != UNBOUND] += facts.uniform
 
     def add_pool(self, pool: str, account: bytes, work: int, count: int) -> None:
@@ -76,6 +79,19 @@ class Work:
     def counts(self) -> NDArray[np.int64]:
         """Return the number of shares by target, of all accounts."""
         return sum(self.accounts.values(), np.zeros(129, np.int64))
+
+    def weighed(self) -> Weighed:
+        """Return the shares by target and scale, of all accounts."""
+        return weigh((counts, self.scale(account)) for account, counts in self.accounts.items())
+
+    def scale(self, account: bytes) -> int:
+        """Return what each hash of an account stood for; a scale that changed fails a check."""
+        return max(self.scales.get(account, {1}))
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether any share stands for more than the hashes that were made."""
+        return any(scale != 1 for scales in self.scales.values() for scale in scales)
 
 
 def total_work(counts: NDArray[np.int64]) -> int:
@@ -124,6 +140,8 @@ class EpochShares:
         self._owners = [self._table.account_of[int(job)] for job in self._table.rows["id"]]
         self._works: NDArray[np.uint8] = self._table.rows["work_log2"].copy()
         self._thinned = standing.find(Thinning) is not None
+        self._standing = standing
+        self._scales: dict[bytes, int] = {}
         self._prefixes = PoolPrefixes(jobs, standing)
         self._pending: list[tuple[bytes, Future[ChunkFacts]]] = []
         self._roots: list[tuple[bytes, GrowingRoot]] = []
@@ -199,7 +217,9 @@ class EpochShares:
         self._check_times(leaves)
         self._place(account, facts)
         self._seen.add(hashed.hashes, self._header.number, leaves["position"])
-        self._totals.add(account, facts, self._works)
+        if account not in self._scales:
+            self._scales[account] = scale_of(self._standing, account)
+        self._totals.add(account, facts, self._works, self._scales[account])
         for row in np.flatnonzero(facts.by_job).tolist():
             name = account, int(self._table.rows["id"][row])
             self.by_job[name] = self.by_job.get(name, 0) + int(facts.by_job[row])

@@ -37,6 +37,14 @@ def make_statement(shown: Shown) -> dict[str, Any]:
         "site": _site(shown),
         "period": _period(shown),
         "scale": figure(shown.standing.scale, "hashes a hash", shown.worth(Label.ASSERTED)),
+        "account_scales": [
+            {
+                "account": own.account.hex(),
+                "basis": own.basis,
+                **figure(own.factor, "hashes a hash", shown.worth(Label.ASSERTED)),
+            }
+            for own in sorted(shown.standing.account_scales.values(), key=lambda record: record.account)
+        ],
         "work": work_figures(shown),
         "energy": energy_figures(shown, hours),
         "matching": matching_figures(shown, hours),

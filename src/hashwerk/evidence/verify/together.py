@@ -75,7 +75,9 @@ def _figures(statements: Sequence[Statement]) -> dict[str, Statement | None]:
         "shares": _sum([s["work"]["shares"] for s in statements]),
         "hashes": _hashes(hashes),
         "energy": _sum(energy) if len(energy) == len(statements) else None,
-        "efficiency": _efficiency(hashes, energy) if len(energy) == len(statements) else None,
+        "efficiency": _efficiency(hashes, energy)
+        if all(s["energy"] and s["energy"]["whole_period"] for s in statements)
+        else None,
         "hourly_matching": _weighted(matching, "hourly_matching") if whole else None,
         "carbon_free": _weighted(matching, "carbon_free") if whole else None,
         "surplus_negative_price": _sum([part["surplus_negative_price"] for part, _ in matching])

@@ -13,6 +13,7 @@ from hashwerk.evidence.verify.figures import WORK_CHECKS, Shown, figure
 from hashwerk.evidence.verify.hours import time_text
 from hashwerk.evidence.verify.result import Label
 from hashwerk.evidence.verify.shares import Work, total_work
+from hashwerk.evidence.verify.weighed import Weighed, hashes_of, interval_of_hashes
 from hashwerk.work.poisson import rate_interval
 
 MAX_ROWS: Final = 10_000
@@ -26,12 +27,17 @@ def work_figures(shown: Shown) -> dict[str, Any]:
     bound = shown.worth(Label.PROVEN, *WORK_CHECKS, "binding")
     found: dict[str, Any] = {
         "shares": figure(int(counts.sum()), "shares", proven),
-        "hashes": hashes_figure(counts, 1, proven),
+        "hashes": hashes_figure(counts, proven),
         "interval": "95 %, the period was fixed beforehand"
         if shown.manifest.period_fixed
         else "95 % of a period fixed beforehand; this one was chosen afterwards",
         "accounts": [
-            {"account": account.hex(), "shares": int(row.sum()), **hashes_row(row, bound)}
+            {
+                "account": account.hex(),
+                "shares": int(row.sum()),
+                **hashes_row(row, bound),
+                **_scale_row(shown.work.scale(account)),
+            }
             for account, row in sorted(shown.work.accounts.items())
             if account != UNBOUND
         ],
@@ -40,14 +46,13 @@ def work_figures(shown: Shown) -> dict[str, Any]:
     unbound = shown.work.accounts.get(UNBOUND)
     if unbound is not None:
         label = shown.worth(f"{Label.PROVEN} as work; target and account {Label.ASSERTED}", *WORK_CHECKS)
-        found["unbound"] = hashes_figure(unbound, 1, label)
+        found["unbound"] = hashes_figure(unbound, label)
         found["upstream"] = _upstream(shown, label)
     if shown.standing.thinned:
         full = sum(header.full_work for header in shown.headers)
         found["before_thinning"] = figure(str(full), "hashes", shown.worth(Label.ASSERTED, "sums"))
-    scale = shown.standing.scale
-    if scale != 1:
-        found["hashes_at_scale"] = hashes_figure(counts, scale, shown.worth(Label.ASSERTED, *WORK_CHECKS))
+    if shown.work.is_scaled:
+        found["hashes_at_scale"] = _at_scale(shown.work.weighed(), shown.worth(Label.ASSERTED, *WORK_CHECKS))
     if shown.duration_s > 0:
         found["hashrate"] = _hashrate(shown, found.get("hashes_at_scale", found["hashes"]))
     return found
@@ -97,11 +102,21 @@ def payout_figures(shown: Shown) -> dict[str, Any] | None:
     }
 
 
-def hashes_figure(counts: NDArray[np.int64], scale: int, label: str) -> dict[str, Any]:
+def hashes_figure(counts: NDArray[np.int64], label: str) -> dict[str, Any]:
     """Return the hashes shown by shares and their 95 % interval."""
     low, high = interval_of(counts)
-    scaled = [None if bound is None else bound * scale for bound in (low, high)]
-    return figure(str(total_work(counts) * scale), "hashes", label, low=scaled[0], high=scaled[1])
+    return figure(str(total_work(counts)), "hashes", label, low=low, high=high)
+
+
+def _at_scale(counts: Weighed, label: str) -> dict[str, Any]:
+    """Return the hashes that shares stand for, each by the scale of its account."""
+    low, high = interval_of_hashes(counts)
+    return figure(str(hashes_of(counts)), "hashes", label, low=low, high=high)
+
+
+def _scale_row(scale: int) -> dict[str, Any]:
+    """Return what each hash of an account stands for, where that is not one."""
+    return {} if scale == 1 else {"scale": scale}
 
 
 def hashes_row(counts: NDArray[np.int64], label: str) -> dict[str, Any]:
@@ -135,7 +150,7 @@ def _upstream(shown: Shown, label: str) -> list[dict[str, Any]]:
 
 def _hashrate(shown: Shown, total: dict[str, Any]) -> dict[str, Any]:
     # Work over time: worth no more than the time is.
-    attested = shown.timed and shown.standing.scale == 1
+    attested = shown.timed and not shown.work.is_scaled
     label = "attested by those who name the time" if attested else str(Label.ASSERTED)
     return figure(
         int(total["value"]) / shown.duration_s,
@@ -148,9 +163,9 @@ def _hashrate(shown: Shown, total: dict[str, Any]) -> dict[str, Any]:
 
 def _per_hour(work: Work, label: str) -> list[dict[str, Any]]:
     hours: dict[int, NDArray[np.int64]] = {}
-    for (minute, work_log2), count in work.minutes.items():
+    for (minute, work_log2, _), count in work.minutes.items():
         hours.setdefault(minute // 60, np.zeros(129, np.int64))[work_log2] += count
     return [
-        {"start": time_text(hour * 3_600_000_000), **hashes_figure(counts, 1, label)}
+        {"start": time_text(hour * 3_600_000_000), **hashes_figure(counts, label)}
         for hour, counts in sorted(hours.items())[:MAX_ROWS]
     ]
