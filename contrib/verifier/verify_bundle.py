@@ -6,11 +6,13 @@ neither can hide a mistake of the other. Clarity before speed.
 
     python verify_bundle.py BUNDLE [BUNDLE …] [--key FINGERPRINT] [--json]   (--help names more)
 
-Not checked here, and said in the table where it matters: signatures of RFC 3161 stamps (they show no time), meters' OCMF
-signatures (such readings count as asserted), and what a mine's own node could add.
+Signatures of RFC 3161 stamps and of meters (OCMF) are checked here by plain arithmetic: RSA of PKCS #1 v1.5 and ECDSA
+over the curves below, with SHA-256, SHA-384 or SHA-512. What is signed otherwise (RSA-PSS, SHA-1, other curves, keys in
+compressed form) shows nothing here: where it is claimed, the bundle is incomplete and never valid.
 """
 
 import argparse
+import base64
 import hashlib
 import itertools
 import json
@@ -19,6 +21,8 @@ import struct
 import sys
 import unicodedata
 from collections import defaultdict
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -846,6 +850,316 @@ def check_uniformity(bundle, report):
             )
 
 
+# Signatures that others make: RSA (PKCS #1 v1.5) and ECDSA with SHA-2, in X.509 certificates, RFC 3161 and OCMF.
+# Only checking is done here, of public values, so nothing needs to be secret or fast.
+
+
+class UncheckedError(Exception):
+    """Something that may be right and that this verifier cannot judge: it shows nothing."""
+
+
+# Object identifier → p, a, b, x and y of the generator, its order (SEC 2, RFC 5639).
+CURVES = {
+    "2a8648ce3d030101": (  # P-192
+        "fffffffffffffffffffffffffffffffeffffffffffffffff fffffffffffffffffffffffffffffffefffffffffffffffc"
+        " 64210519e59c80e70fa7e9ab72243049feb8deecc146b9b1 188da80eb03090f67cbf20eb43a18800f4ff0afd82ff1012"
+        " 07192b95ffc8da78631011ed6b24cdd573f977a11e794811 ffffffffffffffffffffffff99def836146bc9b1b4d22831"
+    ),
+    "2b81040021": (  # P-224
+        "ffffffffffffffffffffffffffffffff000000000000000000000001 fffffffffffffffffffffffffffffffefffffffffffffffffffffffe"
+        " b4050a850c04b3abf54132565044b0b7d7bfd8ba270b39432355ffb4 b70e0cbd6bb4bf7f321390b94a03c1d356c21122343280d6115c1d21"
+        " bd376388b5f723fb4c22dfe6cd4375a05a07476444d5819985007e34 ffffffffffffffffffffffffffff16a2e0b8f03e13dd29455c5c2a3d"
+    ),
+    "2a8648ce3d030107": (  # P-256
+        "ffffffff00000001000000000000000000000000ffffffffffffffffffffffff"
+        " ffffffff00000001000000000000000000000000fffffffffffffffffffffffc"
+        " 5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b"
+        " 6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"
+        " 4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"
+        " ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551"
+    ),
+    "2b8104000a": (  # secp256k1
+        "fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f 0 7"
+        " 79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
+        " 483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8"
+        " fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"
+    ),
+    "2b81040022": (  # P-384
+        "fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffeffffffff0000000000000000ffffffff"
+        " fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffeffffffff0000000000000000fffffffc"
+        " b3312fa7e23ee7e4988e056be3f82d19181d9c6efe8141120314088f5013875ac656398d8a2ed19d2a85c8edd3ec2aef"
+        " aa87ca22be8b05378eb1c71ef320ad746e1d3b628ba79b9859f741e082542a385502f25dbf55296c3a545e3872760ab7"
+        " 3617de4a96262c6f5d9e98bf9292dc29f8f41dbd289a147ce9da3113b5f0b8c00a60b1ce1d7e819d7a431d7c90ea0e5f"
+        " ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973"
+    ),
+    "2b81040023": (  # P-521
+        "01ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+        "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+        " 01ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+        "fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffc"
+        " 51953eb9618e1c9a1f929a21a0b68540eea2da725b99b315f3b8b489918ef109"
+        "e156193951ec7e937b1652c0bd3bb1bf073573df883d2c34f1ef451fd46b503f00"
+        " c6858e06b70404e9cd9e3ecb662395b4429c648139053fb521f828af606b4d3d"
+        "baa14b5e77efe75928fe1dc127a2ffa8de3348b3c1856a429bf97e7e31c2e5bd66"
+        " 011839296a789a3bc0045c8a5fb42c7d1bd998f54449579b446817afbd17273e66"
+        "2c97ee72995ef42640c550b9013fad0761353c7086a272c24088be94769fd16650"
+        " 01fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+        "a51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409"
+    ),
+    "2b2403030208010107": (  # brainpoolP256r1
+        "a9fb57dba1eea9bc3e660a909d838d726e3bf623d52620282013481d1f6e5377"
+        " 7d5a0975fc2c3057eef67530417affe7fb8055c126dc5c6ce94a4b44f330b5d9"
+        " 26dc5c6ce94a4b44f330b5d9bbd77cbf958416295cf7e1ce6bccdc18ff8c07b6"
+        " 8bd2aeb9cb7e57cb2c4b482ffc81b7afb9de27e1e3bd23c23a4453bd9ace3262"
+        " 547ef835c3dac4fd97f8461a14611dc9c27745132ded8e545c1d54c72f046997"
+        " a9fb57dba1eea9bc3e660a909d838d718c397aa3b561a6f7901e0e82974856a7"
+    ),
+    "2b240303020801010b": (  # brainpoolP384r1
+        "8cb91e82a3386d280f5d6f7e50e641df152f7109ed5456b412b1da197fb71123acd3a729901d1a71874700133107ec53"
+        " 7bc382c63d8c150c3c72080ace05afa0c2bea28e4fb22787139165efba91f90f8aa5814a503ad4eb04a8c7dd22ce2826"
+        " 04a8c7dd22ce28268b39b55416f0447c2fb77de107dcd2a62e880ea53eeb62d57cb4390295dbc9943ab78696fa504c11"
+        " 1d1c64f068cf45ffa2a63a81b7c13f6b8847a3e77ef14fe3db7fcafe0cbd10e8e826e03436d646aaef87b2e247d4af1e"
+        " 8abe1d7520f9c2a45cb1eb8e95cfd55262b70b29feec5864e19c054ff99129280e4646217791811142820341263c5315"
+        " 8cb91e82a3386d280f5d6f7e50e641df152f7109ed5456b31f166e6cac0425a7cf3ab6af6b7fc3103b883202e9046565"
+    ),
+}  # fmt: skip
+# The hash of a signature by its object identifier; the third is the key's kind.
+RSA, EC = "2a864886f70d010101", "2a8648ce3d0201"
+SIGNATURES = {
+    "2a864886f70d01010b": ("sha256", RSA), "2a864886f70d01010c": ("sha384", RSA), "2a864886f70d01010d": ("sha512", RSA),
+    "2a8648ce3d040302": ("sha256", EC), "2a8648ce3d040303": ("sha384", EC), "2a8648ce3d040304": ("sha512", EC),
+}  # fmt: skip
+HASHES = {"608648016503040201": "sha256", "608648016503040202": "sha384", "608648016503040203": "sha512"}
+
+
+def any_der(reader):
+    """Read the next value of DER, whatever its kind: its tag, what is in it, and all its bytes."""
+    start, tag = reader.at, reader.u(1)
+    reader.at = start
+    return SimpleNamespace(tag=tag, data=der(reader, tag).data, raw=reader.data[start : reader.at])
+
+
+def all_der(data):
+    """Read values of DER to the end."""
+    reader, found = Reader(data), []
+    while reader.at < len(data):
+        found.append(any_der(reader))
+    return found
+
+
+def whole_number(value):
+    if value.tag != 0x02 or not value.data or value.data[0] >= 128:
+        raise RefusedError("no whole number that is not negative")
+    if len(value.data) > 1 and value.data[0] == 0 and value.data[1] < 128:
+        raise RefusedError("a whole number that is not in its shortest form")
+    return int.from_bytes(value.data, "big")
+
+
+def is_signed_by(spki, algorithm, message, signature):
+    """Say whether `signature` of `message` is by the key of a SubjectPublicKeyInfo; `algorithm` (hash, kind of key)."""
+    hash_name, kind = algorithm
+    (outer,) = all_der(spki)
+    what, key = all_der(outer.data)
+    oid, *parameters = all_der(what.data)
+    if oid.data.hex() != kind or kind not in (RSA, EC) or key.tag != 0x03 or key.data[:1] != b"\x00":
+        raise UncheckedError("a kind of key that is not judged here")
+    digest = hashlib.new(hash_name, message).digest()
+    if kind == RSA:
+        (inside,) = all_der(key.data[1:])
+        modulus, exponent = map(whole_number, all_der(inside.data))
+        return is_rsa(modulus, exponent, hash_name, digest, signature)
+    curve = CURVES.get(parameters[0].data.hex()) if parameters and parameters[0].tag == 0x06 else None
+    if curve is None:
+        raise UncheckedError("a curve that is not judged here")
+    return is_ecdsa([int(number, 16) for number in curve.split()], key.data[1:], digest, signature)
+
+
+def is_rsa(modulus, exponent, hash_name, digest, signature):
+    """Check by RFC 8017, 8.2.2: there is one spelling of what the signature must be of."""
+    size = (modulus.bit_length() + 7) // 8
+    oid = next(oid for oid, name in HASHES.items() if name == hash_name)
+    info = bytes.fromhex("0609" + oid + "0500")
+    info = bytes([0x30, len(info)]) + info + bytes([0x04, len(digest)]) + digest
+    info = bytes([0x30, len(info)]) + info
+    if size < len(info) + 11 or len(signature) != size or exponent < 3:
+        return False
+    spelled = b"\x00\x01" + b"\xff" * (size - len(info) - 3) + b"\x00" + info
+    return pow(int.from_bytes(signature, "big"), exponent, modulus) == int.from_bytes(spelled, "big")
+
+
+def is_ecdsa(curve, point, digest, signature):
+    """Check by SEC 1, 4.1.4."""
+    p, a, b, gx, gy, order = curve
+    width = (p.bit_length() + 7) // 8
+    if len(point) != 1 + 2 * width or point[0] != 4:
+        raise UncheckedError("a public key that is not spelled out")
+    public = int.from_bytes(point[1 : 1 + width], "big"), int.from_bytes(point[1 + width :], "big")
+    if max(public) >= p or (public[1] ** 2 - public[0] ** 3 - a * public[0] - b) % p:
+        raise RefusedError("a public key that is not on its curve")
+    try:
+        (outer,) = all_der(signature)
+        r, s = map(whole_number, all_der(outer.data)) if outer.tag == 0x30 else (0, 0)
+    except (RefusedError, ValueError):
+        return False
+    if not (0 < r < order and 0 < s < order):
+        return False
+    shift = max(0, 8 * len(digest) - order.bit_length())
+    number, inverse = int.from_bytes(digest, "big") >> shift, pow(s, -1, order)
+
+    def add(one, other):
+        if one is None or other is None:
+            return one or other
+        if one[0] == other[0]:
+            if (one[1] + other[1]) % p == 0:
+                return None
+            slope = (3 * one[0] ** 2 + a) * pow(2 * one[1], -1, p) % p
+        else:
+            slope = (other[1] - one[1]) * pow(other[0] - one[0], -1, p) % p
+        x = (slope**2 - one[0] - other[0]) % p
+        return x, (slope * (one[0] - x) - one[1]) % p
+
+    def times(factor, one):
+        total = None
+        for bit in f"{factor:b}":
+            total = add(total, total)
+            total = add(total, one) if bit == "1" else total
+        return total
+
+    found = add(times(number * inverse % order, (gx, gy)), times(r * inverse % order, public))
+    return found is not None and found[0] % order == r
+
+
+def moment_of(value):
+    """Read UTCTime or GeneralizedTime; gives microseconds."""
+    text = value.data.decode("ascii", "replace")
+    if value.tag == 0x17:
+        text = ("19" if text[:2] >= "50" else "20") + text
+    head, _, fraction = text.rstrip("Z").partition(".")
+    digits = (head + fraction).isascii() and (head + fraction).isdigit()
+    if value.tag not in (0x17, 0x18) or not text.endswith("Z") or len(head) != 14 or not digits:
+        raise RefusedError("no time of DER")
+    try:
+        at = datetime.strptime(head, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise RefusedError("no time of DER") from error
+    return int(at.timestamp()) * SECOND_US + int((fraction + "000000")[:6])
+
+
+def certificate(data):
+    """Take a certificate of X.509 apart (RFC 5280, 4.1)."""
+    (outer,) = all_der(data)
+    body, algorithm, bits = all_der(outer.data)
+    fields = all_der(body.data)
+    fields = fields[1:] if fields[0].tag == 0xA0 else fields
+    extensions = next((all_der(all_der(field.data)[0].data) for field in fields if field.tag == 0xA3), [])
+    found = SimpleNamespace(
+        raw=data, body=body.raw, serial=fields[0].data, issuer=fields[2].raw, subject=fields[4].raw,
+        spki=fields[5].raw, algorithm=all_der(algorithm.data)[0].data.hex(), signature=bits.data[1:],
+        times=[moment_of(value) for value in all_der(fields[3].data)], extensions={},
+    )  # fmt: skip
+    for extension in extensions:
+        oid, *critical, value = all_der(extension.data)
+        found.extensions[oid.data.hex()] = (bool(critical), value.data)
+    return found
+
+
+def may_stamp(found):
+    critical, value = found.extensions.get("551d25", (False, b"\x30\x00"))
+    purposes = [purpose.data.hex() for purpose in all_der(all_der(value)[0].data)]
+    return critical and "2b06010505070308" in purposes
+
+
+def may_sign_others(found):
+    _, value = found.extensions.get("551d13", (False, b"\x30\x00"))
+    parts = all_der(all_der(value)[0].data)
+    return bool(parts) and parts[0].tag == 0x01 and parts[0].data != b"\x00"
+
+
+def leads_to(found, others, roots, at):
+    """Say whether a chain of certificates, all in force at a time, leads from one to a root; by names and signatures."""
+    for _ in range(8):
+        if not found.times[0] <= at <= found.times[1]:
+            return False
+        if any(found.raw == root.raw for root in roots):
+            return True
+        above = [one for one in [*roots, *others] if one.subject == found.issuer and may_sign_others(one)]
+        signer = next((one for one in above if is_certified(found, one)), None)
+        if signer is None:
+            return False
+        found = signer
+    return False
+
+
+def is_certified(found, by):
+    if found.algorithm not in SIGNATURES:
+        raise UncheckedError("a certificate's kind of signature is not judged here")
+    return is_signed_by(by.spki, SIGNATURES[found.algorithm], found.body, found.signature)
+
+
+def names_lead(others, roots):
+    """Say whether the names of issuers lead to a root's name: whether a verifier who pinned it was spoken of at all."""
+    known = {root.subject for root in roots}
+    return any(one.subject in known or one.issuer in known for one in others)
+
+
+def stamped_at(signed_data, info, roots):
+    """Check the signature of an RFC 3161 response (RFC 5652, 5.6) under roots that the verifier pinned; gives its time."""
+    values = all_der(signed_data)
+    others = [
+        certificate(value.raw) for field in values if field.tag == 0xA0 for value in all_der(field.data)
+    ]
+    if not names_lead(others, roots):
+        return None
+    signers = all_der(values[-1].data)
+    if len(signers) != 1 or values[-1].tag != 0x31:
+        raise RefusedError("not one signer")
+    version, name, digest, *rest = all_der(signers[0].data)
+    if version.data != b"\x01" or name.tag != 0x30 or rest[0].tag != 0xA0:
+        raise UncheckedError("a signer who is not named by issuer and number, or signs no attributes")
+    attributes, algorithm, signature = rest[:3]
+    issuer, serial = all_der(name.data)
+    signer = next((one for one in others if (one.issuer, one.serial) == (issuer.raw, serial.data)), None)
+    if signer is None:
+        raise RefusedError("without the certificate of its signer")
+    hash_name = HASHES.get(all_der(digest.data)[0].data.hex())
+    oid = all_der(algorithm.data)[0].data.hex()
+    scheme = (hash_name, oid) if oid == RSA else SIGNATURES.get(oid)
+    if hash_name is None or scheme is None:
+        raise UncheckedError("a kind of signature that is not judged here")
+    said = {}
+    for attribute in all_der(attributes.data):
+        oid, held = all_der(attribute.data)
+        said[oid.data.hex()] = all_der(held.data)[0].data
+    at = moment_of(all_der(all_der(info)[0].data)[4])
+    right = said.get("2a864886f70d010904") == hashlib.new(hash_name, info).digest()
+    right = right and said.get("2a864886f70d010903", b"").hex() == "2a864886f70d0109100104"
+    right = right and may_stamp(signer) and leads_to(signer, others, roots, at)
+    right = right and is_signed_by(signer.spki, scheme, b"\x31" + attributes.raw[1:], signature.data)
+    if not right:
+        raise RefusedError("its signature, or the chain of its certificates, does not hold")
+    return at
+
+
+def check_ocmf(found):
+    """Check a reading that its meter signed; the signature is over the payload's bytes as they stand."""
+    parts = found.signed_data.split(b"|")
+    if len(parts) != 3 or parts[0] != b"OCMF":
+        raise RefusedError("no line of OCMF")
+    try:
+        signature = bytes.fromhex(json.loads(parts[2])["SD"])
+        if not is_signed_by(found.signer_key, ("sha256", EC), parts[1], signature):
+            raise RefusedError("its meter did not sign it")
+        said = json.loads(parts[1], parse_float=Decimal)
+        last = said["RD"][-1]
+        value = Decimal(str(last["RV"])) * {"Wh": 1, "kWh": 1000, "mWh": Decimal("0.001")}[last["RU"]]
+        right = said["MS"] == found.serial and value // 1 == found.end_wh
+    except (ValueError, KeyError, IndexError, TypeError, InvalidOperation, RecursionError) as error:
+        raise RefusedError("what its meter signed cannot be read") from error
+    if not right:
+        raise RefusedError("its meter signed another reading")
+    return hashed(0x08, found.signer_key).hex()[:16]
+
+
 # Section 12: block headers and external time.
 
 
@@ -1017,8 +1331,8 @@ def der(reader, tag):
     return Reader(reader.take(size))
 
 
-def rfc3161(stamp, epoch, *_):
-    """Look whether an RFC 3161 response is of the epoch; its signature is not checked here, so it shows no time."""
+def rfc3161(stamp, epoch, _, trusted):
+    """Read an RFC 3161 response; gives its time if it leads to a root that was pinned."""
     whole_ = Reader(stamp.data)
     response = der(whole_, 0x30)
     whole_.end()
@@ -1027,10 +1341,12 @@ def rfc3161(stamp, epoch, *_):
     response.end()
     kinds = [der(token, 0x06).data]
     signed_data = der(der(token, 0xA0), 0x30)
+    inside = signed_data.data
     der(signed_data, 0x02), der(signed_data, 0x31)
     content = der(signed_data, 0x30)
     kinds.append(der(content, 0x06).data)
-    info = der(der(der(content, 0xA0), 0x04), 0x30)
+    octets = der(der(content, 0xA0), 0x04)
+    info = der(octets, 0x30)
     der(info, 0x02), der(info, 0x06)
     imprint = der(info, 0x30)
     kinds.append(der(der(imprint, 0x30), 0x06).data)
@@ -1039,23 +1355,35 @@ def rfc3161(stamp, epoch, *_):
         raise RefusedError("not granted, or of another kind")
     if der(imprint, 0x04).data != epoch.hash:
         raise RefusedError("of something else")
-    return []
+    if not trusted.roots or status != b"\x00":
+        return []
+    try:
+        at = stamped_at(inside, octets.data, trusted.roots)
+    except (ValueError, IndexError) as error:
+        raise RefusedError("what is signed cannot be read") from error
+    return [] if at is None else [(at, "an RFC 3161 authority")]
 
 
-def witness(stamp, epoch, _, witnesses):
+def pem(text):
+    """Give the certificates of a PEM file."""
+    parts = text.split("-----BEGIN CERTIFICATE-----")[1:]
+    return [base64.b64decode(part.split("-----END")[0]) for part in parts]
+
+
+def witness(stamp, epoch, _, trusted):
     """Check what a witness says; gives its time if it was pinned."""
     said = whole(WITNESS, stamp.data)
     right = (said.site, said.number, said.epoch) == (epoch.site, epoch.number, epoch.hash)
     if not right or not signed(said.key, "witness", hashed(0x0E, stamp.data[:80]), said.signature):
         raise RefusedError("broken statement of a witness")
     name = fingerprint(said.key).hex()
-    return [(said.at, "witness " + name[:16])] if {name, said.key.hex()} & witnesses else []
+    return [(said.at, "witness " + name[:16])] if {name, said.key.hex()} & trusted.witnesses else []
 
 
 STAMPS = {1: opentimestamps, 2: rfc3161, 3: witness}
 
 
-def external_times(bundle, report, chain, witnesses):
+def external_times(bundle, report, chain, trusted):
     """Gather (epoch number, latest time) from what can be checked here."""
     times, names = [], set()
     dated = {block.hash: block.time for block in chain.values()}
@@ -1065,11 +1393,15 @@ def external_times(bundle, report, chain, witnesses):
             report.fail("external time", f"a stamp for epoch {stamp.epoch}, which is not here")
             continue
         try:
-            shown = STAMPS[stamp.kind](stamp, epoch, chain, witnesses) if len(stamp.data) <= 1 << 16 else None
+            shown = STAMPS[stamp.kind](stamp, epoch, chain, trusted) if len(stamp.data) <= 1 << 16 else None
             if shown is None:
                 raise RefusedError("more than 65,536 bytes")
         except (KeyError, RefusedError) as error:
             report.fail("external time", f"epoch {stamp.epoch}: stamp of kind {stamp.kind}: {error}")
+            continue
+        except UncheckedError as error:
+            if bundle.manifest.claims & TIME:
+                report.lack("external time", f"epoch {stamp.epoch}: stamp of kind {stamp.kind}: {error}")
             continue
         for at, name in shown:
             late = stamp.kind == 1 or at + 60 * SECOND_US >= epoch.end
@@ -1095,7 +1427,7 @@ def external_times(bundle, report, chain, witnesses):
 
 def check_meters(bundle, report):
     """Check the continuity of registers; gives the readings of each by start."""
-    registers = defaultdict(list)
+    registers, signers = defaultdict(list), set()
     for epoch in bundle.epochs:
         for found in epoch.logged:
             if found.kind == 2:
@@ -1106,8 +1438,8 @@ def check_meters(bundle, report):
             right = found.direction < 4 and found.end_wh >= found.start_wh and found.end_us > found.start_us
             where = f"meter {meter} in epoch {epoch.number}"
             report.need(right, "meters", f"{where} runs backwards, or in no direction")
-            # An OCMF signature is not checked here: the reading stays asserted.
             report.need(found.signed_by in ("", "OCMF"), "meters", f"{where}: signed by {found.signed_by!r}")
+            signers.add(signer_of(found, where, report))
         for (a, _), (b, epoch) in itertools.pairwise(readings):
             where = f"meter {meter} in epoch {epoch.number}"
             report.need(b.start_us >= a.end_us, "meters", f"{where}: intervals overlap")
@@ -1121,6 +1453,8 @@ def check_meters(bundle, report):
                 declared = stand(epoch.standing, epoch.logged).get((12, f"meter/{meter}"))
                 right = declared and declared.value == b.serial
                 report.need(right, "meters", f"{where}: an exchange that was not declared")
+    if signers and None not in signers:
+        report.label("meters", "attested by meters with the keys " + ", ".join(sorted(signers)))
     if bundle.manifest.claims & METERS:
         imports = [readings for (_, direction), readings in registers.items() if direction == 0]
         for readings in imports:
@@ -1135,6 +1469,19 @@ def check_meters(bundle, report):
         if not imports:
             report.lack("meter coverage", "no meter")
     return {register: [found for found, _ in readings] for register, readings in registers.items()}
+
+
+def signer_of(found, where, report):
+    """Give the key of the meter that signed a reading; None: nobody did, or it does not hold, or cannot be judged here."""
+    if found.signed_by != "OCMF":
+        return None
+    try:
+        return check_ocmf(found)
+    except UncheckedError as error:
+        report.lack("meters", f"{where}: {error}")
+    except (RefusedError, ValueError, IndexError) as error:
+        report.fail("meters", f"{where}: {error}")
+    return None
 
 
 def gamma_quantile(shape, chance):
@@ -1462,7 +1809,7 @@ def compare(mine, other, report):
     )
 
 
-def verify(data, *, pinned=None, witnesses=frozenset(), trusted=None, headers=None):
+def verify(data, *, pinned=None, witnesses=frozenset(), trusted=None, headers=None, roots=()):
     """Check one bundle; gives the decoded bundle (None if it cannot be read) and the report."""
     report = Report()
     for name, label in LABELS.items():
@@ -1489,8 +1836,9 @@ def verify(data, *, pinned=None, witnesses=frozenset(), trusted=None, headers=No
     check_shares(bundle, report)
     check_uniformity(bundle, report)
     chain = check_chain(bundle, report, trusted or {}, headers)
+    others = SimpleNamespace(witnesses=witnesses, roots=[certificate(root) for root in roots])
     report.label("anchor", "asserted" if bundle.private else "proven")
-    check_revocations(bundle, report, external_times(bundle, report, chain, witnesses))
+    check_revocations(bundle, report, external_times(bundle, report, chain, others))
     registers = check_meters(bundle, report)
     check_energy(bundle, report, registers)
     check_sources(bundle, report)
@@ -1525,6 +1873,9 @@ def main(arguments=None):
     parser.add_argument(
         "--headers", type=Path, help="block headers, 80 bytes each, that lead to a known block"
     )
+    parser.add_argument(
+        "--tsa-roots", type=Path, help="PEM file with roots of time-stamping authorities that you trust"
+    )
     parser.add_argument("--receipts", type=Path, help="a file of receipts to look up in the first bundle")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args(arguments)
@@ -1534,8 +1885,16 @@ def main(arguments=None):
     trusted = {bytes.fromhex(hash_)[::-1]: int(height) for height, hash_ in known}
     headers = chosen.headers.read_bytes() if chosen.headers else None
     witnesses = {key.lower() for key in chosen.witness}
+    roots = pem(chosen.tsa_roots.read_text()) if chosen.tsa_roots else ()
     found = [
-        verify(path.read_bytes(), pinned=chosen.key, witnesses=witnesses, trusted=trusted, headers=headers)
+        verify(
+            path.read_bytes(),
+            pinned=chosen.key,
+            witnesses=witnesses,
+            trusted=trusted,
+            headers=headers,
+            roots=roots,
+        )
         for path in chosen.bundles
     ]
     if chosen.receipts and found[0][0]:

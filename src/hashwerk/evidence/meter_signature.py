@@ -34,7 +34,7 @@ def check_meter_signature(meter: Meter) -> str | None:
         raise EvidenceError(f"unknown format of a meter's signature: {meter.signed_by!r}")
     payload = _verified_payload(meter)
     try:
-        document = json.loads(payload)
+        document = json.loads(payload, parse_float=Decimal)
         serial, readings = document["MS"], document["RD"]
         last = readings[-1]
         value_wh = Decimal(str(last["RV"])) * _UNITS_WH[last["RU"]]

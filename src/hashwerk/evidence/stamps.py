@@ -8,6 +8,7 @@ header names the hash of the one before. Proofs come from strangers: no library'
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -150,19 +151,28 @@ def _check_rfc3161(stamp: Stamp, epoch: bytes, trust: Trust) -> External:
     try:
         response = decode_timestamp_response(stamp.data)
         at = response.tst_info.gen_time
+        certificates = [x509.load_der_x509_certificate(der) for der in response.signed_data.certificates]
     except ValueError as error:
         raise EvidenceError(f"not an RFC 3161 response: {error}") from error
+    if not _names_lead(certificates, trust.tsa_roots):
+        raise UntrustedStampError("the RFC 3161 stamp is of an authority that was not pinned")
+    if response.status != 0:
+        raise UntrustedStampError("the authority granted the RFC 3161 stamp with changes")
     try:
         VerifierBuilder(roots=list(trust.tsa_roots)).build().verify(response, epoch)
     except (VerificationError, ValueError) as error:
         raise EvidenceError(f"the RFC 3161 stamp does not hold: {error}") from error
-    names = [
-        x509.load_der_x509_certificate(der).subject.rfc4514_string()
-        for der in response.signed_data.certificates
-    ]
-    return External(
-        epoch=stamp.epoch, at_us=round(at.timestamp() * 1e6), by=f"RFC 3161 authority {min(names)}"
+    signer = next(iter(response.signed_data.signer_infos))
+    name = next(
+        made.subject.rfc4514_string() for made in certificates if made.serial_number == signer.serial_number
     )
+    return External(epoch=stamp.epoch, at_us=round(at.timestamp() * 1e6), by=f"RFC 3161 authority {name}")
+
+
+def _names_lead(certificates: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> bool:
+    """Return whether the names of issuers lead to a root's: whether one of those who were pinned was asked at all."""
+    known = {root.subject for root in roots}
+    return any(made.subject in known or made.issuer in known for made in certificates)
 
 
 def _check_opentimestamps(stamp: Stamp, epoch: bytes, trust: Trust) -> External:
