@@ -58,7 +58,9 @@ class KeptLedger(SqliteLedger):
                 line = {"at": started, "ms": 1e3 * (time.time() - started), "stored": shares}
                 with (self.path.parent / CLOSED).open("a") as out:
                     out.write(json.dumps(line) + "\n")
-            await asyncio.sleep(0.2)
+            else:
+                await asyncio.to_thread(keeper.take_in, time.time())
+            await asyncio.sleep(1.0)
 
 
 def serve(folder: str, interval_s: float) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hashwerk.errors import EvidenceError
 from hashwerk.evidence import records
 from hashwerk.evidence.closer import EpochCloser, ShareRecords
+from hashwerk.evidence.epoch import record_leaf
 from hashwerk.evidence.key_files import SiteKeys
 from hashwerk.evidence.open_shares import BATCH_SHARES
 from hashwerk.evidence.standing import Standing
@@ -74,7 +75,7 @@ def both_ways(
     places = sorted({0, len(rows), *(cut % (len(rows) + 1) for cut in cuts)})
     for start, end in pairwise(places):
         shares.add(rows[start:end], fetch)  # type: ignore[arg-type]
-    sealed = growing.seal(shares, [METER], end_us)
+    sealed = growing.seal(shares, [record_leaf(METER)], end_us)
     assert (sealed.signed, sealed.records) == (epoch.signed, epoch.records)
     assert len(asked) == len(set(asked)), "each job is asked for once"
     assert growing.standing.root() == plain.standing.root()

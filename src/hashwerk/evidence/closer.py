@@ -19,6 +19,7 @@ from hashwerk.evidence.epoch import (
     Epoch,
     EpochFrame,
     Group,
+    RecordLeaf,
     SealedEpoch,
     SignedHeader,
     close_epoch,
@@ -49,7 +50,7 @@ class EpochCloser:
     Owned by one task. Nothing changes here when closing fails.
     """
 
-    __slots__ = ("_chain", "_events", "_keys", "_last", "_standing", "_waiting")
+    __slots__ = ("_chain", "_events", "_keys", "_last", "_standing")
 
     def __init__(
         self, keys: SiteKeys, events: Sequence[KeyEvent], last: SignedHeader | None, standing: Standing
@@ -70,7 +71,6 @@ class EpochCloser:
         self._chain = KeyChain(self._events) if self._events else None
         self._last = last
         self._standing = standing
-        self._waiting: list[Record] = []  # key events that the open epoch is to name
 
     @property
     def root(self) -> bytes:
@@ -91,6 +91,15 @@ class EpochCloser:
     def standing(self) -> Standing:
         """The declarations in force in the open epoch."""
         return self._standing
+
+    @property
+    def key_records(self) -> list[Record]:
+        """The changes of the key that happen with the open epoch: it is to name them."""
+        return [
+            KeyRecord(event=event_hash(event.body))
+            for event in self._events[1:]
+            if event.body.from_epoch == self.number
+        ]
 
     @property
     def events(self) -> tuple[KeyEvent, ...]:
@@ -134,7 +143,6 @@ class EpochCloser:
             now_us=now_us,
         )
         self._extend(event)
-        self._waiting.append(KeyRecord(event=event_hash(event.body)))
         self._keys = SiteKeys(self._keys.next, after, self._keys.recovery)
         return event
 
@@ -162,7 +170,7 @@ class EpochCloser:
         missing = [job for job in named if job not in jobs]
         if missing:
             raise EvidenceError(f"job {missing[0]} is not in the ledger any more")
-        all_records = [*(jobs[job] for job in named), *logged, *self._waiting, *_rejected(shares)]
+        all_records = [*(jobs[job] for job in named), *logged, *self.key_records, *_rejected(shares)]
         work = credited_work(all_records, self._standing)
         leaves = as_leaves(accepted)
         full: Node | None = None
@@ -183,7 +191,7 @@ class EpochCloser:
     def seal(
         self,
         shares: OpenShares,
-        logged: Sequence[Record],
+        logged: Sequence[RecordLeaf],
         end_us: int,
         pause: Callable[[], None] = tree.go_on,
     ) -> SealedEpoch:
@@ -199,15 +207,16 @@ class EpochCloser:
             EvidenceError: If the site has not begun or time runs backwards.
         """
         frame = self._next_frame(end_us)
-        leaves = shares.job_records()
-        for record in (*logged, *self._waiting, *shares.rejected()):
-            leaves.append(record_leaf(record))
-            pause()
+        leaves = [
+            *shares.job_records(),
+            *logged,
+            *(record_leaf(record) for record in (*self.key_records, *shares.rejected())),
+        ]
         root, accounts = shares.root()
         pause()
         full = shares.full_root()
         epoch = seal_epoch(frame, self._keys.current, leaves, root, accounts, full=full, pause=pause)
-        return self._advance(epoch, logged)
+        return self._advance(epoch, [leaf.declared for leaf in logged if leaf.declared is not None])
 
     def _next_frame(self, end_us: int) -> EpochFrame:
         start_us = self.start_us
@@ -236,7 +245,6 @@ class EpochCloser:
 
     def _advance(self, epoch: Closed, logged: Sequence[Record]) -> Closed:
         self._last = epoch.signed
-        self._waiting = []
         self._standing = self._standing.after(logged)
         return epoch
 

@@ -21,7 +21,7 @@ from hashwerk.evidence.keys import is_signed, public_bytes, sign
 from hashwerk.evidence.leaf import SUM_COLUMNS, decode_record, encode_record, record_hash, record_sums
 from hashwerk.evidence.records import Job, Record, Thinning
 from hashwerk.evidence.share_leaf import Leaves, leaf_hashes
-from hashwerk.evidence.standing import Standing
+from hashwerk.evidence.standing import Standing, standing_key
 from hashwerk.evidence.tree import Node
 
 VERSION: Final = 1
@@ -85,10 +85,11 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class RecordLeaf(NamedTuple):
-    """A record as a leaf: its bytes, and its node."""
+    """A record as a leaf: its bytes, its node, and the record itself if it stands until replaced."""
 
     data: bytes
     node: Node
+    declared: Record | None
 
 
 class SealedEpoch(msgspec.Struct, frozen=True):
@@ -208,8 +209,22 @@ def record_leaf(record: Record) -> RecordLeaf:
     Raises:
         EvidenceError: If it cannot be written, or its amount is not possible.
     """
-    data = encode_record(record)
-    return RecordLeaf(data, Node(record_hash(data), record_sums(record), 1))
+    return _leaf(record, encode_record(record))
+
+
+def leaf_of_bytes(data: bytes) -> RecordLeaf:
+    """Return the leaf of a record's bytes.
+
+    Raises:
+        DecodeError: If they are not the one spelling of a record.
+        EvidenceError: If its amount is not possible.
+    """
+    return _leaf(decode_record(data), data)
+
+
+def _leaf(record: Record, data: bytes) -> RecordLeaf:
+    node = Node(record_hash(data), record_sums(record), 1)
+    return RecordLeaf(data, node, None if standing_key(record) is None else record)
 
 
 def credited_work(records: Sequence[Record], standing: Standing) -> dict[int, int]:

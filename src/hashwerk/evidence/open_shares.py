@@ -143,6 +143,19 @@ class OpenShares:
         return self._table[0].hash(leaves).zeros
 
 
+def warm_up() -> None:
+    """Run two shares through all compiled code of this module."""
+    job = Job(
+        id=0, account=bytes(32), work_log2=0, height=0, prev_hash=bytes(32), nbits=0, version=0, version_mask=0,
+        min_time=0, max_time=None, ntime=0, coinbase1=b"", coinbase2=b"", branch=(), extranonce1_size=0,
+        extranonce2_size=0, coinbase_value_sat=0, template_hash=bytes(32), source="", upstream=0,
+        site_key=bytes(32), epoch_root=bytes(32), created_us=0,
+    )  # fmt: skip
+    shares = OpenShares(None)
+    shares.add(np.zeros(2, SHARE_DTYPE), lambda _: [job])
+    shares.root()
+
+
 class _Jobs:
     """What has to be known of jobs to take in their shares, as columns by number."""
 

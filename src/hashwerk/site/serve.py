@@ -43,6 +43,7 @@ from hashwerk.site.orders import Orders
 from hashwerk.site.snapshot import Observed, take_snapshot
 from hashwerk.store import SqliteLedger
 from hashwerk.store.keeper import EpochKeeper
+from hashwerk.store.open_epoch import warm_up as warm_up_epochs
 from hashwerk.stratum.ports import Node
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ async def _take_over(predecessor: str) -> Received | None:
     """Return the predecessor's sockets once everything slow is done; None if there is no predecessor any more."""
     tell(Progress("preparing to take over"))
     await asyncio.to_thread(warm_up)
+    await asyncio.to_thread(warm_up_epochs)
     try:
         return await request_handover(Path(predecessor))
     except PoolError as error:
@@ -170,15 +172,19 @@ async def _run(
 
 
 async def _close_epochs(book: JobBook, keeper: EpochKeeper, clock: Clock) -> None:
-    """Close epochs as they end and let the following jobs carry the root."""
+    """Prepare the open epoch, close it when it ends, and let the following jobs carry the root."""
+    failure = ""
     while True:
-        if keeper.due(clock.time()):
-            try:
-                root = await asyncio.to_thread(keeper.close_epoch, clock.time())
-            except HashwerkError as error:
-                log.warning("no epoch was closed: %s", error)
+        try:
+            if keeper.due(clock.time()):
+                book.set_epoch_root(await asyncio.to_thread(keeper.close_epoch, clock.time()))
             else:
-                book.set_epoch_root(root)
+                await asyncio.to_thread(keeper.take_in, clock.time())
+            failure = ""
+        except HashwerkError as error:
+            if str(error) != failure:
+                log.warning("no epoch is closed: %s", error)
+            failure = str(error)
         await asyncio.sleep(SNAPSHOT_INTERVAL_S)
 
 

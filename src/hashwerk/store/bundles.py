@@ -23,6 +23,7 @@ from hashwerk.store import epochs, logbook
 from hashwerk.store.connection import WriterLock, connect_writer
 from hashwerk.store.key_changes import finish
 from hashwerk.store.migrations import migrate
+from hashwerk.store.open_epoch import prepare_epoch
 from hashwerk.store.settings import StoreSettings
 
 #: Jobs name the last closed epoch, so hardly any names one further back than this.
@@ -168,7 +169,7 @@ def _close_open(
         ).fetchone()
         if not waiting[0]:
             return False
-        epochs.store_epoch(connection, epochs.prepare_epoch(connection, closer, now_us, logbook_file))
+        epochs.store_epoch(connection, prepare_epoch(connection, closer, now_us, logbook_file))
     except BaseException:
         connection.execute("ROLLBACK")
         raise

@@ -1,27 +1,25 @@
-"""Evidence in the ledger: rows for the next epoch, closed epochs, and what a bundle is made of.
+"""Evidence in the ledger: closed epochs, and what a bundle is made of.
 
-Preparing an epoch only reads, so it can run beside the writer on a connection of its own; storing it is one small write.
+Preparing an epoch (`hashwerk.store.open_epoch`) only reads, so it runs beside the writer on a connection of its own; storing
+it is one small write.
 """
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import takewhile
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
 
 from hashwerk.chain.template import Template
-from hashwerk.errors import DecodeError, EvidenceError, StoreError
+from hashwerk.errors import EvidenceError
 from hashwerk.evidence import records
 from hashwerk.evidence.bundle import Stamp
 from hashwerk.evidence.closer import EpochCloser, as_leaves, group_leaves, thin
-from hashwerk.evidence.epoch import SIGNED_HEADER, Epoch, SignedHeader, credited_work
+from hashwerk.evidence.epoch import SIGNED_HEADER, Epoch, SealedEpoch, SignedHeader, credited_work
 from hashwerk.evidence.job_record import job_record
 from hashwerk.evidence.key_files import SiteKeys
 from hashwerk.evidence.keys import EVENT, KeyEvent
@@ -29,17 +27,15 @@ from hashwerk.evidence.leaf import decode_record, encode_record
 from hashwerk.evidence.records import Record
 from hashwerk.evidence.standing import Standing
 from hashwerk.store import share_groups
-from hashwerk.store.blocks import STATES
+from hashwerk.store.bulk_shares import read_bulk
 from hashwerk.store.codec import split_hashes
 from hashwerk.store.jobs import decode_part
-from hashwerk.store.logbook import read_entries
 from hashwerk.stratum.ports import ShareRecords
 from hashwerk.work.job import Job
 from hashwerk.work.share import SHARE_DTYPE, Verdict
 
-log = logging.getLogger(__name__)
-
 _IN_CHUNK: Final = 500
+_READ_SHARES: Final = 1 << 16
 _JOB_COLUMNS: Final = (
     "jobs.id, account, work_log2, coinbase1, coinbase2, branch, jobs.version, version_mask, ntime,"
     " extranonce1_size, extranonce2_size, tag, tag_preimage, jobs.created_at, upstream, templates.hash, network,"
@@ -51,13 +47,21 @@ _JOB_COLUMNS: Final = (
 class PreparedEpoch(msgspec.Struct, frozen=True):
     """A closed epoch and from which rows it was made; `store_epoch` makes it durable."""
 
-    epoch: Epoch
+    epoch: SealedEpoch
     standing: Standing  # in force during it
     events: tuple[KeyEvent, ...]
     first_position: int
     end_position: int
     records_through: int
     logbook_through: int = 0
+
+
+class EpochRows(NamedTuple):
+    """A closed epoch as it is written: rows of key events, of declarations and of epochs."""
+
+    key_events: tuple[tuple[int, bytes], ...]
+    standing: tuple[bytes, bytes]
+    epoch: tuple[int | bytes, ...]
 
 
 class EpochRow(msgspec.Struct, frozen=True):
@@ -127,51 +131,12 @@ def begin(
     return PreparedEpoch(epoch, standing, closer.events, position, position, _last_record(connection))
 
 
-def prepare_epoch(
-    connection: sqlite3.Connection, closer: EpochCloser, end_us: int, logbook: Path | None = None
-) -> PreparedEpoch:
-    """Return the epoch that ends at ``end_us``, from what is committed; reads only.
-
-    A share that is committed later goes to the next epoch, whatever its receive time. Records are taken in their order up to the
-    first that was logged at or after ``end_us``, those of the ``logbook`` behind the ledger's own.
-
-    Raises:
-        EvidenceError: If the site has not begun or a job is missing.
-    """
-    last = last_epoch(connection)
-    if last is None:
-        raise EvidenceError("the site has not begun")
-    shares = _shares_until(connection, last.end_position, end_us)
-    accepted = shares["job"][shares["verdict"] == Verdict.ACCEPTED]
-    jobs = read_job_records(connection, np.unique(accepted).tolist())
-    rows = _waiting_records(connection, last.records_through, end_us)
-    logged = [decode_record(data) for _, data in rows]
-    told, logbook_through = _told(logbook, last.logbook_through, end_us)
-    logged += told
-    logged += _found_blocks(connection, last.signed.header.end_us, end_us)
-    standing = closer.standing
-    epoch = closer.close(shares, jobs, logged, end_us)
-    through = rows[-1][0] if rows else last.records_through
-    end_position = last.end_position + len(shares)
-    return PreparedEpoch(
-        epoch, standing, closer.events, last.end_position, end_position, through, logbook_through
-    )
-
-
-def store_epoch(connection: sqlite3.Connection, prepared: PreparedEpoch) -> None:
-    """Write a closed epoch; writing it again changes nothing."""
+def rows_of(prepared: PreparedEpoch) -> EpochRows:
+    """Return what `store_rows` writes; packing it takes a while, so it is not the writer's work."""
     header = prepared.epoch.header
-    connection.executemany(
-        "INSERT OR IGNORE INTO key_events (number, event) VALUES (?, ?)",
-        ((number, EVENT.encode(event)) for number, event in enumerate(prepared.events)),
-    )
-    standing = _pack(encode_record(record) for record in prepared.standing.records)
-    connection.execute(
-        "INSERT OR IGNORE INTO standings (root, records) VALUES (?, ?)", (header.standing, standing)
-    )
-    connection.execute(
-        "INSERT OR IGNORE INTO epochs (number, header, records, standing, first_position, end_position,"
-        " records_through, logbook_through, start_us, end_us) VALUES (?,?,?,?,?,?,?,?,?,?)",
+    return EpochRows(
+        tuple((number, EVENT.encode(event)) for number, event in enumerate(prepared.events)),
+        (header.standing, _pack(encode_record(record) for record in prepared.standing.records)),
         (
             header.number,
             SIGNED_HEADER.encode(prepared.epoch.signed),
@@ -185,6 +150,22 @@ def store_epoch(connection: sqlite3.Connection, prepared: PreparedEpoch) -> None
             header.end_us,
         ),
     )
+
+
+def store_rows(connection: sqlite3.Connection, rows: EpochRows) -> None:
+    """Write a closed epoch; writing it again changes nothing."""
+    connection.executemany("INSERT OR IGNORE INTO key_events (number, event) VALUES (?, ?)", rows.key_events)
+    connection.execute("INSERT OR IGNORE INTO standings (root, records) VALUES (?, ?)", rows.standing)
+    connection.execute(
+        "INSERT OR IGNORE INTO epochs (number, header, records, standing, first_position, end_position,"
+        " records_through, logbook_through, start_us, end_us) VALUES (?,?,?,?,?,?,?,?,?,?)",
+        rows.epoch,
+    )
+
+
+def store_epoch(connection: sqlite3.Connection, prepared: PreparedEpoch) -> None:
+    """Pack and write a closed epoch; writing it again changes nothing."""
+    store_rows(connection, rows_of(prepared))
 
 
 def last_epoch(connection: sqlite3.Connection) -> EpochRow | None:
@@ -307,44 +288,14 @@ def _job(row: tuple[Any, ...], pools: dict[int, str]) -> records.Job:
     return job_record(job, row[26], row[15])
 
 
-def _found_blocks(connection: sqlite3.Connection, start_us: int, end_us: int) -> list[Record]:
-    rows = connection.execute(
-        "SELECT hash, height, found_at, reward_sat, job, state FROM blocks WHERE found_at >= ? AND found_at < ?"
-        " ORDER BY found_at, hash",
-        (start_us / 1e6, end_us / 1e6),
-    )
-    return [
-        records.Block(
-            hash=row[0],
-            height=row[1],
-            found_us=int(row[2] * 1e6),
-            reward_sat=row[3],
-            job=row[4],
-            state=STATES.index(row[5]),
-        )
-        for row in rows
-    ]
-
-
-def _shares_until(connection: sqlite3.Connection, first: int, end_us: int) -> ShareRecords:
-    """Return the shares from a position on, up to the first that was received at or after ``end_us``."""
-    parts = []
-    expected = first
-    for position, shares in share_groups.read(connection, first):
-        if position != expected:
-            raise StoreError(f"shares {expected} … {position - 1} were removed before they became evidence")
-        late = np.flatnonzero(shares["time_us"] >= end_us)
-        parts.append(shares[: late[0]] if len(late) else shares)
-        if len(late):
-            break
-        expected += len(shares)
-    return np.concatenate(parts) if parts else np.empty(0, SHARE_DTYPE)
-
-
 def _shares(connection: sqlite3.Connection, first: int, end: int) -> ShareRecords:
     if end <= first:
         return np.empty(0, SHARE_DTYPE)
-    parts = [shares for _, shares in share_groups.read(connection, first, end - first)]
+    parts = []
+    while first < end and (found := read_bulk(connection, first, min(end - first, _READ_SHARES))):
+        position, shares = found
+        parts.append(shares[: max(0, end - position)])
+        first = position + len(shares)
     return np.concatenate(parts) if parts else np.empty(0, SHARE_DTYPE)
 
 
@@ -352,30 +303,6 @@ def _epochs(connection: sqlite3.Connection, where: str, values: tuple[int, ...])
     columns = "header, records, standing, first_position, end_position, records_through, logbook_through"
     for row in connection.execute(f"SELECT {columns} FROM epochs {where}", values):  # noqa: S608
         yield EpochRow(SIGNED_HEADER.decode(row[0]), _unpack(row[1]), *row[2:])
-
-
-def _waiting_records(connection: sqlite3.Connection, after: int, end_us: int) -> list[tuple[int, bytes]]:
-    """Return the ledger's own records behind a number, up to the first of the next epoch: a number once passed was taken."""
-    rows = connection.execute(
-        "SELECT id, record, at_us FROM evidence_records WHERE id > ? ORDER BY id", (after,)
-    )
-    return [(row[0], row[1]) for row in takewhile(lambda row: row[2] < end_us, rows)]
-
-
-def _told(logbook: Path | None, after: int, end_us: int) -> tuple[list[Record], int]:
-    """Return what other processes logged, and the number of the last entry.
-
-    A logbook that cannot be read keeps no epoch open: its entries are taken once it can.
-    """
-    if logbook is None:
-        return [], after
-    try:
-        entries = read_entries(logbook, after, end_us)
-        found = [decode_record(entry.record) for entry in entries]
-    except (StoreError, DecodeError) as error:
-        log.warning("the epoch is closed without what waits in the logbook: %s", error)
-        return [], after
-    return found, entries[-1].id if entries else after
 
 
 def _last_record(connection: sqlite3.Connection) -> int:

@@ -1,7 +1,13 @@
 """Closes the epochs of a running mine, beside its server.
 
 Resource handling: one connection that cannot write, used on worker threads one call at a time; `close` gives it back.
-Cancellation: `close_epoch` blocks, so it is run on a thread; a caller that goes away changes nothing.
+Cancellation: `take_in` and `close_epoch` block, so they are run on a thread; a caller that goes away changes nothing, and `close`
+ends them early.
+
+Machines must not feel any of it, and what they would feel is Python's lock. So the open epoch is prepared bit by bit (`take_in`,
+once a second), what is done for each share is compiled code without that lock, and all else is done in pieces of about a
+millisecond with as long a rest after each. A low priority would make it worse: a thread that waits for the processor while it
+holds the lock holds up the server.
 
 A number is never signed twice: while a closed epoch waits for the disk none is closed after it, and its root is given out
 only once it is durable. What a crash leaves unstored was shown to nobody.
@@ -10,7 +16,9 @@ only once it is durable. What a crash leaves unstored was shown to nobody.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Lock
 from typing import Final
@@ -22,12 +30,17 @@ from hashwerk.evidence.records import PrefixTable, Record
 from hashwerk.store import epochs, key_changes, logbook
 from hashwerk.store.connection import connect_reader
 from hashwerk.store.epochs import PreparedEpoch
+from hashwerk.store.open_epoch import OpenEpoch, place_after, warm_up
 from hashwerk.store.records import put_record
 from hashwerk.store.writes import Write
 
 #: Shares that were received before an epoch's end are on disk after so long, but for a disk in trouble.
 SETTLE_S: Final = 2.0
 _STORE_TIMEOUT_S: Final = 30.0
+#: `take_in` takes so many shares at a time: after a downtime it does not keep a closing mine waiting.
+_MOST_SHARES: Final = 1 << 18
+#: How long a piece of work may hold the interpreter, and how long the rest after it is.
+_PIECE_S: Final = 0.001
 
 Enqueue = Callable[[Write], None]
 
@@ -68,9 +81,12 @@ class EpochKeeper:
         self._lock = Lock()
         self._connection: sqlite3.Connection | None = None
         self._closer: EpochCloser | None = None
+        self._open: OpenEpoch | None = None
         self._pending: tuple[PreparedEpoch, Event] | None = None
         self._root = bytes(32)
         self._end_us = 0
+        self._ending = Event()
+        self._resumed = 0.0
 
     @property
     def root(self) -> bytes:
@@ -85,23 +101,37 @@ class EpochKeeper:
             EvidenceError: If its evidence is damaged, or no recovery key is at hand to begin with.
         """
         with self._lock:
-            self._connection = connect_reader(self._path)
+            self._ending.clear()
+            connection = self._connection = connect_reader(self._path)
             if self._key_folder is not None:
-                self._keys = key_changes.finish(self._connection, self._key_folder)
-            closer = self._closer = epochs.open_closer(self._connection, self._keys)
+                self._keys = key_changes.finish(connection, self._key_folder)
+            closer = self._closer = epochs.open_closer(connection, self._keys)
             now_us = int(now * 1e6)
             if closer.number == 0:
-                begun = epochs.begin(self._connection, closer, self._declarations, now_us)
-                self._store(begun)
+                self._store(epochs.begin(connection, closer, self._declarations, now_us))
             else:
                 self._root = closer.root
                 self._end_us = closer.start_us or 0
                 self._declare(closer, now_us)
+            warm_up()
             return self._root
 
     def due(self, now: float) -> bool:
         """Return whether an epoch's time is over."""
         return self._boundary(now) > self._end_us
+
+    def take_in(self, now: float) -> None:
+        """Prepare the open epoch: take in what of it was committed since the last time. Blocks, but hardly works.
+
+        Raises:
+            StoreError: If the ledger cannot be read.
+            EvidenceError: If a row is missing or damaged.
+        """
+        with self._lock:
+            connection, closer = self._ready()
+            until_us = max(self._boundary(now), self._next_boundary(closer.start_us or 0))
+            with self._begun_anew_after_errors():
+                self._prepare(connection, closer).take_in(until_us, _MOST_SHARES)
 
     def close_epoch(self, now: float) -> bytes:
         """Close the epoch that ended last, if one is due; return the root of the last durable one. Blocks.
@@ -114,24 +144,65 @@ class EpochKeeper:
         """
         with self._lock:
             self._settle()
-            if self._connection is None or self._closer is None:
-                raise StoreError(f"{self._path}: the keeper of epochs is not open")
-            self._declare_pools(self._end_us)
+            connection, closer = self._ready()
+            self._declare_pools(connection, closer, self._end_us)
             end_us = self._boundary(now)
             if end_us > self._end_us:
-                self._rotate(self._connection, int(now * 1e6))
-                self._store(epochs.prepare_epoch(self._connection, self._closer, end_us, self._logbook))
+                with self._begun_anew_after_errors():
+                    self._rotate(connection, int(now * 1e6))
+                    connection, closer = self._ready()
+                    self._store(self._prepare(connection, closer).close(closer, end_us))
             return self._root
 
     def close(self) -> None:
         """Give the connection back."""
+        self._ending.set()
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
-            self._connection = None
+            self._connection = self._closer = self._open = None
+
+    def _ready(self) -> tuple[sqlite3.Connection, EpochCloser]:
+        """Return connection and closer; the latter is made anew from the ledger after an error."""
+        if self._connection is None:
+            raise StoreError(f"{self._path}: the keeper of epochs is not open")
+        if self._closer is None:
+            self._closer = epochs.open_closer(self._connection, self._keys)
+        return self._connection, self._closer
+
+    def _prepare(self, connection: sqlite3.Connection, closer: EpochCloser) -> OpenEpoch:
+        """Return what was prepared of the open epoch: the one after that which waits for the disk, or after the last stored."""
+        if self._open is None:
+            last = epochs.last_epoch(connection) if self._pending is None else self._pending[0]
+            if last is None:
+                raise StoreError(f"{self._path}: the first epoch is missing")
+            self._open = OpenEpoch(connection, closer, place_after(last), self._logbook, self._rest)
+        return self._open
+
+    @contextmanager
+    def _begun_anew_after_errors(self) -> Iterator[None]:
+        """Forget what was prepared, and what was closed but not handed to the disk, when something fails."""
+        try:
+            yield
+        except BaseException:
+            self._open = None
+            if self._pending is None:
+                self._closer = None
+            raise
+
+    def _rest(self) -> None:
+        """Leave the interpreter to others if it was held for long enough; called between small pieces of work."""
+        if time.perf_counter() - self._resumed < _PIECE_S:
+            return
+        if self._ending.wait(_PIECE_S):
+            raise StoreError(f"{self._path}: the keeper of epochs is closing")
+        self._resumed = time.perf_counter()
 
     def _boundary(self, now: float) -> int:
         return int((now - SETTLE_S) * 1e6) // self._interval_us * self._interval_us
+
+    def _next_boundary(self, time_us: int) -> int:
+        return (time_us // self._interval_us + 1) * self._interval_us
 
     def _rotate(self, connection: sqlite3.Connection, now_us: int) -> None:
         """Let the next key take over with the open epoch, if that was asked for; the files follow once it is durable."""
@@ -148,9 +219,9 @@ class EpochKeeper:
             self._closer = epochs.open_closer(connection, self._keys)
 
     def _store(self, prepared: PreparedEpoch) -> None:
-        stored = Event()
-        self._pending = prepared, stored
-        self._enqueue(Write(lambda connection: epochs.store_epoch(connection, prepared), stored.set))
+        stored, rows = Event(), epochs.rows_of(prepared)
+        self._enqueue(Write(lambda connection: epochs.store_rows(connection, rows), stored.set))
+        self._pending, self._open = (prepared, stored), None
         stored.wait(self._store_timeout_s)
         self._settle()
 
@@ -175,13 +246,10 @@ class EpochKeeper:
             if record not in in_force:
                 self._log(record, now_us)
 
-    def _declare_pools(self, at_us: int) -> None:
+    def _declare_pools(self, connection: sqlite3.Connection, closer: EpochCloser, at_us: int) -> None:
         """Declare upstream pools as soon as they are known, so that their work stands as what it is: unbound."""
-        assert self._connection is not None and self._closer is not None
-        known = {table.upstream for table in self._closer.standing.all(PrefixTable)}
-        for (name,) in self._connection.execute(
-            "SELECT DISTINCT name FROM upstreams ORDER BY name"
-        ).fetchall():
+        known = {table.upstream for table in closer.standing.all(PrefixTable)}
+        for (name,) in connection.execute("SELECT DISTINCT name FROM upstreams ORDER BY name").fetchall():
             if name not in known:
                 self._log(PrefixTable(upstream=name, work_log2=0, prefixes=()), at_us)
 

@@ -15,12 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hashwerk.errors import EvidenceError, StoreError
 from hashwerk.evidence.key_files import CURRENT, NEXT, SiteKeys, open_keys, read_key, write_key
-from hashwerk.evidence.keys import KeyEvent, event_hash, key_hash, public_bytes, revoke, rotate
-from hashwerk.evidence.records import KeyRecord
+from hashwerk.evidence.keys import KeyEvent, key_hash, public_bytes, revoke, rotate
 from hashwerk.store import epochs
 from hashwerk.store.connection import WriterLock, connect_writer
 from hashwerk.store.migrations import migrate
-from hashwerk.store.records import put_record
 from hashwerk.store.settings import StoreSettings
 
 #: The key after the next one. While it lies there, a rotation is asked for or half done.
@@ -37,11 +35,8 @@ class KeyChange(msgspec.Struct, frozen=True):
     at_us: int  # within the open epoch
 
     def store(self, connection: sqlite3.Connection) -> None:
-        """Write the event and the record that makes it a leaf of the open epoch; writing it again changes nothing."""
-        known = connection.execute("SELECT 1 FROM key_events WHERE number = ?", (self.number,)).fetchone()
-        if known is None:
-            epochs.put_key_event(connection, self.number, self.event)
-            put_record(connection, KeyRecord(event=event_hash(self.event.body)), self.at_us)
+        """Write the event; the open epoch will name it. Writing it again changes nothing."""
+        epochs.put_key_event(connection, self.number, self.event)
 
 
 def ask_rotation(folder: Path) -> None:

@@ -14,6 +14,7 @@ from hashwerk.errors import EvidenceError, StoreError
 from hashwerk.evidence import records
 from hashwerk.evidence.bundle import BundleWriter, Manifest
 from hashwerk.evidence.closer import EpochCloser
+from hashwerk.evidence.epoch import Epoch
 from hashwerk.evidence.key_files import SiteKeys
 from hashwerk.evidence.keys import public_bytes
 from hashwerk.evidence.records import UNBOUND
@@ -27,6 +28,7 @@ from hashwerk.store.bundles import Period, close_stopped, write_bundle
 from hashwerk.store.connection import WriterLock, connect_reader, connect_writer
 from hashwerk.store.jobs import template_hash, write_job
 from hashwerk.store.migrations import migrate
+from hashwerk.store.open_epoch import prepare_epoch
 from hashwerk.store.records import put_record
 from hashwerk.store.settings import StoreSettings
 from hashwerk.work.job import Job, UpstreamPart
@@ -108,7 +110,7 @@ class Ledger:
         """Prepare on a reader's connection, as the server does, and store."""
         reader = connect_reader(self.path)
         try:
-            prepared = epochs.prepare_epoch(reader, closer, end_us)
+            prepared = prepare_epoch(reader, closer, end_us)
         finally:
             reader.close()
         self.store(prepared)
@@ -219,7 +221,7 @@ def test_upstream_work_is_unbound(ledger: Ledger) -> None:
     theirs = ledger.job(2, START_US, closer.root, upstream=True)
     ledger.shares([own, theirs], START_US, 20)
     prepared = ledger.close_epoch(closer, START_US + EPOCH_US)
-    assert [group.account for group in prepared.epoch.groups] == sorted([ACCOUNTS[0], UNBOUND])
+    assert [group.account for group in whole(ledger, prepared).groups] == sorted([ACCOUNTS[0], UNBOUND])
     report = check(ledger.bundle())
     assert report.ok, report.failures()
     work = report.statement["work"]
@@ -271,7 +273,7 @@ def test_what_cannot_be_closed(ledger: Ledger) -> None:
     closer = epochs.open_closer(ledger.connection, KEYS)
     assert closer.start_us is None
     with pytest.raises(EvidenceError, match="has not begun"):
-        epochs.prepare_epoch(ledger.connection, closer, START_US)
+        prepare_epoch(ledger.connection, closer, START_US)
     with pytest.raises(EvidenceError, match="has not begun"):
         closer.close(np.empty(0, SHARE_DTYPE), {}, (), START_US)
     with pytest.raises(EvidenceError, match="has not begun"):
@@ -337,11 +339,11 @@ def test_unbound_work_that_was_relabelled_is_noticed(ledger: Ledger) -> None:
     closer = start(ledger)
     theirs = ledger.job(2, START_US, closer.root, upstream=True)
     ledger.shares([theirs], START_US, 120)
-    prepared = epochs.prepare_epoch(ledger.connection, closer, START_US + EPOCH_US)
+    prepared = prepare_epoch(ledger.connection, closer, START_US + EPOCH_US)
     honest = check(in_one_bundle(ledger, prepared, closer))
     assert honest.ok, honest.failures()
     again = epochs.open_closer(ledger.connection, KEYS)
-    rows = prepared.epoch.groups[0].leaves
+    rows = whole(ledger, prepared).groups[0].leaves
     shares = np.zeros(len(rows), SHARE_DTYPE)
     for name in rows.dtype.names or ():
         if name != "position":
@@ -360,6 +362,15 @@ def test_unbound_work_that_was_relabelled_is_noticed(ledger: Ledger) -> None:
     assert "unbound work is spread so" in next(c.detail for c in report.failures() if c.name == "uniformity")
 
 
+def whole(ledger: Ledger, prepared: epochs.PreparedEpoch) -> Epoch:
+    """Return a prepared epoch with its shares."""
+    row = epochs.EpochRow(
+        prepared.epoch.signed, prepared.epoch.records, prepared.epoch.header.standing,
+        prepared.first_position, prepared.end_position, prepared.records_through, prepared.logbook_through,
+    )  # fmt: skip
+    return epochs.read_epoch(ledger.connection, row)
+
+
 def in_one_bundle(ledger: Ledger, prepared: epochs.PreparedEpoch, closer: EpochCloser) -> bytes:
     """Write one epoch without storing it."""
     header = prepared.epoch.header
@@ -372,6 +383,6 @@ def in_one_bundle(ledger: Ledger, prepared: epochs.PreparedEpoch, closer: EpochC
     writer = BundleWriter(
         out, manifest, keys=closer.events, preamble=[first], standing=prepared.standing.records
     )
-    writer.epoch(prepared.epoch)
+    writer.epoch(prepared.epoch if isinstance(prepared.epoch, Epoch) else whole(ledger, prepared))
     writer.finish(KEYS.current)
     return out.getvalue()
