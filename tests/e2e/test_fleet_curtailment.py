@@ -7,6 +7,7 @@ is asked of the hall itself, which the fleet knows only through its meter. `HASH
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import os
 import sys
@@ -45,6 +46,21 @@ FAULTS = {
     21: "reboot",
     2: "change-ip",
 }
+#: Who does not do as told, and in which words the order gives it up.
+DISOBEDIENT = {1: "it refused: ", 11: "say no", 16: "say no"}
+#: What alerts call them while the order holds, and once all is back: exactly these, and nobody else.
+NAMED = {0: "unreachable", 5: "power-lie", 10: "nonsense", 15: "unreachable"}
+NAMED_HELD = NAMED | {1: "awake-unasked", 11: "awake-unasked", 16: "awake-unasked"}
+NAMED_BACK = NAMED | {6: "dead-board"}
+#: What the pages of machines say of them.
+ON_PAGES = {
+    0: "does not answer",
+    5: "says it draws",
+    10: "cannot be read",
+    1: "it was told to sleep, and it hashes: it refused: ",
+    11: "it was told to sleep, and it hashes: sleep: the machine",
+    16: "it was told to sleep, and it hashes: sleep: the machine",
+}
 
 
 class Site:
@@ -80,6 +96,33 @@ class Site:
         answer = await self.api.get(path, params=parameters)
         answer.raise_for_status()
         return answer.json()
+
+    async def shows(self, path: str, words: str) -> None:
+        """Wait until a page says these words as soon as it is opened."""
+
+        async def does() -> bool:
+            assert self.api is not None
+            answer = await self.api.get(str(self.api.base_url.join("/")).rstrip("/") + path)
+            answer.raise_for_status()
+            return words in html.unescape(answer.text)
+
+        await self.until(does, f"{path} says {words!r}")
+
+    async def named(self, expected: dict[str, str]) -> None:
+        """Wait until the alerts name exactly these machines, each with its kind."""
+        seen: set[tuple[str, str]] = set()
+
+        async def are() -> bool:
+            nonlocal seen
+            seen = {(a["subject"], a["kind"]) for a in (await self.get("/fleet/alerts"))["alerts"]}
+            return seen == set(expected.items())
+
+        try:
+            await self.until(are, "exactly those that misbehave are named")
+        except AssertionError as error:
+            raise AssertionError(
+                f"{error}: too many {seen - set(expected.items())}, too few {set(expected.items()) - seen}"
+            ) from None
 
     async def post(self, path: str, body: Any) -> Any:
         assert self.api is not None
@@ -230,20 +273,36 @@ async def test_half_power_with_liars_and_a_killed_process(tmp_path: Path) -> Non
         skips = {skip["machine"]: skip["reason"] for skip in order["skips"]}
         asleep = {f"mac:{truth.mac}": truth.asleep for truth in hall.truth()}
 
-        # the record tells the truth about every machine: whoever is said to be done sleeps, whoever is given up does not
-        for machine, part in parts.items():
-            if part["phase"] == "done":
-                assert asleep[machine], part
-        confirmed = [part for part in parts.values() if part["verdict"] == "confirmed"]
-        assert len(confirmed) >= len(parts) // 3, "shares bear witness"
-        told = {index: parts.get(key[index]) for index in FAULTS}
-        assert told[1]["phase"] == "given up"
-        assert "refused" in told[1]["reason"] or told[1]["outcome"] == "refused"
-        for index in (11, 16):
-            assert told[index]["phase"] == "given up", "accepted, and did nothing"
+        if TELL:
+            for index, truth in enumerate(hall.truth()):
+                part = parts.get(f"mac:{truth.mac}")
+                if index in FAULTS or (part and (part["phase"], part["verdict"]) != ("done", "confirmed")):
+                    print(
+                        index,
+                        FAULTS.get(index),
+                        truth.asleep,
+                        truth.phase,
+                        skips.get(f"mac:{truth.mac}"),
+                        part,
+                    )
+
+        # the record tells the truth about every machine: exactly those that misbehave are given up, each with its words
+        given_up = {machine for machine, part in parts.items() if part["phase"] == "given up"}
+        assert given_up == {key[index] for index in DISOBEDIENT}
+        for index, words in DISOBEDIENT.items():
+            assert words in parts[key[index]]["reason"].replace("says no", "say no"), parts[key[index]]
             assert not asleep[key[index]]
+        for machine, part in parts.items():
+            if machine not in given_up:
+                assert part["phase"] == "done", part
+                assert asleep[machine], part
+                assert part["verdict"] in ("confirmed", "claimed"), part
+        confirmed = [part for part in parts.values() if part["verdict"] == "confirmed"]
+        assert len(confirmed) >= len(parts) // 2, "shares bear witness"
         sent = (await site.get("/fleet/commands", limit=1000))["commands"]
         assert all(c["who"] == "grid" and c["why"] == "test" for c in sent)
+        accused = {c["key"] for c in sent if c["verdict"] == "contradicted"}
+        assert accused - {key[21]} == {key[11], key[16]}, "nobody else is said to have done nothing"
         assert skips, "whoever was left out has a reason"
         assert "its firmware cannot be told to sleep" in skips.values()
 
@@ -253,11 +312,10 @@ async def test_half_power_with_liars_and_a_killed_process(tmp_path: Path) -> Non
         assert _most_at_once(first, breaker) == 1
         down = [c["key"] for c in sorted(first, key=lambda c: c["id"])]
 
-        # the liars are known
-        alerts = {alert["subject"]: alert for alert in (await site.get("/fleet/alerts"))["alerts"]}
-        assert alerts[key[0]]["kind"] == "unreachable"
-        assert alerts[key[5]]["kind"] == "power-lie"
-        assert alerts[key[10]]["kind"] == "nonsense"
+        # the liars are known, and nobody else is called one: in the alerts, and on the pages
+        await site.named({key[index]: kind for index, kind in NAMED_HELD.items()})
+        for index, words in ON_PAGES.items():
+            await site.shows(f"/machine/{key[index]}", words)
         moved = await site.get(f"/machines/{key[2]}")
         assert moved["ip"] == hall.machine(names[2]).host, "it moved, and is the same machine"
 
@@ -277,6 +335,7 @@ async def test_half_power_with_liars_and_a_killed_process(tmp_path: Path) -> Non
         places, half = [down.index(machine) for machine in up if machine in down], len(up) // 2
         assert sum(places[:half]) / half > sum(places[half:]) / len(places[half:]), "the last ones first"
         assert not any(truth.asleep for truth in hall.truth())
+        await site.named({key[index]: kind for index, kind in NAMED_BACK.items()})
         record = (await site.get("/fleet/commands", limit=1000))["commands"]
         for index in (
             1,

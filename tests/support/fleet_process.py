@@ -1,4 +1,4 @@
-"""A fleet in a process of its own, as the `site` process runs it but without pages: it can be killed like one.
+"""A fleet in a process of its own, as the `site` process runs it, with its pages: it can be killed like one.
 
     python fleet_process.py <orders as JSON>
 
@@ -27,10 +27,10 @@ from hashwerk.fleet.settings import FleetSettings
 from hashwerk.site.fleet import FleetService
 from hashwerk.site.fleet.token import local_token
 from hashwerk.store import LedgerReader
-from hashwerk.web.app import create_api
+from hashwerk.web.app import create_app
 from hashwerk.web.fleet_api import fleet_router
 from hashwerk.web.server import serve_web
-from hashwerk.web.state import MineView
+from hashwerk.web.state import MineView, Site
 
 
 class TwinMeter:
@@ -75,7 +75,14 @@ async def main(orders: dict[str, Any]) -> None:
     service.open()
     token = local_token(folder)
     router = fleet_router(service, is_guarded=False, local_token=token)
-    app = create_api(MineView(reader, clock), WebSettings(port=0), clock, routers=[router])
+    app = create_app(
+        MineView(reader, clock),
+        WebSettings(port=0),
+        clock,
+        session_key=bytes(32),
+        routers=[router],
+        site=Site(fleet=service),
+    )
 
     def ready(url: str) -> None:
         print(json.dumps({"url": url, "token": token}), flush=True)

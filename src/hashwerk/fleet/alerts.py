@@ -151,8 +151,12 @@ class AlertBook:
         """Tell nobody of what fits for a while."""
         self._silences.append(silence)
 
-    def restore(self, alerts: Iterable[Alert]) -> None:
-        """Take up what was open when the process ended, so that nobody is told twice."""
+    def restore(self, alerts: Iterable[Alert], last_number: int = 0) -> None:
+        """Take up what was open when the process ended, so that nobody is told twice.
+
+        ``last_number`` is that of the newest alert on record: none is ever given twice.
+        """
+        self._next_id = max(self._next_id, last_number + 1)
         for alert in alerts:
             key = (alert.kind, alert.subject, alert.part)
             self._open[key] = _Open(alert, last_seen=alert.since, told_machines=len(alert.machines))

@@ -117,7 +117,9 @@ def causes_of(subject: Subject, thresholds: Thresholds) -> Iterator[Cause]:
 def _orders(subject: Subject) -> Iterator[Cause]:
     asked_to_sleep = isinstance(subject.commanded, Sleep)
     if subject.state is State.ASLEEP and not asked_to_sleep:
-        yield _cause(subject, CauseKind.ASLEEP_UNASKED, "it sleeps, and nobody told it to")
+        was_woken = isinstance(subject.commanded, Wake)
+        text = "it was told to wake, and it sleeps" if was_woken else "it sleeps, and nobody told it to"
+        yield _cause(subject, CauseKind.ASLEEP_UNASKED, text)
     if subject.state is State.HASHING and asked_to_sleep:
         yield _cause(subject, CauseKind.AWAKE_UNASKED, "it was told to sleep, and it hashes")
 
@@ -150,9 +152,13 @@ def _body(subject: Subject, reading: Reading, thresholds: Thresholds) -> Iterato
 def _dead(boards: Sequence[Board], share: float) -> Iterator[Board]:
     alive = [board.hashrate_hs for board in boards if board.hashrate_hs]
     best = max(alive, default=0.0)
+    has_chips = any(board.chips for board in boards)
     for board in boards:
         is_low = board.hashrate_hs is not None and best > 0 and board.hashrate_hs < share * best
-        if board.working is False or is_low:
+        is_empty = (
+            has_chips and board.chips == 0
+        )  # some tell no rate of a board that is gone, but that no chip answers
+        if board.working is False or is_low or is_empty:
             yield board
 
 

@@ -71,16 +71,19 @@ def expected_power_w(
     if point is None:
         return None
     # Half a machine (a dead board) draws about half: power follows the rate of what still works.
-    rate_hs = reading.hashrate_hs
-    if (
-        measured is not None
-        and measured.is_settled
-        and measured.hashrate is not None
-        and measured.hashrate.shares >= MIN_SHARES
-    ):
-        rate_hs = measured.hashrate.hs
+    rate_hs = _proved_hs(reading.hashrate_hs, measured)
     share = 1.0 if rate_hs is None else min(1.0, rate_hs / point.hashrate_hs)
     return point.power_at_w(reading.inlet_c) * share
+
+
+def _proved_hs(claimed_hs: float | None, measured: Measured | None) -> float | None:
+    """Return what it claims to hash as far as its shares bear that out: chance alone makes nobody a liar."""
+    if measured is None or not measured.is_settled:
+        return claimed_hs
+    rate = measured.hashrate
+    if rate is None or rate.shares < MIN_SHARES:
+        return claimed_hs
+    return rate.hs if claimed_hs is None else min(max(claimed_hs, rate.low_hs), rate.high_hs)
 
 
 def believe_power(

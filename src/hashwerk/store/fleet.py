@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -101,6 +101,7 @@ class FleetState(msgspec.Struct, frozen=True, kw_only=True):
     orders: tuple[Order, ...]  # that are not ended
     leases: tuple[Lease, ...]
     alerts: tuple[Alert, ...]  # that are open
+    last_alert: int  # the number of the newest one, open or over
     timings: tuple[TimingRow, ...]
     waiting: tuple[Placement, ...]  # places of machines not met yet
 
@@ -175,6 +176,17 @@ class FleetStore:
         with self._read("orders cannot be read") as connection:
             ids = connection.execute("SELECT id FROM orders ORDER BY at DESC LIMIT ?", (limit,)).fetchall()
             return [order for (order_id,) in ids if (order := _order(connection, order_id)) is not None]
+
+    def histories(self, limit: int, skip: Callable[[str], bool]) -> list[tuple[OrderEvent, ...]]:
+        """Return the events of the newest orders but those to be skipped, the oldest order first."""
+        with self._read("orders cannot be read") as connection:
+            ids = connection.execute("SELECT id FROM orders ORDER BY at DESC LIMIT ?", (limit,)).fetchall()
+            sql = "SELECT event FROM order_events WHERE order_id = ? ORDER BY id"
+            return [
+                tuple(_events.decode(row[0]) for row in connection.execute(sql, (order_id,)))
+                for (order_id,) in reversed(ids)
+                if not skip(order_id)
+            ]
 
     def commands(
         self,
@@ -341,6 +353,9 @@ class FleetStore:
                 ),
                 leases=_all(connection, "SELECT record FROM leases", _leases),
                 alerts=_all(connection, "SELECT record FROM alerts WHERE is_open ORDER BY since", _alerts),
+                last_alert=connection.execute(
+                    "SELECT coalesce(max(CAST(substr(id, 3) AS INTEGER)), 0) FROM alerts"
+                ).fetchone()[0],
                 timings=_kept(connection, "timings", tuple[TimingRow, ...]),
                 waiting=_kept(connection, "waiting", tuple[Placement, ...]),
             )

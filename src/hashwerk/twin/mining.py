@@ -48,6 +48,7 @@ _RETRY_S: Final = (1.0, 60.0)
 _RETURN_S: Final = 60.0
 _OPENING: Final = 64
 _WORK_OF_DIFFICULTY_1: Final = 2.0**32
+_AT_WORK: Final = (Phase.STARTING, Phase.HASHING)
 
 
 def user_agent(scale: float) -> str:
@@ -87,7 +88,7 @@ class HallMiners:
         self._own_host = None if settings.pool is None else ServerUrl.parse(settings.pool).host
         self._agent = user_agent(settings.scale)
         self.owed = 0.0  # hashes that the machines should have done, so far
-        self.dropped = 0.0  # of these, what the threads could not do
+        self.dropped = 0.0  # of these, what the threads could not do, or not before their machine slept
 
     @property
     def hashes(self) -> int:
@@ -144,10 +145,14 @@ class HallMiners:
             self._pool.submit(chunks, self._found)
 
     def _found(self, finds: list[Find]) -> None:
+        wall = self._clock.time()
         for find in finds:
-            session = self._seats[find.chunk.seat].session
-            if session is not None:
-                session.hand_in(find)
+            seat = self._seats[find.chunk.seat]
+            if seat.machine.phase(wall) not in _AT_WORK:
+                # Its hashes are done here some seconds late; a real machine would have handed them in before it slept.
+                self.dropped += find.chunk.count
+            elif seat.session is not None:
+                seat.session.hand_in(find)
 
     # --- connections ---
 

@@ -64,6 +64,7 @@ class Plant(msgspec.Struct, frozen=True, kw_only=True):
     course: Course
     inlet_c: float = REFERENCE_INLET_C
     fan_override: float | None = None  # a fixed share of full speed; None: the firmware's own control
+    haste: float = 1.0  # how much faster it lives: its averages and its warming too
     board_c: float = REFERENCE_INLET_C
     energy_wh: float = 0.0
     hashes: float = 0.0
@@ -105,9 +106,10 @@ class Plant(msgspec.Struct, frozen=True, kw_only=True):
             energy_ws += power_w[0] * length_s
             hashes += hashrate_hs[0] * length_s
             steady_c = steady_temperature_c(self.model, power_w[1], self.inlet_c, self.fan_override)
-            board_c = _approach(board_c, steady_c, length_s, self.model.warming_s)
+            lived_s = length_s * self.haste
+            board_c = _approach(board_c, steady_c, lived_s, self.model.warming_s)
             for index, constant_s in enumerate(AVERAGES_S):
-                averages[index] = _approach(averages[index], hashrate_hs[1], length_s, constant_s)
+                averages[index] = _approach(averages[index], hashrate_hs[1], lived_s, constant_s)
         return msgspec.structs.replace(
             self,
             at=at,

@@ -129,6 +129,7 @@ def subject(**changes: object) -> Subject:
 
 
 BOARDS = tuple(Board(slot=n, hashrate_hs=27 * TH if n else 0.0) for n in range(3))
+GONE = tuple(Board(slot=n, hashrate_hs=27 * TH if n else None, chips=126 * (n > 0)) for n in range(3))
 OURS = PoolSlot(url="stratum+tcp://10.0.0.2:3333", user="site.m1", active=True)
 SHARES = Measured(at=0.0, hashrate=rate_interval({42: 200}, 200 * 2.0**42 / (20 * TH)))
 
@@ -137,6 +138,12 @@ SHARES = Measured(at=0.0, hashrate=rate_interval({42: 200}, 200 * 2.0**42 / (20 
     ("kind", "wrong", "words"),
     [
         (CauseKind.DEAD_BOARD, {"reading": reading(boards=BOARDS)}, "board 0 of 3 does not hash"),
+        (CauseKind.DEAD_BOARD, {"reading": reading(boards=GONE)}, "board 0 of 3 does not hash"),
+        (
+            CauseKind.ASLEEP_UNASKED,
+            {"state": State.ASLEEP, "commanded": Wake()},
+            "it was told to wake, and it sleeps",
+        ),
         (CauseKind.FAN, {"reading": reading(fans_rpm=(3000, 0))}, "fan 2 of 2 stands still"),
         (CauseKind.HEAT, {"reading": reading(chip_max_c=99.0)}, "its hottest chip has 99 °C"),
         (CauseKind.HEAT, {"reading": reading(inlet_c=45.0)}, "it breathes air of 45 °C"),
@@ -193,3 +200,10 @@ def test_a_healthy_machine_has_no_trouble() -> None:
         reading=reading(pools=(OURS,), fans_rpm=(3000, 3100), chip_max_c=70.0), commanded=Wake()
     )
     assert list(causes_of(healthy, Thresholds(own_pools=("10.0.0.2",), worker_names=("site",)))) == []
+
+
+def test_no_number_is_given_twice() -> None:
+    alerts = book()
+    alerts.restore([], last_number=41)
+    told(alerts, [cause(1)], 0.0, 60.0)
+    assert [alert.id for alert in alerts.alerts()] == ["a-42"], "41 are on record, all of them over"

@@ -51,6 +51,13 @@ def test_without_a_meter_its_word_counts_while_its_curve_bears_it_out() -> None:
     assert half.basis is Basis.REPORTED, "half a machine draws half"
 
 
+def test_chance_makes_nobody_a_liar() -> None:
+    unlucky = believe_power(reading(power_w=1_403.0), measured(55.0, shares=25), POINTS)
+    assert (unlucky.basis, unlucky.doubt) == (Basis.REPORTED, None), "25 shares tell 55 from 80 TH/s hardly"
+    idle = believe_power(reading(power_w=1_403.0), measured(30.0, shares=200), POINTS)
+    assert idle.doubt is not None, "200 shares tell 30 from 80 TH/s"
+
+
 def test_missing_is_none() -> None:
     assert believe_power(None, None, POINTS).power_w is None
     nothing = believe_power(reading(power_w=None, mode="?"), None, ())

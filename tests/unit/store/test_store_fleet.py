@@ -189,6 +189,7 @@ def test_machines_leases_alerts_and_what_was_learned_are_kept(tmp_path: Path) ->
     assert state.machines[0].wear().starts_today(5.0) == 1
     assert state.leases == (lease,)
     assert state.alerts == (alert,)
+    assert state.last_alert == 3
     assert state.timings == (timing,)
     assert state.waiting == (waiting,)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from hashwerk.clock import Clock
 from hashwerk.errors import StoreError
 from hashwerk.fleet.alerts import Alert, AlertBook, AlertSettings, Notice
 from hashwerk.fleet.causes import Cause, CauseKind, Thresholds, causes_of
-from hashwerk.fleet.orders import Order, OrderState
+from hashwerk.fleet.orders import Order, OrderState, Phase
 from hashwerk.fleet.settings import FleetSettings
 from hashwerk.fleet.states import State
 from hashwerk.site.fleet.channels import Channel, LogChannel, MqttChannel, WebhookChannel, slug
@@ -19,6 +21,9 @@ from hashwerk.site.fleet.roster import Roster, Unit
 from hashwerk.store.fleet import FleetStore
 
 log = logging.getLogger(__name__)
+
+#: What is said of a machine that does not do as it was told.
+_ABOUT_ORDERS: Final = (CauseKind.AWAKE_UNASKED, CauseKind.ASLEEP_UNASKED)
 
 
 class Alarms:
@@ -60,9 +65,9 @@ class Alarms:
         self._stored: dict[str, Alert] = {}
         self.orders: dict[str, Order] = {}
 
-    def restore(self, alerts: Sequence[Alert]) -> None:
+    def restore(self, alerts: Sequence[Alert], last_number: int = 0) -> None:
         """Take up what was open when the last process ended."""
-        self.book.restore(alerts)
+        self.book.restore(alerts, last_number)
         self._stored = {alert.id: alert for alert in alerts}
 
     async def run(self) -> None:
@@ -105,6 +110,7 @@ class Alarms:
         found = [
             cause for subject in self._roster.subjects() for cause in causes_of(subject, self._thresholds)
         ]
+        found = self._with_reasons(found)
         shared = self._roster.shared_names()
         if shared:
             found += [
@@ -120,6 +126,24 @@ class Alarms:
             fell_short = order.state is OrderState.HOLDING and "short of what was wanted" in order.text
             if order.state is OrderState.STOPPED or fell_short:
                 found.append(Cause(kind=CauseKind.ORDER, subject=f"order {order.spec.id}", text=order.text))
+        return found
+
+    def _with_reasons(self, causes: Sequence[Cause]) -> list[Cause]:
+        """Return causes with what open orders found out: of whoever they gave up it is said why, once."""
+        found = list(causes)
+        said = {cause.subject: at for at, cause in enumerate(found) if cause.kind in _ABOUT_ORDERS}
+        silent = {cause.subject for cause in found if cause.kind is CauseKind.UNREACHABLE}
+        for order in self.orders.values():
+            for key, progress in order.machines.items() if order.is_open else ():
+                if progress.phase is not Phase.GAVE_UP or key in silent:
+                    continue
+                if (at := said.get(key)) is not None:
+                    found[at] = msgspec.structs.replace(
+                        found[at], text=f"{found[at].text}: {progress.reason}"
+                    )
+                else:
+                    text = f"it does not do as told: {progress.reason}"
+                    found.append(Cause(kind=CauseKind.ORDER, subject=key, text=text, part=order.spec.id))
         return found
 
     def _show(self, mqtt: MqttChannel) -> None:

@@ -95,6 +95,7 @@ class Commander:
             log.warning(
                 "order %s of %s is taken up again: %s", order.spec.id, order.spec.who, order.state.value
             )
+            self._remember_wishes(order)
             if hold and order.state in (OrderState.NEW, OrderState.REDUCING):
                 self._hold.append(order.spec.id)
 
@@ -297,6 +298,8 @@ class Commander:
                 if outcome.kind in (OutcomeKind.ACCEPTED, OutcomeKind.UNANSWERED):
                     self._roster.told(unit, sent.command)
                     self._watcher.hurry(unit.key)
+                elif outcome.kind is OutcomeKind.REFUSED:
+                    self._roster.wanted(unit, sent.command)  # it was told, whatever it said to that
         async with self._lock(order.spec.id):
             if order.is_open:
                 await self._note(order, [event])
@@ -314,6 +317,17 @@ class Commander:
                 self._note_wish(order, event.key)  # it was so already: nobody had to tell it
             if self.on_event is not None:
                 self.on_event(order, event)
+
+    def _remember_wishes(self, order: Order) -> None:
+        """Take in what machines were told just before the process died: an order's events are kept at once, machines later."""
+        for key, progress in order.machines.items():
+            unit, sent_at = self._roster.units.get(key), progress.sent_at
+            if unit is None or sent_at is None or not progress.attempts:
+                continue
+            if progress.outcome is not None and progress.outcome.kind is OutcomeKind.UNSUPPORTED:
+                continue  # nothing was sent
+            if unit.commanded_at is None or unit.commanded_at < sent_at:
+                self._roster.wanted(unit, progress.command, sent_at)
 
     def _note_wish(self, order: Order, key: MachineKey) -> None:
         unit = self._roster.units.get(key)

@@ -190,10 +190,11 @@ class Roster:
             unit.spoilt.append(True)
         self._note(unit, unit.condition.miss(now, self.settings.silences))
 
-    def wanted(self, unit: Unit, command: Command) -> None:
-        """Take in how somebody wants a machine to be from now on."""
+    def wanted(self, unit: Unit, command: Command, at: float | None = None) -> None:
+        """Take in how somebody wants a machine to be, from ``at`` or from now on."""
         if (lasting := commanded_state(command)) is not None:
-            unit.commanded, unit.commanded_at, unit.changed = lasting, self.clock.time(), True
+            unit.commanded, unit.commanded_at = lasting, self.clock.time() if at is None else at
+            unit.changed = True
 
     def told(self, unit: Unit, command: Command) -> None:
         """Take in that a machine was told something and may have taken it."""

@@ -131,7 +131,7 @@ class FleetService:
             self.roster.registry.place(state.waiting)
             if self.settings.places is not None:
                 self.roster.registry.place(self._read_places(Path(self.settings.places)))
-            self.alarms.restore(state.alerts)
+            self.alarms.restore(state.alerts, state.last_alert)
             self.commander.restore(state.orders, hold=self.settings.on_start == "hold")
         except BaseException:
             self.store.close()
