@@ -161,7 +161,7 @@ class OpensslAuthority:
     """OpenSSL as a time-stamping authority, with a root, one certificate between, and a signing one. For tests only."""
 
     def __init__(self, folder: Path, key: str = "rsa") -> None:
-        self._folder = folder
+        self.folder = folder
         (folder / "ts.cnf").write_text(_OPENSSL)
         (folder / "serial").write_text("01\n")
         kind = ["rsa:2048"] if key == "rsa" else ["ec", "-pkeyopt", "ec_paramgen_curve:P-384"]
@@ -182,15 +182,15 @@ class OpensslAuthority:
 
     def answer(self, query: bytes) -> bytes:
         """Return the response to a request (RFC 3161, 2.4.1)."""
-        (self._folder / "query.tsq").write_bytes(query)
+        (self.folder / "query.tsq").write_bytes(query)
         self._run("ts -reply -config ts.cnf -queryfile query.tsq -out reply.tsr")
-        return (self._folder / "reply.tsr").read_bytes()
+        return (self.folder / "reply.tsr").read_bytes()
 
     def _run(self, command: str, new_key: list[str] | None = None) -> None:
         more = [] if new_key is None else ["-newkey", *new_key]
         subprocess.run(
             ["openssl", *command.split(), *more],
-            cwd=self._folder,
+            cwd=self.folder,
             capture_output=True,
             check=True,
             timeout=60,

@@ -121,9 +121,13 @@ def _show(data: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from hashwerk.evidence.verify.result import counted
+
     console = Console()
     rule = data["rule"]
-    console.print(f"{rule['scheme']}, fee {rule['fee_ppm'] / 10_000:g} %, {len(data['blocks'])} blocks")
+    console.print(
+        f"{rule['scheme']}, fee {rule['fee_ppm'] / 10_000:g} %, {counted(len(data['blocks']), 'block')}"
+    )
     table = Table(show_edge=False, pad_edge=False)
     for name in ("account", "mature sat", "pending sat", "owed sat"):
         table.add_column(name, justify="left" if name == "account" else "right")

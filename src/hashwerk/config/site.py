@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from hashwerk.config.decode import decode_struct, line_numbers, line_of, parse_toml
 from hashwerk.config.problems import InvalidConfigError, Problem
+from hashwerk.config.time_settings import TimeSettings, WitnessSettings
 from hashwerk.config.web_settings import WebSettings
 from hashwerk.dispatch.backtest.settings import BacktestSettings
 from hashwerk.dispatch.settings import DispatchSettings
@@ -92,6 +93,24 @@ class EvidenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         float,
         Meta(ge=5, le=3_600, description="An epoch closes this often; the jobs that follow carry its root."),
     ] = 60.0
+    facts: Annotated[
+        dict[str, str],
+        Meta(
+            description="What you say of the place, by name: people employed, taxes paid. It stands in statements."
+        ),
+    ] = {}
+    certificates: Annotated[
+        str | None,
+        Meta(
+            description="JSON file of granular certificates that were cancelled for the site; none: there are none."
+        ),
+    ] = None
+    time: Annotated[TimeSettings, Meta(description="Who besides the operator says when epochs existed.")] = (
+        TimeSettings()
+    )
+    witness: Annotated[WitnessSettings, Meta(description="For whom this site is a witness.")] = (
+        WitnessSettings()
+    )
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from hashwerk.evidence.verify.result import Report
+from hashwerk.evidence.verify.result import Report, counted
 from hashwerk.units import format_hashrate, format_si
 
 #: Rows of one table on paper; the JSON holds them all.
@@ -140,7 +140,9 @@ def _clean(statement: dict[str, Any]) -> list[tuple[str, str, str]]:
     certificates = statement.get("certificates")
     if certificates:
         cancelled = certificates["cancelled"]
-        text = f"{format_si(cancelled['value'], 'Wh', digits=5)} in {cancelled['count']:,} certificates"
+        text = (
+            f"{format_si(cancelled['value'], 'Wh', digits=5)} in {counted(cancelled['count'], 'certificate')}"
+        )
         found += _row("Certificates cancelled", cancelled, text)
     return found
 

@@ -28,8 +28,10 @@ from hashwerk.errors import EvidenceError, HashwerkError, StoreError
 from hashwerk.evidence.bundle import StampKind
 from hashwerk.evidence.keys import event_hash, fingerprint
 from hashwerk.site.evidence_worker import Outcome, Task
+from hashwerk.site.external_time import ExternalTime
 from hashwerk.store import epochs
 from hashwerk.store.connection import connect_reader, store_error
+from hashwerk.store.stamp_book import read_kept
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,16 @@ class EpochLine(msgspec.Struct, frozen=True, kw_only=True):
     stamps: tuple[str, ...] = ()  # kinds of its own external stamps; none: nobody else says when
 
 
+class ServiceLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who is asked for external time."""
+
+    name: str
+    epoch: int | None  # the last that it stamped
+    at: float | None
+    waiting: int  # stamps that wait for their block
+    problem: str  # why it does not stamp now; empty: it does
+
+
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """What the evidence of the last hour says, verified as a stranger would."""
 
@@ -81,13 +93,21 @@ class EvidenceView(msgspec.Struct, frozen=True, kw_only=True):
     statement: Statement | None = None
     under_way: bool = False  # a newer statement is being made
     problem: str = ""  # why there is no statement, or no newer one
+    services: tuple[ServiceLine, ...] = ()  # who is asked for external time
+    witness: str | None = None  # fingerprint of the key by which this site is a witness for others
 
 
 class EvidenceDesk:
     """The evidence of one mine for those who look at it."""
 
-    def __init__(self, ledger: Path, keys: Path, spool: Path, clock: Clock) -> None:
-        """Serve from ``ledger``, seal with the keys in the folder ``keys``, keep files under way in the folder ``spool``."""
+    def __init__(
+        self, ledger: Path, keys: Path, spool: Path, clock: Clock, *, time: ExternalTime | None = None
+    ) -> None:
+        """Serve from ``ledger``, seal with the keys in the folder ``keys``, keep files under way in the folder ``spool``.
+
+        ``time`` is who is asked for external time; None: nobody.
+        """
+        self._time = time
         self._ledger = ledger
         self._keys = keys
         self._spool = spool
@@ -150,8 +170,23 @@ class EvidenceDesk:
             EvidenceError: If its evidence is damaged.
         """
         site, key, lines = await asyncio.to_thread(_read, self._ledger, EPOCHS_SHOWN, None)
-        self._change(site=site, key=key, epochs=lines)
+        self._change(site=site, key=key, epochs=lines, services=self._services(), witness=self._witness_key())
         return self._view
+
+    def _services(self) -> tuple[ServiceLine, ...]:
+        return tuple(
+            ServiceLine(
+                name=state.name,
+                epoch=state.last_epoch,
+                at=state.last_at,
+                waiting=state.waiting,
+                problem=state.problem,
+            )
+            for state in (self._time.states() if self._time is not None else ())
+        )
+
+    def _witness_key(self) -> str | None:
+        return None if self._time is None or self._time.witness is None else self._time.witness.key
 
     async def epochs(self, limit: int, before: int | None = None) -> tuple[EpochLine, ...]:
         """Return closed epochs, the newest first, older than number ``before``.
@@ -311,6 +346,9 @@ def _read(
         kinds: dict[int, list[str]] = {}
         for stamp in epochs.read_stamps(connection, first, end):
             kinds.setdefault(stamp.epoch, []).append(StampKind(stamp.kind).name.lower())
+        for kept in read_kept(ledger, first, end):
+            waits = " (waits for its block)" if kept.waits else ""
+            kinds.setdefault(kept.stamp.epoch, []).append(f"{StampKind(kept.stamp.kind).name.lower()}{waits}")
         lines = [
             _line(row, tuple(kinds.get(row.signed.header.number, ())))
             for row in epochs.read_epochs(connection, first, end - 1)

@@ -25,6 +25,7 @@ from hashwerk.store.key_changes import finish
 from hashwerk.store.migrations import migrate
 from hashwerk.store.open_epoch import prepare_epoch
 from hashwerk.store.settings import StoreSettings
+from hashwerk.store.stamp_book import stamps_beside
 
 #: Jobs name the last closed epoch, so hardly any names one further back than this.
 _MAX_PREAMBLE: Final = 1_000
@@ -68,11 +69,14 @@ def write_bundle(
         raise EvidenceError("no epoch of this period is closed yet; closed epochs are what can be proven")
     first, last = found
     rows = list(epochs.read_epochs(connection, first, last))
-    kept = [*epochs.read_stamps(connection, first, last), *_recognise(stamps, rows)]
+    beside = stamps_beside(connection, first, last)
+    sure = [*epochs.read_stamps(connection, first, last), *_recognise(stamps, rows)]
+    sure += [one.stamp for one in beside if not one.waits]
+    kept = [*sure, *(one.stamp for one in beside if one.waits)]
     headers = [row.signed.header for row in rows]
     roots: set[bytes] = set()
-    # A time for the last epoch holds for all before it.
-    claims = Claim.TIME if any(stamp.epoch == last for stamp in kept) else Claim(0)
+    # A time for the last epoch holds for all before it; what waits for its block shows none yet.
+    claims = Claim.TIME if any(stamp.epoch == last for stamp in sure) else Claim(0)
     anchored = True
     for row in rows:
         for record in map(decode_record, row.records):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from hashwerk.evidence.verify.result import counted
 from hashwerk.units import format_duration, format_si
 from hashwerk.web import words
 
 if TYPE_CHECKING:
-    from hashwerk.site.evidence_desk import EpochLine, EvidenceDesk, EvidenceView, Statement
+    from hashwerk.site.evidence_desk import EpochLine, EvidenceDesk, EvidenceView, ServiceLine, Statement
 
 #: What each check of the verifier is about; what was found, and what that is worth, is another matter.
 CHECK_WORDS: Final[dict[str, str]] = {
@@ -68,6 +69,9 @@ def evidence_frame(desk: EvidenceDesk | None, now: float) -> dict[str, Any]:
         "rows.evidence_checks": [] if view.statement is None else _checks(view.statement),
         "rows.evidence_not_shown": [] if view.statement is None else _not_shown(view.statement),
         "rows.epochs": [_epoch(line) for line in view.epochs],
+        "rows.evidence_services": [_service(line, now) for line in view.services],
+        "evidence.witness": view.witness or "–",
+        "evidence.is_witness": "" if view.witness else "off",
     }
 
 
@@ -161,8 +165,27 @@ def _length(length_s: float) -> dict[str, Any]:
     return {"t": format_duration(length_s), "s": length_s}
 
 
+def _stamped(kind: str) -> str:
+    name, _, more = kind.partition(" ")
+    return f"{_STAMPS.get(name, name)} {more}".strip()
+
+
+def _service(line: ServiceLine, now: float) -> dict[str, Any]:
+    epoch = "none yet" if line.epoch is None else f"epoch {line.epoch:,}"
+    age = "" if line.at is None else f", {words.format_age(line.at, now)}"
+    waits = "" if not line.waiting else f"; {counted(line.waiting, 'proof waits', 'proofs wait')} for a block"
+    return {
+        "k": line.name,
+        "c": [
+            line.name,
+            f"{epoch}{age}{waits}",
+            {"t": f"▲ {line.problem}", "c": "attention"} if line.problem else {"t": "stamps", "c": "muted"},
+        ],
+    }
+
+
 def _epoch(line: EpochLine) -> dict[str, Any]:
-    by = ", ".join(_STAMPS.get(kind, kind) for kind in dict.fromkeys(line.stamps))
+    by = ", ".join(_stamped(kind) for kind in dict.fromkeys(line.stamps))
     return {
         "k": str(line.number),
         "c": [

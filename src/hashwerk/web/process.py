@@ -15,11 +15,13 @@ from hashwerk.config.web_settings import WebSettings
 from hashwerk.site.child import Progress, Ready, tell
 from hashwerk.site.energy.process import running_energy
 from hashwerk.site.evidence_desk import EvidenceDesk
+from hashwerk.site.external_time import running_time
 from hashwerk.site.fleet import FleetService
 from hashwerk.site.fleet.process import running_fleet
 from hashwerk.site.fleet.token import local_token
 from hashwerk.site.folder import DataFolder
 from hashwerk.site.link import snapshots
+from hashwerk.site.logbook.process import running_logbook
 from hashwerk.site.orders import Orders
 from hashwerk.site.pool_books import PoolBooks
 from hashwerk.store.reader import LedgerReader
@@ -32,6 +34,7 @@ from hashwerk.web.fleet_metrics import FleetCollector
 from hashwerk.web.guard import needs_credentials
 from hashwerk.web.server import serve_web
 from hashwerk.web.state import MineView, Site
+from hashwerk.web.witness_api import witness_router
 
 log = logging.getLogger(__name__)
 
@@ -60,17 +63,21 @@ async def serve_site(orders: Orders, stop: asyncio.Event) -> None:
             view.receive(snapshot)
 
     books = PoolBooks(config.pool_account, folder.ledger, clock)
-    evidence = EvidenceDesk(folder.ledger, folder.root, folder.here / "evidence-spool", clock)
     background = [
         asyncio.create_task(follow(), name="follow-serve"),
         asyncio.create_task(books.run(), name="pool-books"),
-        asyncio.create_task(evidence.run(), name="evidence"),
     ]
     try:
         async with (
             running_fleet(config, folder.here, clock, reader) as fleet,
             running_energy(config, fleet, folder.here, clock) as energy,
+            running_logbook(config, folder.here, clock, fleet=fleet, energy=energy),
+            running_time(config.evidence, folder.ledger, folder.root, clock) as time,
         ):
+            evidence = EvidenceDesk(
+                folder.ledger, folder.root, folder.here / "evidence-spool", clock, time=time
+            )
+            background.append(asyncio.create_task(evidence.run(), name="evidence"))
             routers = [] if fleet is None else [_fleet_routes(fleet, settings, folder)]
             if fleet is not None:
                 view.collectors.append(FleetCollector(fleet))
@@ -79,6 +86,8 @@ async def serve_site(orders: Orders, stop: asyncio.Event) -> None:
                 routers.append(energy_router(energy, clock, is_guarded=guarded, local_token=token))
                 view.collectors.append(EnergyCollector(energy))
             routers += [books_router(books), evidence_router(evidence, clock)]
+            if time.witness is not None:
+                routers.append(witness_router(time.witness))
             app = create_app(
                 view,
                 settings,

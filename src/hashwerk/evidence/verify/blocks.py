@@ -10,7 +10,7 @@ from hashwerk.evidence.epoch import Header
 from hashwerk.evidence.records import Block
 from hashwerk.evidence.verify.block_shares import BlockShare
 from hashwerk.evidence.verify.facts import Facts
-from hashwerk.evidence.verify.result import Checks, Label
+from hashwerk.evidence.verify.result import Checks, Label, counted
 from hashwerk.evidence.verify.shares import TIME_SLACK_US
 
 SUBMITTED, ACCEPTED, REJECTED, MATURE, ORPHANED = range(5)
@@ -50,7 +50,10 @@ def check_blocks(
         _compare_chain(checks, logged[-1], chain)
     if facts.blocks:
         here = sum(hash_ in shares for hash_ in facts.blocks)
-        text = f"{here} of {len(facts.blocks)} blocks are shares of this bundle, with the height, job and reward they name"
+        text = (
+            f"{counted(len(facts.blocks), 'block')}, of which {here:,} {'is a share' if here == 1 else 'are shares'} of this"
+            " bundle, with the height, job and reward that is named"
+        )
         checks.passed("blocks", Label.PROVEN if here else Label.ASSERTED, text)
 
 

@@ -14,7 +14,7 @@ from hashwerk.evidence.keys import KeyChain
 from hashwerk.evidence.receipt import Receipt, is_genuine
 from hashwerk.evidence.verify.epochs import EpochWalk
 from hashwerk.evidence.verify.facts import Facts
-from hashwerk.evidence.verify.result import Checks, Label, Report, Verdict
+from hashwerk.evidence.verify.result import Checks, Label, Report, Verdict, counted
 from hashwerk.evidence.verify.seen import SeenHashes
 from hashwerk.evidence.verify.shares import Work
 
@@ -87,7 +87,7 @@ def check_receipts(
             checks.failed("receipts", f"{where}: another leaf was signed there than was promised")
         else:
             judged += 1
-    checks.passed("receipts", Label.PROVEN, f"{judged} receipts kept")
+    checks.passed("receipts", Label.PROVEN, f"{counted(judged, 'receipt')} kept")
 
 
 def _contradictions(mine: Summary, other: Summary, name: str) -> list[str]:
@@ -105,7 +105,7 @@ def _contradictions(mine: Summary, other: Summary, name: str) -> list[str]:
     shared = _shared(mine, other, same_epochs)
     if shared:
         found.append(
-            f"{shared} shares are also claimed by {name}, for site {other.site.hex()[:16]}…"
+            f"{counted(shared, 'share is', 'shares are')} also claimed by {name}, for site {other.site.hex()[:16]}…"
             f" (here {mine.site.hex()[:16]}…)"
         )
     certificates = [

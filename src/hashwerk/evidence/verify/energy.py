@@ -14,7 +14,7 @@ from hashwerk.evidence.meter_signature import check_meter_signature
 from hashwerk.evidence.records import Certificate, Direction, Inventory, Meter, SourceInterval
 from hashwerk.evidence.standing import Standing
 from hashwerk.evidence.verify.facts import Facts, Reading
-from hashwerk.evidence.verify.result import Checks, Label, Verdict, attested_by
+from hashwerk.evidence.verify.result import Checks, Label, Verdict, attested_by, counted
 from hashwerk.evidence.verify.shares import Work
 from hashwerk.evidence.verify.weighed import MinuteWork, interval_of_hashes
 
@@ -47,7 +47,9 @@ def check_meters(checks: Checks, facts: Facts) -> None:
         label = attested_by(", ".join(named)) if named and None not in signers else str(Label.ASSERTED)
         count = len({meter.serial for meter in facts.meters})
         checks.passed(
-            "meters", label, f"{len(facts.meters)} readings of {count} meters go on where they stopped"
+            "meters",
+            label,
+            f"{counted(len(facts.meters), 'reading')} of {counted(count, 'meter')}: each register goes on where it stopped",
         )
 
 
@@ -246,7 +248,8 @@ def check_sources(checks: Checks, facts: Facts) -> None:
     checks.passed(
         "sources",
         label,
-        f"{len(facts.certificates)} certificates, each cancelled once within these bundles; {len(facts.sources)} intervals",
+        f"{counted(len(facts.certificates), 'certificate')}, each cancelled once within these bundles;"
+        f" {counted(len(facts.sources), 'interval')}",
     )
 
 

@@ -9,7 +9,7 @@ from hashwerk.evidence.epoch import MAX_CREDIT_LOG2, VERSION, Header, SignedHead
 from hashwerk.evidence.keys import KeyChain, event_hash, fingerprint
 from hashwerk.evidence.records import AccountScale, AttributionRule, Record, Scale, Site, Thinning
 from hashwerk.evidence.standing import Standing
-from hashwerk.evidence.verify.result import Checks, Label
+from hashwerk.evidence.verify.result import Checks, Label, counted
 
 
 class EpochWalk:
@@ -175,7 +175,7 @@ class StandingWalk:
             detail += f"; account {own.account.hex()[:16]}… 1 : {own.factor:,}"
         self._checks.passed("scale", Label.ASSERTED, detail)
         self._checks.passed(
-            "standing", Label.PROVEN, f"{len(self.now.records)} declarations, each before its use"
+            "standing", Label.PROVEN, f"{counted(len(self.now.records), 'declaration')}, each before its use"
         )
         if self.now.find(AttributionRule) is None:
             self._checks.passed("attribution", Label.ASSERTED, "no rule is declared")

@@ -25,7 +25,7 @@ from hashwerk.evidence.records import Payout, PayoutRule
 from hashwerk.evidence.verify.block_shares import BlockShare
 from hashwerk.evidence.verify.facts import Facts
 from hashwerk.evidence.verify.order import OrderBuilder
-from hashwerk.evidence.verify.result import Checks, Label, Verdict
+from hashwerk.evidence.verify.result import Checks, Label, Verdict, counted
 
 PENDING: Final = 0
 MATURE: Final = 1
@@ -235,7 +235,9 @@ class PayoutCheck:
             self._checks.passed("payouts", label, text)
         elif count:
             self._checks.passed(
-                "payouts", Label.PROVEN, f"{count} rewards shared by the declared rule, to the satoshi"
+                "payouts",
+                Label.PROVEN,
+                f"{counted(count, 'reward')} shared by the declared rule, to the satoshi",
             )
 
 

@@ -157,6 +157,11 @@ class Checks:
             raise KeyError(name)
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, or with the words that follow it: ``one`` for one, else ``many`` (with an s)."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def attested_by(whom: str) -> str:
     """Return the label of what a third party says."""
     return f"{Label.ATTESTED} by {whom}"

@@ -31,7 +31,7 @@ from hashwerk.evidence.verify.facts import Facts, JobCheck, read_records
 from hashwerk.evidence.verify.figures import Shown
 from hashwerk.evidence.verify.order import OrderBuilder
 from hashwerk.evidence.verify.payouts import PayoutCheck, found_blocks
-from hashwerk.evidence.verify.result import Checks, Label, Report, Verdict
+from hashwerk.evidence.verify.result import Checks, Label, Report, Verdict, counted
 from hashwerk.evidence.verify.seen import SeenHashes
 from hashwerk.evidence.verify.shares import EpochShares, ShareContext, Work
 from hashwerk.evidence.verify.statement import make_statement
@@ -260,11 +260,11 @@ class _Run:
         after, latest = time.check_chain(checks, self.facts, chain, private=private)
         time.check_lower_bounds(checks, headers, latest)
         trust = Trust(chain=chain, tsa_roots=self.options.tsa_roots, witnesses=self.options.witnesses)
-        externals = time.check_stamps(checks, self.reader.stamps, self.walk.known, trust, asked=asked)
+        externals, doubts = time.check_stamps(checks, self.reader.stamps, self.walk.known, trust)
         externals += time.anchors(self.work.blocks, self.facts.roots, chain)
         bounds = time.bounds(headers, after, externals)
         self._check_revoked(bounds)
-        time.conclude_time(checks, bounds, asked=asked)
+        time.conclude_time(checks, bounds, doubts, asked=asked)
         energy.check_meters(checks, self.facts)
         first, last = headers[0], headers[-1]
         energy.check_coverage(
@@ -342,7 +342,9 @@ class _Run:
             self._check_key_records(self.keys)
             names = fingerprint(self.keys.events[-1].body.key)
             checks.passed(
-                "key chain", Label.PROVEN, f"{len(self.keys.events)} key events; the key is {names}"
+                "key chain",
+                Label.PROVEN,
+                f"{counted(len(self.keys.events), 'key event')}; the key is {names}",
             )
         self._check_pin()
 
@@ -390,25 +392,30 @@ class _Run:
                 f"the shares at position {position} of epoch {epoch} and at {at} of epoch {other} are one header",
             )
         count = int(self.work.counts().sum())
-        checks.passed("shares", Label.PROVEN, f"{count:,} shares hashed again, each below its target")
+        checks.passed(
+            "shares", Label.PROVEN, f"{counted(count, 'share')} hashed again, each below its target"
+        )
         checks.passed("duplicates", Label.PROVEN, "no header is counted twice in this bundle")
-        checks.passed("sums", Label.PROVEN, f"{len(self.work.accounts)} accounts add up to what was signed")
+        accounts = counted(len(self.work.accounts), "account adds up", "accounts add up")
+        checks.passed("sums", Label.PROVEN, f"{accounts} to what was signed")
         checks.passed("records", Label.PROVEN, "every record leads to a signed root")
         checks.passed(
             "time bounds",
             Label.ASSERTED,
             "receive times lie within their epochs, header times within their jobs'",
         )
-        text = f"{facts.bound} jobs commit to site, account and target"
+        text = f"{counted(facts.bound, 'job commits', 'jobs commit')} to site, account and target"
         if facts.upstream:
-            text += f"; {facts.upstream} jobs are an upstream pool's, their work is unbound"
+            jobs = counted(facts.upstream, "job is an upstream pool's", "jobs are an upstream pool's")
+            text += f"; {jobs}, whose work is unbound"
         checks.passed("binding", Label.PROVEN, text)
         if self.claims & Claim.ANCHOR and facts.anchored < facts.bound:
             checks.failed(
-                "anchor", f"{facts.bound - facts.anchored} jobs carry no root of an epoch before them"
+                "anchor",
+                f"{counted(facts.bound - facts.anchored, 'job carries', 'jobs carry')} no root of an epoch before",
             )
         private = self.standing.site is None or bool(self.standing.site.private)
-        text = f"{facts.anchored} of {facts.bound} jobs carry the root of the last closed epoch"
+        text = f"the root of the last closed epoch is in {facts.anchored:,} of {counted(facts.bound, 'job')}"
         if private:
             text += "; on a private chain, whose work is cheap, that shows nothing to others"
         checks.passed("anchor", Label.PROVEN if facts.anchored and not private else Label.ASSERTED, text)

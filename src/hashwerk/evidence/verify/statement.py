@@ -17,7 +17,7 @@ from hashwerk.evidence.verify.energy_figures import (
 )
 from hashwerk.evidence.verify.figures import Shown, figure
 from hashwerk.evidence.verify.hours import Hour, hours_of, time_text
-from hashwerk.evidence.verify.result import Label
+from hashwerk.evidence.verify.result import Label, counted
 from hashwerk.evidence.verify.work_figures import block_figures, payout_figures, work_figures
 
 ALWAYS_NOT_SHOWN: Final = (
@@ -129,11 +129,13 @@ def _not_shown_of_rewards(shown: Shown) -> list[str]:
     found = []
     if shown.lacking:
         found.append(
-            f"that {shown.lacking} payouts follow the rule: they need shares or rules that are not here"
+            f"that {counted(shown.lacking, 'payout follows', 'payouts follow')} the rule:"
+            " shares or rules are needed that are not here"
         )
     unnamed = shown.work.blocks.unnamed(shown.facts.blocks)
     if unnamed:
-        found.append(f"what became of {unnamed} shares that met the network's target: no record names them")
+        shares = counted(unnamed, "share", "shares")
+        found.append(f"what became of {shares} that met the network's target: no record says so")
     return found
 
 

@@ -15,7 +15,7 @@ from hashwerk.evidence.epoch import Header, header_hash
 from hashwerk.evidence.stamps import External, Trust, UntrustedStampError, check_stamp
 from hashwerk.evidence.verify.block_shares import BlockShares
 from hashwerk.evidence.verify.facts import Facts
-from hashwerk.evidence.verify.result import Checks, Label, Verdict, attested_by
+from hashwerk.evidence.verify.result import Checks, Label, Verdict, attested_by, counted
 
 #: A stamp made so long before its epoch's end contradicts it: clocks differ.
 STAMP_SLACK_US: Final = 60_000_000
@@ -67,9 +67,12 @@ def check_chain(
         latest[epoch] = max(latest.get(epoch, bound), bound)
     if unknown * 20 > len(facts.prev_hashes):
         example = next(hash_ for hash_ in facts.prev_hashes if chain.height_of(hash_) is None)
-        checks.failed("chain", f"{unknown} jobs' blocks are not in the chain, such as {hash_to_hex(example)}")
+        blocks = counted(unknown, "block that jobs build on is", "blocks that jobs build on are")
+        checks.failed("chain", f"{blocks} not in the chain, such as {hash_to_hex(example)}")
     checks.passed(
-        "chain", Label.PROVEN, f"jobs build on {len(facts.prev_hashes) - unknown} blocks of the chain"
+        "chain",
+        Label.PROVEN,
+        f"jobs build on {counted(len(facts.prev_hashes) - unknown, 'block')} of the chain",
     )
     return after, latest
 
@@ -85,9 +88,13 @@ def check_lower_bounds(checks: Checks, headers: Sequence[Header], latest: dict[i
 
 
 def check_stamps(
-    checks: Checks, stamps: Sequence[Stamp], headers: dict[int, Header], trust: Trust, *, asked: bool
-) -> list[External]:
-    """Check stamps; return the times they show."""
+    checks: Checks, stamps: Sequence[Stamp], headers: dict[int, Header], trust: Trust
+) -> tuple[list[External], list[str]]:
+    """Check stamps.
+
+    Returns:
+        The times they show, and of those that show nothing why.
+    """
     found: list[External] = []
     doubts: list[str] = []
     for stamp in stamps:
@@ -110,9 +117,7 @@ def check_stamps(
                 "external time", f"epoch {stamp.epoch} was stamped before it ended, by {external.by}"
             )
         found.append(external)
-    if asked and doubts:
-        checks.failed("external time", "; ".join(doubts[:5]), Verdict.INCOMPLETE)
-    return found
+    return found, doubts
 
 
 def anchors(
@@ -156,19 +161,25 @@ def bounds(headers: Sequence[Header], after: dict[int, int], externals: Sequence
     return found
 
 
-def conclude_time(checks: Checks, found: Sequence[Bounds], *, asked: bool) -> None:
-    """Say what external time there is."""
+def _from(without: Sequence[int]) -> str:
+    if len(without) == 1:
+        return f"epoch {without[0]} has none"
+    return f"{len(without)} epochs from {without[0]} on have none"
+
+
+def conclude_time(checks: Checks, found: Sequence[Bounds], doubts: Sequence[str], *, asked: bool) -> None:
+    """Say what external time there is; ``doubts`` is why stamps show none."""
     without = [bound.epoch for bound in found if bound.before_us is None and bound.epoch]
     if asked and without:
         checks.failed(
             "external time",
-            f"{len(without)} epochs from {without[0]} on have none: their hourly matching is not shown",
+            "; ".join([f"{_from(without)}: their hourly matching is not shown", *doubts[:5]]),
             Verdict.INCOMPLETE,
         )
     whom = sorted({bound.by for bound in found if bound.by is not None})
     if whom:
         checks.passed(
-            "external time", attested_by(", ".join(whom[:5])), f"{len(found) - len(without)} epochs"
+            "external time", attested_by(", ".join(whom[:5])), counted(len(found) - len(without), "epoch")
         )
     elif not asked:
         checks.passed("external time", Label.ASSERTED, "no external time is claimed, and none is shown")

@@ -36,6 +36,7 @@ def evidence_page(board: Board, title: str) -> None:
             with box("div", "stack"):
                 _check()
                 _take_away()
+                _services(sheet)
                 _key(sheet)
         _epochs(sheet)
         _checks(sheet)
@@ -93,6 +94,21 @@ def _check() -> None:
 def _take_away() -> None:
     with panel("Take evidence with you", "evidence-take", source="/api"):
         EvidenceBundle()
+
+
+def _services(sheet: Sheet) -> None:
+    with panel("Who else says when", "evidence-services", source=SOURCE):
+        services = LiveTable(
+            [("Asked", ""), ("Stamped last", "prose"), ("Now", "prose")],
+            label="Who is asked for external time",
+            empty="Nobody is asked. Name OpenTimestamps calendars, RFC 3161 authorities or another Hashwerk in"
+            " [evidence.time] of the site file; until then the time is the operator's word.",
+        )
+        sheet.bind("rows.evidence_services", services.show)
+        with box("div", "evidence-witness") as lines:
+            fixed("p", "This mine is a witness for others, who pin this key:", "small")
+            copied_line("Witness", sheet=sheet, key="evidence.witness")
+        sheet.state(lines, "evidence.is_witness", "evidence-witness")
 
 
 def _key(sheet: Sheet) -> None:
