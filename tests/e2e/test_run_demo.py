@@ -76,7 +76,7 @@ async def test_a_stranger_has_a_hall_that_works_is_metered_and_obeys(tmp_path: P
             found = (await http.get("/machines")).json()["machines"]
             assert len({machine["make"] for machine in found}) >= 3
             assert all(machine["place"]["breaker"] and machine["place"]["feeder"] for machine in found)
-            assert {machine["owner"] for machine in found} == {"demo"}
+            assert {machine["owner"] for machine in found} == {"hall"}
 
             # They hash: shares are credited at the scale, and measure what the machines claim.
             fleet = await until(

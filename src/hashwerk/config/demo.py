@@ -23,7 +23,8 @@ BASES: Final = tuple(f"127.80.{block}.1" for block in range(32))
 #: Hash rate of a real machine over that of its twin. All of them together then hash some 11 MH/s, which takes a seventh of a
 #: core with wide vectors and a third to a half with narrow ones.
 SCALE: Final = 2e8
-ACCOUNT: Final = "demo"
+#: Apart from the account of the miner on this computer, whose hashes stand for themselves.
+ACCOUNT: Final = "hall"
 HALL: Final = "Demo"
 #: Machines in a row, as they stand on the page of the hall.
 _ROW: Final = 8
@@ -89,6 +90,7 @@ def demo_meters(hall: HallSettings) -> tuple[MeterSettings, ...]:
             host=hall.base,
             port=hall.meter_port + number,
             map="schneider-iem3155",
+            interval_s=60,  # so that a stranger sees energy in evidence within minutes
             max_power_w=10_000.0 * hall.machines,
             gap_s=30.0,
         )

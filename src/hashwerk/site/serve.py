@@ -21,7 +21,6 @@ from hashwerk.clock import Clock, SystemClock
 from hashwerk.config.site import SiteConfig
 from hashwerk.errors import HashwerkError, NodeError, PoolError
 from hashwerk.evidence.key_files import open_keys
-from hashwerk.evidence.records import Scale, Site
 from hashwerk.node.open import NodeSpec, open_node
 from hashwerk.pool.handover import (
     Handover,
@@ -36,7 +35,7 @@ from hashwerk.pool.server import StratumServer
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.pool.warm_up import quiet_collector, warm_up
 from hashwerk.site.child import Progress, Ready, tell
-from hashwerk.site.configuration_record import configuration_record
+from hashwerk.site.declarations import declarations
 from hashwerk.site.folder import DataFolder, public_bytes
 from hashwerk.site.link import LinkServer
 from hashwerk.site.orders import Orders
@@ -128,10 +127,8 @@ async def _serve(
             folder.ledger,
             open_keys(folder.root),
             ledger.put,
-            declarations=(
-                Site(name=config.site.name, network=config.node.network, private=int(private)),
-                Scale(factor=1, basis="one hash is one hash"),
-                configuration_record(config),
+            declarations=declarations(
+                config, private=private, commitment=lambda name: ledger.account(name).commitment
             ),
             interval_s=config.evidence.epoch_s,
             key_folder=folder.root,

@@ -36,6 +36,8 @@ from hashwerk.store.writes import Write
 
 #: Shares that were received before an epoch's end are on disk after so long, but for a disk in trouble.
 SETTLE_S: Final = 2.0
+#: So long the end of an epoch waits for what the logbook is to say of it.
+_PATIENCE_S: Final = 14.0
 _STORE_TIMEOUT_S: Final = 30.0
 #: `take_in` takes so many shares at a time: after a downtime it does not keep a closing mine waiting.
 _MOST_SHARES: Final = 1 << 18
@@ -147,7 +149,7 @@ class EpochKeeper:
             connection, closer = self._ready()
             self._declare_pools(connection, closer, self._end_us)
             end_us = self._boundary(now)
-            if end_us > self._end_us:
+            if end_us > self._end_us and self._is_told(end_us, now):
                 with self._begun_anew_after_errors():
                     self._rotate(connection, int(now * 1e6))
                     connection, closer = self._ready()
@@ -189,6 +191,21 @@ class EpochKeeper:
             if self._pending is None:
                 self._closer = None
             raise
+
+    def _is_told(self, end_us: int, now: float) -> bool:
+        """Say whether the writer of the logbook has said everything up to the end, or has had its time.
+
+        Meters show what they counted up to a moment some seconds after it; so their readings are in the epoch that they are of.
+        """
+        patience_us = min(_PATIENCE_S * 1e6, self._interval_us / 2)
+        if now * 1e6 >= end_us + patience_us:
+            return True
+        try:
+            through_us = logbook.logged_through(self._logbook)
+        except StoreError:
+            return True  # closing says so, and goes on without
+        # One that fell silent before is not waited for, or every epoch would be late.
+        return through_us is None or through_us >= end_us or through_us < self._end_us
 
     def _rest(self) -> None:
         """Leave the interpreter to others if it was held for long enough; called between small pieces of work."""

@@ -33,6 +33,8 @@ CREATE TABLE entries (id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, record BLO
 CREATE TABLE kept (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 """
 SCRIPTS: Final = (_V1,)
+#: Kept under this name: everything up to that time, in microseconds, is logged.
+THROUGH: Final = "through"
 #: An epoch takes so many entries at most; the rest goes to the next one.
 MOST_ENTRIES: Final = 16_384
 
@@ -144,5 +146,25 @@ def read_entries(path: Path, after: int, before_us: int) -> list[Entry]:
         return [Entry(row[1], row[2]) for row in takewhile(lambda row: row[0] < before_us, rows)]
     except sqlite3.Error as error:
         raise store_error(error, path, "reading the logbook") from error
+    finally:
+        connection.close()
+
+
+def logged_through(path: Path) -> int | None:
+    """Return up to which time the writer has logged everything, in microseconds; None: it does not say.
+
+    Raises:
+        StoreError: If the file cannot be read.
+    """
+    if not path.exists():
+        return None
+    connection = connect_reader(path)
+    try:
+        row = connection.execute("SELECT value FROM kept WHERE name = ?", (THROUGH,)).fetchone()
+        return None if row is None else int(row[0])
+    except (sqlite3.Error, ValueError) as error:
+        if isinstance(error, sqlite3.Error):
+            raise store_error(error, path, "reading the logbook") from error
+        raise StoreError(f"{path}: up to when it is complete is damaged") from error
     finally:
         connection.close()

@@ -18,7 +18,7 @@ from hashwerk.evidence.leaf import decode_record
 from hashwerk.store import epochs
 from hashwerk.store.connection import connect_reader, connect_writer
 from hashwerk.store.keeper import EpochKeeper
-from hashwerk.store.logbook import MOST_ENTRIES, NAME, Logbook, read_entries
+from hashwerk.store.logbook import MOST_ENTRIES, NAME, THROUGH, Logbook, logged_through, read_entries
 from hashwerk.store.migrations import migrate
 from hashwerk.store.records import put_record
 from hashwerk.store.settings import StoreSettings
@@ -151,6 +151,31 @@ def test_what_no_epoch_could_be_closed_with_is_refused(tmp_path: Path) -> None:
             logbook.append([fact(1), record], START_US)
     assert read_entries(tmp_path / NAME, 0, 2**62) == []
     logbook.close()
+
+
+def test_an_epoch_waits_a_little_for_what_is_said_of_its_end(tmp_path: Path) -> None:
+    """What a meter counted up to the end is known seconds later, and is in the epoch that it is of."""
+    kept = Kept(tmp_path)
+    logbook = Logbook(tmp_path / NAME)
+    logbook.open()
+    assert logged_through(tmp_path / NAME) is None
+
+    def through(minute: int) -> dict[str, bytes]:
+        return {THROUGH: str(START_US + 60 * minute * SECOND_US).encode()}
+
+    logbook.append([fact(1)], START_US + 59 * SECOND_US, through(1))
+    kept.close_epoch(1)
+    kept.close_epoch(2)  # a moment after its end: it is not told yet
+    assert in_epochs(kept.path) == [[], [1]]
+    logbook.append([fact(2)], START_US + 120 * SECOND_US - 1, through(2))
+    kept.close_epoch(2)
+    assert in_epochs(kept.path) == [[], [1], [2]]
+    kept.keeper.close_epoch(START_US / 1e6 + 60 * 3 + 15)  # long enough waited
+    assert in_epochs(kept.path) == [[], [1], [2], []]
+    kept.close_epoch(4)  # whoever fell silent is not waited for again
+    assert in_epochs(kept.path) == [[], [1], [2], [], []]
+    logbook.close()
+    kept.close()
 
 
 WRITER = """

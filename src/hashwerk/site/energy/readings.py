@@ -18,7 +18,7 @@ from typing import Any, Final
 from hashwerk.energy.registers import Direction, EventKind, MeterInterval, RegisterEvent
 from hashwerk.energy.series import Quality
 from hashwerk.errors import StoreError
-from hashwerk.store.connection import WriterLock, connect_writer, store_error
+from hashwerk.store.connection import WriterLock, connect_reader, connect_writer, store_error
 from hashwerk.store.migrations import FileKind, migrate
 from hashwerk.store.settings import StoreSettings
 
@@ -41,6 +41,9 @@ CREATE INDEX events_by_time ON events (meter, from_s);
 SCRIPTS: Final = (_V1,)
 _INTERVAL: Final = "INSERT OR IGNORE INTO intervals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _EVENT: Final = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INTERVALS: Final = (
+    "SELECT * FROM intervals WHERE meter = ? AND start_s >= ? AND start_s < ? ORDER BY start_s, direction"
+)
 _RETRY_S: Final = 10.0
 
 
@@ -129,22 +132,8 @@ class Readings:
         Raises:
             StoreError: If they cannot be read.
         """
-        sql = "SELECT * FROM intervals WHERE meter = ? AND start_s >= ? AND start_s < ? ORDER BY start_s, direction"
-        rows = await asyncio.to_thread(self._select, sql, (meter, start_s, stop_s))
-        return [
-            MeterInterval(
-                meter=row[0],
-                direction=Direction(row[1]),
-                start_s=row[2],
-                stop_s=row[3],
-                serial=row[4],
-                start_wh=row[5],
-                end_wh=row[6],
-                wh=row[7],
-                quality=Quality(row[8]),
-            )
-            for row in rows
-        ]
+        rows = await asyncio.to_thread(self._select, _INTERVALS, (meter, start_s, stop_s))
+        return [_interval(row) for row in rows]
 
     async def events(self, meter: str, start_s: float, stop_s: float) -> list[RegisterEvent]:
         """Return what happened to a meter's registers from [start_s, stop_s) on, the oldest first.
@@ -197,6 +186,37 @@ class Readings:
             self._connection.close()
             self._connection = None
         self._owner.release()
+
+
+def read_intervals(path: Path, meter: str, start_s: int, stop_s: int) -> list[MeterInterval]:
+    """Return the intervals of a meter that begin in [start_s, stop_s), beside whoever records; no file, no intervals.
+
+    Raises:
+        StoreError: If they cannot be read.
+    """
+    if not path.exists():
+        return []
+    connection = connect_reader(path)
+    try:
+        return [_interval(row) for row in connection.execute(_INTERVALS, (meter, start_s, stop_s))]
+    except sqlite3.Error as error:
+        raise store_error(error, path, "reading meters") from error
+    finally:
+        connection.close()
+
+
+def _interval(row: tuple[Any, ...]) -> MeterInterval:
+    return MeterInterval(
+        meter=row[0],
+        direction=Direction(row[1]),
+        start_s=row[2],
+        stop_s=row[3],
+        serial=row[4],
+        start_wh=row[5],
+        end_wh=row[6],
+        wh=row[7],
+        quality=Quality(row[8]),
+    )
 
 
 def _interval_row(one: MeterInterval) -> tuple[object, ...]:
