@@ -19,6 +19,7 @@ from hashwerk.evidence.leaf import decode_record
 from hashwerk.evidence.records import Record
 from hashwerk.evidence.stamps import recognise
 from hashwerk.evidence.tag import ZERO_ROOT
+from hashwerk.evidence.verify.energy import not_covered
 from hashwerk.store import epochs, logbook
 from hashwerk.store.connection import WriterLock, connect_writer
 from hashwerk.store.key_changes import finish
@@ -77,13 +78,18 @@ def write_bundle(
     roots: set[bytes] = set()
     # A time for the last epoch holds for all before it; what waits for its block shows none yet.
     claims = Claim.TIME if any(stamp.epoch == last for stamp in sure) else Claim(0)
-    anchored = True
+    anchored, meters = True, list[records.Meter]()
     for row in rows:
         for record in map(decode_record, row.records):
             claims |= _claims(record)
+            if isinstance(record, records.Meter):
+                meters.append(record)
             if isinstance(record, records.Job) and not record.upstream:
                 roots.add(record.epoch_root)
                 anchored = anchored and record.epoch_root != ZERO_ROOT
+    # Meters that were begun later or have fallen silent show what they show, and cover nothing.
+    if meters and not not_covered(meters, headers[0].start_us, headers[-1].end_us):
+        claims |= Claim.ENERGY
     standing = epochs.read_standing(connection, rows[0].standing)
     site = standing.find(records.Site)
     # A private chain gives no anchor, so none is claimed.
@@ -195,8 +201,6 @@ def _recognise(stamps: Sequence[bytes], rows: Sequence[epochs.EpochRow]) -> list
 
 
 def _claims(record: Record) -> Claim:
-    if isinstance(record, records.Meter):
-        return Claim.ENERGY
     if isinstance(record, records.SourceInterval):
         return Claim.SOURCE
     return Claim.PAYOUT if isinstance(record, records.Payout) else Claim(0)

@@ -11,7 +11,7 @@ from hashwerk.errors import EvidenceError
 from hashwerk.evidence.keys import fingerprint, is_signed
 from hashwerk.evidence.leaf import unsigned_certificate
 from hashwerk.evidence.meter_signature import check_meter_signature
-from hashwerk.evidence.records import Certificate, Direction, Inventory, Meter, SourceInterval
+from hashwerk.evidence.records import Certificate, Direction, Inventory, Meter, Quality, SourceInterval
 from hashwerk.evidence.standing import Standing
 from hashwerk.evidence.verify.facts import Facts, Reading
 from hashwerk.evidence.verify.result import Checks, Label, Verdict, attested_by, counted
@@ -100,18 +100,24 @@ def check_coverage(checks: Checks, facts: Facts, start_us: int, end_us: int, *, 
     """Check that some import meter covers the whole period, if the bundle claims so."""
     if not asked:
         return
-    imports = [meter for meter in facts.meters if meter.direction == Direction.IMPORT]
+    for reason in not_covered(facts.meters, start_us, end_us):
+        checks.failed("meter coverage", reason, Verdict.INCOMPLETE)
+    checks.passed("meter coverage", Label.PROVEN, "every interval of the period has its reading")
+
+
+def not_covered(meters: Sequence[Meter], start_us: int, end_us: int) -> list[str]:
+    """Return in words why import meters do not cover a period; empty if they do."""
+    imports = [meter for meter in meters if meter.direction == Direction.IMPORT]
+    if not imports:
+        return ["energy is claimed and no meter was read"]
+    found = []
     for name in sorted({meter.meter for meter in imports}):
         rows = [meter for meter in imports if meter.meter == name]
         if min(row.start_us for row in rows) > start_us or max(row.end_us for row in rows) < end_us:
-            checks.failed("meter coverage", f"{name} does not cover the whole period", Verdict.INCOMPLETE)
-    if not imports:
-        checks.failed("meter coverage", "energy is claimed and no meter was read", Verdict.INCOMPLETE)
-    elif not common_intervals(facts.meters):
-        checks.failed(
-            "meter coverage", "there are no two moments at which all meters were read", Verdict.INCOMPLETE
-        )
-    checks.passed("meter coverage", Label.PROVEN, "every interval of the period has its reading")
+            found.append(f"{name} does not cover the whole period")
+    if not common_intervals(meters):
+        found.append("there are no two moments at which all meters were read")
+    return found
 
 
 class Drawn(NamedTuple):
@@ -169,15 +175,18 @@ def common_intervals(meters: Iterable[Meter]) -> list[Drawn]:
 
 def _pieces(rows: Sequence[Meter], *, gaps: bool) -> Iterator[_Piece]:
     for before, after in pairwise(rows):
-        yield _Piece(
-            before.start_us, before.end_us, before.end_wh - before.start_wh, filled=False, known=True
-        )
+        yield _piece(before)
         if gaps and after.start_us > before.end_us:
             known = after.serial == before.serial and after.start_wh >= before.end_wh
             wh = after.start_wh - before.end_wh if known else 0
             yield _Piece(before.end_us, after.start_us, wh, filled=True, known=known)
     for row in rows[-1:]:
-        yield _Piece(row.start_us, row.end_us, row.end_wh - row.start_wh, filled=False, known=True)
+        yield _piece(row)
+
+
+def _piece(row: Meter) -> _Piece:
+    filled = row.quality == Quality.FILLED
+    return _Piece(row.start_us, row.end_us, row.end_wh - row.start_wh, filled=filled, known=True)
 
 
 def best_efficiency(standing: Standing) -> int:

@@ -35,7 +35,7 @@ def energy_figures(shown: Shown, hours: Sequence[Hour]) -> dict[str, Any] | None
         "metered": figure(total_wh, "Wh", label),
         "metered_from": time_text(start_us),
         "metered_to": time_text(end_us),
-        "whole_period": _is_whole(shown, start_us, end_us),
+        "whole_period": is_whole(shown, start_us, end_us),
         "filled": figure(
             sum(row.filled_wh for row in intervals),
             "Wh",
@@ -68,7 +68,7 @@ def energy_figures(shown: Shown, hours: Sequence[Hour]) -> dict[str, Any] | None
     return found
 
 
-def _is_whole(shown: Shown, start_us: int, end_us: int) -> bool:
+def is_whole(shown: Shown, start_us: int, end_us: int) -> bool:
     """Say whether what was metered covers the period."""
     return start_us <= shown.headers[0].start_us and end_us >= shown.headers[-1].end_us
 

@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from hashwerk.evidence.bundle import Claim
 from hashwerk.evidence.epoch import header_hash
+from hashwerk.evidence.verify.energy import common_intervals
 from hashwerk.evidence.verify.energy_figures import (
     certificate_figures,
     command_figures,
     curtailment_figures,
     emission_figures,
     energy_figures,
+    is_whole,
     matching_figures,
 )
 from hashwerk.evidence.verify.figures import Shown, figure
@@ -102,6 +104,9 @@ def _not_shown_of_energy(shown: Shown, hours: Sequence[Hour]) -> list[str]:
     if not shown.facts.meters:
         return ["how much energy was used: no meter was read"]
     found = []
+    intervals = common_intervals(shown.facts.meters)
+    if not intervals or not is_whole(shown, intervals[0].start_us, intervals[-1].end_us):
+        found.append("how much energy was used over the whole period: meters were read over a part of it")
     if any(hour.filled_wh for hour in hours):
         found.append(
             "what was used in intervals that were missed: the registers' difference was spread over them"
