@@ -21,6 +21,7 @@ _BEST_MJ_PER_TH: Final = 9_500
 #: What machines tell of themselves varies: so much less than the least is declared, in whole half joules.
 _LEAST_TOLD: Final = 0.85
 _ROUND: Final = 500
+_WHOLE_HS: Final = 10**12
 #: Learned figures are declared anew when they move by more than this.
 _NEWS: Final = 0.01
 
@@ -115,7 +116,8 @@ def _nominal_hs(points: Iterable[ModePoint], units: Iterable[Unit]) -> int:
         for unit in units
         if unit.reading is not None and unit.reading.nominal_hashrate_hs
     ]
-    return int(max([*(point.hashrate_hs for point in points), *told], default=0))
+    published = [point.hashrate_hs for point in points]
+    return int(max(published or told, default=0)) // _WHOLE_HS * _WHOLE_HS
 
 
 def _learned(mode: LearnedMode, now: float) -> tuple[int, int, int] | None:
