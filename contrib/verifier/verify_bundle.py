@@ -1759,6 +1759,7 @@ def check_receipts(bundle, report, data):
     reader, keys = Reader(data), {event.key for event in bundle.events}
     reader.at = 20
     held = {(share.epoch.number, share.position): share for share in bundle.shares}
+    thinned = {epoch.number for epoch in bundle.epochs if epoch.full_shares}
     report.label("receipts", "proven")
     while reader.at < len(data):
         found = whole(RECEIPT, reader.take(reader.u(4)))
@@ -1772,7 +1773,9 @@ def check_receipts(bundle, report, data):
             continue
         share = held.get((found.epoch, found.position))
         right = share and (share.account, share.leaf) == (found.account, found.leaf)
-        if bundle.manifest.first <= found.epoch <= bundle.manifest.last:
+        if share is None and found.epoch in thinned:
+            report.lack("receipts", f"{where}: left out by thinning")
+        elif bundle.manifest.first <= found.epoch <= bundle.manifest.last:
             report.need(right, "receipts", f"{where}: the bundle holds another share there, or none")
         elif found.epoch > bundle.manifest.last and found.deadline < bundle.manifest.made:
             report.fail("receipts", f"{where}: its epoch is withheld beyond the deadline")

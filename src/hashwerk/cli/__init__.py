@@ -38,6 +38,11 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "prove": ("hashwerk.cli.prove", "prove", "Write the evidence of a period into one file."),
     "verify": ("hashwerk.cli.verify", "verify", "Check evidence offline and say what each check is worth."),
     "payout": ("hashwerk.cli.payout", "payout", "Recompute every account's payout from a bundle."),
+    "audit": (
+        "hashwerk.cli.audit",
+        "audit",
+        "Receipts, proofs and sampled openings from a running mine.",
+    ),
     "key": ("hashwerk.cli.key", "key", "The site's keys: show, rotate, back up, restore, revoke."),
     "passwd": ("hashwerk.cli.passwd", "passwd", "Make a password hash or an access token for the page."),
     "upgrade": ("hashwerk.cli.upgrade", "upgrade", "Replace the running server without losing a connection."),

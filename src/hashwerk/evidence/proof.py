@@ -23,6 +23,7 @@ from hashwerk.evidence.epoch import (
     record_nodes,
     work_of,
 )
+from hashwerk.evidence.job_record import expected_tag, parse_coinbase
 from hashwerk.evidence.leaf import decode_record, record_hash, record_sums
 from hashwerk.evidence.records import Job
 from hashwerk.evidence.rehash import JobTable, check_fields
@@ -201,6 +202,8 @@ def check_share(proof: ShareProof) -> SignedHeader:
     job = decode_record(proof.job.record)
     if not isinstance(job, Job) or job.account != proof.account.account:
         raise EvidenceError("the job belongs to another account")
+    if not job.upstream and parse_coinbase(job).commitments != (expected_tag(job),):
+        raise EvidenceError("the job's coinbase commits to another site, account or share target")
     if len(proof.leaf) != LEAF_SIZE or proof.leaf[0] != 0:
         raise DecodeError("not a share")
     leaves = np.zeros(1, LEAF_DTYPE)

@@ -16,24 +16,29 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 import msgspec
 
 from hashwerk.clock import Clock
 from hashwerk.errors import EvidenceError, HashwerkError, StoreError
 from hashwerk.evidence.bundle import StampKind
+from hashwerk.evidence.key_files import CURRENT, read_key
 from hashwerk.evidence.keys import event_hash, fingerprint
+from hashwerk.evidence.proof import AccountProof, ShareProof
+from hashwerk.evidence.proof_file import Openings
 from hashwerk.site.evidence_worker import Outcome, Task
 from hashwerk.site.external_time import ExternalTime
-from hashwerk.store import epochs
+from hashwerk.store import epochs, own_shares
 from hashwerk.store.connection import connect_reader, store_error
 from hashwerk.store.stamp_book import read_kept
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 #: Rows of the newest epochs that the page shows.
 EPOCHS_SHOWN: Final = 50
@@ -101,13 +106,22 @@ class EvidenceDesk:
     """The evidence of one mine for those who look at it."""
 
     def __init__(
-        self, ledger: Path, keys: Path, spool: Path, clock: Clock, *, time: ExternalTime | None = None
+        self,
+        ledger: Path,
+        keys: Path,
+        spool: Path,
+        clock: Clock,
+        *,
+        time: ExternalTime | None = None,
+        epoch_s: float = 60.0,
     ) -> None:
         """Serve from ``ledger``, seal with the keys in the folder ``keys``, keep files under way in the folder ``spool``.
 
-        ``time`` is who is asked for external time; None: nobody.
+        ``time`` is who is asked for external time; None: nobody. ``epoch_s`` is the length of an epoch.
         """
         self._time = time
+        self._epoch_us = int(epoch_s * 1e6)
+        self._proofs = asyncio.Semaphore(2)
         self._ledger = ledger
         self._keys = keys
         self._spool = spool
@@ -234,6 +248,86 @@ class EvidenceDesk:
         outcome = await _work(Task(file=str(file), verify=True, key=key))
         assert outcome.report is not None
         return outcome.report
+
+    async def owner(self, account: bytes, salt: bytes) -> own_shares.Owner | None:
+        """Return the account of a commitment if the salt is its.
+
+        Raises:
+            StoreError: If the ledger cannot be read.
+        """
+        return await self._read_for(lambda connection: own_shares.find_owner(connection, account, salt))
+
+    async def receipts(
+        self, owner: own_shares.Owner, epoch: int | None, after: int
+    ) -> own_shares.OwnReceipts:
+        """Return receipts for an account's shares in an epoch; None: the open one.
+
+        Raises:
+            BusyError: If others are being made.
+            EvidenceError: If there is no such epoch.
+            StoreError: If the ledger cannot be read.
+        """
+
+        def give(connection: sqlite3.Connection) -> own_shares.OwnReceipts:
+            return own_shares.own_receipts(
+                connection,
+                read_key(self._keys / CURRENT),
+                owner,
+                interval_us=self._epoch_us,
+                now_us=int(self._clock.time() * 1e6),
+                epoch=epoch,
+                after=after,
+            )
+
+        return await self._prove(give)
+
+    async def sum_proof(self, owner: own_shares.Owner, epoch: int) -> AccountProof:
+        """Return the proof of an account's sum in a closed epoch.
+
+        Raises:
+            BusyError: If others are being made.
+            EvidenceError: If the epoch is not closed, or holds none of its shares.
+            StoreError: If the ledger cannot be read.
+        """
+        return await self._prove(lambda connection: own_shares.sum_proof(connection, owner, epoch))
+
+    async def share_proof(self, owner: own_shares.Owner, epoch: int, position: int) -> ShareProof:
+        """Return the proof of a share of an account in a closed epoch.
+
+        Raises:
+            BusyError: If others are being made.
+            EvidenceError: If the epoch is not closed, or no such share stands there.
+            StoreError: If the ledger cannot be read.
+        """
+        return await self._prove(
+            lambda connection: own_shares.share_proof(connection, owner, epoch, position)
+        )
+
+    async def openings(self, epoch: int, randomness: bytes, count: int) -> Openings:
+        """Return the shares that a verifier's own randomness draws from a closed epoch.
+
+        Raises:
+            BusyError: If others are being made.
+            EvidenceError: If the epoch is not closed, or has no work.
+            StoreError: If the ledger cannot be read.
+        """
+        return await self._prove(lambda connection: own_shares.opened(connection, epoch, randomness, count))
+
+    async def _prove(self, make: Callable[[sqlite3.Connection], Result]) -> Result:
+        async with self._only(self._proofs, "other proofs are being made"):
+            return await self._read_for(make)
+
+    async def _read_for(self, make: Callable[[sqlite3.Connection], Result]) -> Result:
+        def read() -> Result:
+            connection = connect_reader(self._ledger)
+            try:
+                return make(connection)
+            except sqlite3.Error as error:
+                raise store_error(error, self._ledger, "the evidence cannot be read") from error
+            finally:
+                connection.close()
+
+        return await asyncio.to_thread(read)
 
     @asynccontextmanager
     async def spooled(self) -> AsyncIterator[Path]:

@@ -18,6 +18,7 @@ from fastapi.responses import StreamingResponse
 
 from hashwerk.clock import Clock
 from hashwerk.errors import EvidenceError, StoreError
+from hashwerk.evidence.proof_file import write_proof
 from hashwerk.site.evidence_desk import STATEMENT_SPAN_S, BusyError, EvidenceDesk
 from hashwerk.web.evidence_frames import CHECK_WORDS
 
@@ -60,6 +61,24 @@ def evidence_router(desk: EvidenceDesk, clock: Clock) -> APIRouter:
             "cache-control": "no-store",
         }
         return StreamingResponse(_read(file), media_type="application/octet-stream", headers=headers)
+
+    @router.get(
+        "/openings", summary="Shares that your own randomness draws from a closed epoch, each with its proof"
+    )
+    async def openings(
+        epoch: Annotated[int, Query(ge=1, le=2**62)],
+        randomness: Annotated[
+            str, Query(pattern="^[0-9a-f]{64}$", description="Drawn after the epoch was closed.")
+        ],
+        count: Annotated[int, Query(ge=1, le=1_000)] = 300,
+    ) -> Response:
+        try:
+            proof = await desk.openings(epoch, bytes.fromhex(randomness), count)
+        except EvidenceError as error:
+            raise _refused(error) from error
+        except StoreError as error:
+            raise HTTPException(503, str(error)) from error
+        return Response(write_proof(proof), media_type="application/octet-stream")
 
     @router.post(
         "/verify",

@@ -24,7 +24,8 @@ SESSION_COOKIE: Final = "hashwerk_session"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 #: Reachable without a password: the door itself, what it looks like, and the light above it.
-_OPEN_PATHS: Final = ("/login", "/assets/", "/healthz", "/favicon.ico")
+#: Customers' proofs ask for the account's own secret instead (`hashwerk.web.customer_api`).
+_OPEN_PATHS: Final = ("/login", "/assets/", "/healthz", "/favicon.ico", "/api/v1/customer/")
 #: NiceGUI's pages compile their templates in the browser, hence 'unsafe-eval'; nothing comes from elsewhere.
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval';"

@@ -27,6 +27,7 @@ from hashwerk.site.pool_books import PoolBooks
 from hashwerk.store.reader import LedgerReader
 from hashwerk.web.app import create_app
 from hashwerk.web.books_api import books_router
+from hashwerk.web.customer_api import customer_router
 from hashwerk.web.energy_api import EnergyCollector, energy_router
 from hashwerk.web.evidence_api import evidence_router
 from hashwerk.web.fleet_api import fleet_router
@@ -75,7 +76,12 @@ async def serve_site(orders: Orders, stop: asyncio.Event) -> None:
             running_time(config.evidence, folder.ledger, folder.root, clock) as time,
         ):
             evidence = EvidenceDesk(
-                folder.ledger, folder.root, folder.here / "evidence-spool", clock, time=time
+                folder.ledger,
+                folder.root,
+                folder.here / "evidence-spool",
+                clock,
+                time=time,
+                epoch_s=config.evidence.epoch_s,
             )
             background.append(asyncio.create_task(evidence.run(), name="evidence"))
             routers = [] if fleet is None else [_fleet_routes(fleet, settings, folder)]
@@ -85,7 +91,7 @@ async def serve_site(orders: Orders, stop: asyncio.Event) -> None:
                 guarded, token = needs_credentials(settings), local_token(folder.here)
                 routers.append(energy_router(energy, clock, is_guarded=guarded, local_token=token))
                 view.collectors.append(EnergyCollector(energy))
-            routers += [books_router(books), evidence_router(evidence, clock)]
+            routers += [books_router(books), evidence_router(evidence, clock), customer_router(evidence)]
             if time.witness is not None:
                 routers.append(witness_router(time.witness))
             app = create_app(

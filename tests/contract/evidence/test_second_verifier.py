@@ -179,6 +179,22 @@ def test_both_judge_receipts_alike() -> None:
         assert (str(report.verdict), theirs.verdict()) == (verdict, verdict)
 
 
+def test_a_receipt_for_a_share_that_thinning_left_out_says_nothing() -> None:
+    site = EvidenceSite(name="thinned", thinning=6).run(2)
+    group = site.epochs[2].groups[0]
+    held = {int(position) for g in site.epochs[2].groups for position in g.leaves["position"]}
+    leaves = group.leaves[:1].copy()
+    leaves["position"] = next(number for number in range(60) if number not in held)
+    for given, verdict in ((leaves, "incomplete"), (group.leaves[:1], "valid")):
+        receipts = give_receipts(
+            site.key, site=site.id, epoch=2, accounts=[group.account], leaves=given, deadline_us=0
+        )
+        report = verify_bundle(io.BytesIO(site.bundle()), Options(receipts=tuple(receipts), threads=1))
+        bundle, theirs = second.verify(site.bundle())
+        second.check_receipts(bundle, theirs, write_receipts(receipts))
+        assert (str(report.verdict), theirs.verdict()) == (verdict, verdict)
+
+
 def exchanged(value: str) -> Callable[[int, list[records.Record]], list[records.Record]]:
     """From epoch 3 on the meter has another serial, which epoch 1 declares."""
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from hashwerk.errors import DecodeError, EvidenceError
-from hashwerk.evidence.epoch import Group
+from hashwerk.evidence import records
+from hashwerk.evidence.epoch import EpochFrame, Group, close_epoch
 from hashwerk.evidence.openings import check_openings, draw, draws_needed, open_draw
 from hashwerk.evidence.proof import (
     ACCOUNT_PROOF,
@@ -16,6 +17,7 @@ from hashwerk.evidence.proof import (
     check_record,
     check_share,
 )
+from hashwerk.evidence.proof_file import MAGIC, check_proof, openings_of, write_proof
 from hashwerk.evidence.receipt import (
     RECEIPT_LAYOUT,
     Receipt,
@@ -26,7 +28,7 @@ from hashwerk.evidence.receipt import (
 )
 from hashwerk.evidence.verify import Verdict
 from hashwerk.evidence.verify.run import Options
-from support.evidence import ACCOUNTS, EvidenceSite
+from support.evidence import ACCOUNTS, EvidenceSite, decoded
 
 SITE = EvidenceSite().run(2)
 EPOCH = SITE.last
@@ -86,6 +88,65 @@ def test_an_edited_share_is_not_proven() -> None:
     ):
         with pytest.raises((EvidenceError, DecodeError)):
             check_share(msgspec.structs.replace(proof, **change))
+
+
+def test_a_share_whose_job_is_for_somebody_else_is_not_proven() -> None:
+    """The owner of the key closes an epoch whose job says another target than its coinbase."""
+    group = EPOCH.groups[0]
+    logged = [
+        msgspec.structs.replace(r, work_log2=2)
+        if isinstance(r, records.Job) and r.account == group.account
+        else r
+        for r in decoded(EPOCH)
+    ]
+    frame = EpochFrame(
+        site=SITE.id, number=2, start_us=EPOCH.header.start_us, end_us=EPOCH.header.end_us,
+        previous=EPOCH.header.previous, key_events=EPOCH.header.key_events, standing=SITE.standings[2],
+    )  # fmt: skip
+    forged = close_epoch(frame, SITE.key, logged, EPOCH.groups)
+    proof = EpochProver(forged, SITE.standings[2]).share(group.account, int(group.leaves["position"][0]))
+    with pytest.raises(EvidenceError, match="commits to another"):
+        check_share(proof)
+
+
+def test_proofs_as_files() -> None:
+    group = EPOCH.groups[0]
+    position = int(group.leaves["position"][2])
+    account, share = PROVER.account(group.account), PROVER.share(group.account, position)
+    shown = check_proof(write_proof(account))
+    assert (shown.kind, shown.epoch, shown.figures["shares"]) == ("sum of an account", 2, len(group.leaves))
+    assert check_proof(write_proof(share)).figures["position"] == position
+    drawn = draw(EPOCH.signed, b"r" * 32, 30)
+    openings = openings_of(EPOCH.signed, b"r" * 32, 30, open_draw(drawn, EPOCH, PROVER))
+    data = write_proof(openings)
+    shown = check_proof(data, randomness=b"r" * 32, drawn_from=EPOCH.signed.hash())
+    assert (shown.figures["draws"], shown.figures["own_randomness"]) == (30, True)
+    assert 0.09 < shown.figures["finds_with_95_percent"] < 0.1
+    assert not check_proof(data).figures["own_randomness"]
+    for options, words in (
+        ({"randomness": b"s" * 32}, "another draw"),
+        ({"drawn_from": bytes(32)}, "another epoch"),
+    ):
+        with pytest.raises(EvidenceError, match=words):
+            check_proof(data, **options)
+    fewer = msgspec.structs.replace(openings, count=31)
+    with pytest.raises(EvidenceError, match="31 draws, 30 openings"):
+        check_proof(write_proof(fewer))
+    for noise in (b"", MAGIC, MAGIC + b"\x09", MAGIC + b"\x01", data[:-1], data + b"\x00"):
+        with pytest.raises(DecodeError):
+            check_proof(noise)
+
+
+def test_any_byte_of_a_proof_matters() -> None:
+    data = write_proof(PROVER.share(EPOCH.groups[0].account, int(EPOCH.groups[0].leaves["position"][0])))
+    said = check_proof(data)
+    for at in range(0, len(data), 7):
+        changed = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        try:
+            assert check_proof(changed) == said
+        except (EvidenceError, DecodeError):
+            continue
+        raise AssertionError(f"byte {at} may be changed")
 
 
 def test_openings_are_those_that_were_drawn() -> None:

@@ -72,6 +72,7 @@ def check_receipts(
     if not receipts:
         return
     numbers = {header.number for header in headers}
+    thinned = {header.number for header in headers if header.full_shares}
     judged = 0
     for receipt in receipts:
         body = receipt.body
@@ -83,6 +84,8 @@ def check_receipts(
                 checks.failed("receipts", f"{where}: the epoch is withheld beyond its deadline")
             else:
                 checks.failed("receipts", f"{where}: the bundle does not hold that epoch", Verdict.INCOMPLETE)
+        elif body.epoch in thinned and (body.epoch, body.position) not in work.found:
+            checks.failed("receipts", f"{where}: left out by thinning; ask for the leaf", Verdict.INCOMPLETE)
         elif work.found.get((body.epoch, body.position)) != (body.account, body.leaf):
             checks.failed("receipts", f"{where}: another leaf was signed there than was promised")
         else:
