@@ -30,6 +30,12 @@ def check_hall(config: SiteConfig) -> Iterator[Problem]:
         yield Problem(
             "twin", "a simulated hall does not work for real pools", hint="remove [twin] or [[upstream]]"
         )
+    if config.miner.enabled and _account(hall.user) == _account(config.miner.user):
+        yield Problem(
+            "twin.user",
+            f"the account {_account(hall.user)!r} is that of [miner] too, whose hashes stand for themselves",
+            hint="give the hall an account of its own: in evidence each of its hashes stands for many",
+        )
     if hall.pool is not None:
         yield Problem(
             "twin.pool",
@@ -42,6 +48,10 @@ def check_hall(config: SiteConfig) -> Iterator[Problem]:
             f"the machines' hash rate is measured wrongly: the hall's scale is {hall.scale:g}",
             hint=f"share_scale = {hall.scale:g}",
         )
+
+
+def _account(user: str) -> str:
+    return user.partition(".")[0]
 
 
 def check_meters(config: SiteConfig) -> Iterator[Problem]:

@@ -40,6 +40,7 @@ def test_a_hall_and_its_meter() -> None:
     [
         (HALL.replace("share_scale = 1e9", ""), "fleet.share_scale", "scale is 1e+09"),
         (HALL.replace("[fleet]", 'pool = "stratum+tcp://a:1"\n[fleet]'), "twin.pool", "works for this mine"),
+        (HALL + '[miner]\nuser = "twin.cpu"\n', "twin.user", "stand for themselves"),
         (HALL.replace("[fleet]", 'models = ["toaster"]\n[fleet]'), "twin", "toaster"),
         (
             HALL

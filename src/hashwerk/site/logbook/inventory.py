@@ -21,7 +21,7 @@ _BEST_MJ_PER_TH: Final = 9_500
 #: What machines tell of themselves varies: so much less than the least is declared, in whole half joules.
 _LEAST_TOLD: Final = 0.85
 _ROUND: Final = 500
-_WHOLE_HS: Final = 10**12
+_WHOLE_HS: Final = 10**11
 #: Learned figures are declared anew when they move by more than this.
 _NEWS: Final = 0.01
 
