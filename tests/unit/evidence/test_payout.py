@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from hashwerk.chain.header import hash_to_hex
 from hashwerk.chain.transaction import Transaction
 from hashwerk.cli import cli
 from hashwerk.errors import ConfigError, EvidenceError
@@ -31,6 +32,7 @@ from hashwerk.evidence.settlement import Settlement, settle_bundle
 from hashwerk.evidence.verify.run import Options, Verified, inspect_bundle
 from support.evidence import ACCOUNTS, NETWORK_WORK, REWARD_SAT, EvidenceSite, decoded, resign, write_bundle
 from support.forgeries import reclosed
+from support.psbt import read_psbt
 
 A, B, C = ACCOUNTS
 ADDRESS = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
@@ -263,6 +265,19 @@ def test_one_unsigned_batch_pays_all_and_always_the_same() -> None:
     assert {txin.prevout.txid for txin in unsigned.inputs} == {
         Transaction.parse(settlement.coinbases[payout.block.hash]).txid() for payout in settlement.payouts
     }
+
+
+def test_a_strict_reader_of_bip_0174_reads_the_batch() -> None:
+    settlement = mature_settlement()
+    batch = build_batch(settlement, addresses(settlement), 5.0)
+    read = read_psbt(batch.psbt)
+    assert hash_to_hex(read.transaction.txid()) == batch.txid
+    assert (len(read.inputs), read.outputs) == (batch.inputs, batch.outputs)
+    assert all(coin.value_sat == REWARD_SAT for coin in read.inputs)
+    paid = sum(output.value_sat for output in read.transaction.outputs)
+    assert sum(coin.value_sat for coin in read.inputs) - paid == batch.fee_sat
+    spent = [txin.prevout for txin in read.transaction.inputs]
+    assert len(set(spent)) == len(spent), "no coin twice"
 
 
 def test_without_an_operator_s_share_all_bear_the_network_s_fee() -> None:
