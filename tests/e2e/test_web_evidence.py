@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from support.evidence import EvidenceSite
+from hashwerk.evidence.receipt import give_receipts, write_receipts
+from support.evidence import EvidenceSite, resign, write_bundle
 
 HERE = Path(__file__).parent
 CHROMIUM = shutil.which("chromium")
@@ -29,9 +30,9 @@ pytestmark = [
 WITHIN_MS = 30_000
 expect.set_options(timeout=WITHIN_MS)
 #: What a browser hands to the page when a file is dropped on it.
-DROP = """([bytes, name]) => {
+DROP_ALL = """(files) => {
   const carried = new DataTransfer();
-  carried.items.add(new File([new Uint8Array(bytes)], name));
+  for (const [bytes, name] of files) carried.items.add(new File([new Uint8Array(bytes)], name));
   const event = new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true });
   document.querySelector(".drop").dispatchEvent(event);
 }"""
@@ -73,10 +74,22 @@ def test_a_good_and_a_forged_file_are_told_apart(url: str, page: Page, tmp_path:
     page.goto(f"{url}evidence")
     verdict = page.locator(".verdict")
     for data, name, word in ((good, "good.hwe", "valid"), (bytes(forged), "forged.hwe", "invalid")):
-        page.evaluate(DROP, [list(data), name])
+        page.evaluate(DROP_ALL, [[list(data), name]])
         expect(verdict).to_contain_text(name)
         expect(verdict.locator(".verdict-head b")).to_have_text(word)
         assert ("contradicts itself" in verdict.inner_text()) == (word == "invalid")
+    # Several at once are held against each other, and against a receipt among them.
+    site = EvidenceSite(shares=12).run(1)
+    other = resign(site.last, site.key, end_us=site.last.header.end_us + 1)
+    leaves = site.last.groups[0].leaves[:1]
+    account = site.last.groups[0].account
+    receipt = give_receipts(site.key, site=site.id, epoch=1, accounts=[account], leaves=leaves, deadline_us=0)
+    three = [[list(site.bundle()), "one.hwe"], [list(write_bundle(site, [site.epochs[0], other])), "two.hwe"]]
+    page.evaluate(DROP_ALL, [*three, [list(write_receipts(receipt)), "mine.receipts"]])
+    expect(verdict).to_have_count(2)
+    expect(verdict.first).to_contain_text("equivocation: two.hwe holds another epoch 1 of this site")
+    expect(page.locator(".brought")).to_contain_text("mine.receipts, receipts: 1 receipt")
+    expect(page.locator(".evidence-services")).to_contain_text("Nobody is asked")
     # The mine's own last hour was checked meanwhile, and each figure says what it is worth.
     expect(page.locator(".sentence .words")).to_contain_text(
         "Yes, as a simulation: no share yet, in 5 epochs"

@@ -16,7 +16,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
@@ -248,6 +248,16 @@ class EvidenceDesk:
         outcome = await _work(Task(file=str(file), verify=True, key=key))
         assert outcome.report is not None
         return outcome.report
+
+    async def check_together(
+        self, file: Path, names: Sequence[str], key: str | None = None
+    ) -> tuple[dict[str, Any], ...]:
+        """Return what several files are, one after the other; they are named 0, 1 … and lie beside ``file``.
+
+        Raises:
+            EvidenceError: If it took too long.
+        """
+        return (await _work(Task(file=str(file), names=tuple(names), key=key))).found
 
     async def owner(self, account: bytes, salt: bytes) -> own_shares.Owner | None:
         """Return the account of a commitment if the salt is its.

@@ -15,14 +15,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from cryptography import x509
 
 from hashwerk import __version__
-from hashwerk.errors import EvidenceError, HashwerkError
+from hashwerk.chain.header import double_sha256
+from hashwerk.errors import DecodeError, EvidenceError, HashwerkError
 from hashwerk.evidence.key_files import CURRENT, read_key
+from hashwerk.evidence.proof_file import check_proof
+from hashwerk.evidence.receipt import read_receipts
 from hashwerk.evidence.report_tables import figures, period
 from hashwerk.evidence.verify import verify_bundle
-from hashwerk.evidence.verify.result import Report
-from hashwerk.evidence.verify.run import Options
+from hashwerk.evidence.verify.compare import compare
+from hashwerk.evidence.verify.result import Report, counted
+from hashwerk.evidence.verify.run import Options, inspect_bundle
 from hashwerk.store.bundles import Period, write_bundle
 from hashwerk.store.connection import connect_reader
 
@@ -30,6 +35,14 @@ from hashwerk.store.connection import connect_reader
 _NICENESS: Final = 10
 #: Times to the second are what people read.
 _FRACTION: Final = re.compile(r"T(\d\d:\d\d:\d\d)(?:\.\d+)?Z")
+
+
+#: How files begin that are no bundles.
+_BEGINS: Final = {
+    "receipts": b"HASHWERK-RECEIPTS",
+    "proof": b"HASHWERK-PROOF",
+    "roots": b"-----BEGIN CERTIFICATE",
+}
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +55,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     end_us: int = 0
     verify: bool = False
     key: str | None = None  # pinned fingerprint
+    names: tuple[str, ...] = ()  # check files 0, 1 … beside ``file`` together; what people call them
     cpu_s: int = 600  # the kernel ends this process after so much of it, even when nobody is there any more
 
 
@@ -51,6 +65,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
     size: int = 0
     report: dict[str, Any] | None = None
+    found: tuple[dict[str, Any], ...] = ()  # of several files, one each
 
 
 def do(task: Task) -> Outcome:
@@ -61,10 +76,79 @@ def do(task: Task) -> Outcome:
         OSError: If a file cannot be read or written.
     """
     file = Path(task.file)
+    if task.names:
+        paths = [file.with_name(str(number)) for number in range(len(task.names))]
+        return Outcome(found=check_together(list(zip(task.names, paths, strict=True)), task.key))
     if task.ledger:
         _write(task, file)
     report = _plain(verify_bundle(file, Options(key=task.key))) if task.verify else None
     return Outcome(size=file.stat().st_size, report=report)
+
+
+def check_together(files: list[tuple[str, Path]], key: str | None) -> tuple[dict[str, Any], ...]:
+    """Return what each of several files is: bundles are held against each other, and against the receipts among them.
+
+    Block headers, and roots of time-stamping authorities in PEM, are brought along by the verifier: they count for all bundles.
+    """
+    kinds = [_kind(path) for _, path in files]
+    found: list[dict[str, Any]] = [
+        {"name": name, "kind": kind, "size": path.stat().st_size}
+        for (name, path), kind in zip(files, kinds, strict=True)
+    ]
+    options = Options(key=key)
+    for one, (_, path) in zip(found, files, strict=True):
+        try:
+            options = _bring(options, one, path, key)
+        except (EvidenceError, DecodeError, ValueError) as error:
+            one["problem"] = str(error)
+    bundles = [one for one in found if one["kind"] == "bundle"]
+    inspected = [
+        inspect_bundle(path, options)
+        for (_, path), kind in zip(files, kinds, strict=True)
+        if kind == "bundle"
+    ]
+    reports = compare(
+        [(str(one["name"]), each.report, each.summary) for one, each in zip(bundles, inspected, strict=True)]
+    )
+    for one, report in zip(bundles, reports, strict=True):
+        one["report"] = _plain(report)
+    return tuple(found)
+
+
+def _bring(options: Options, one: dict[str, Any], path: Path, key: str | None) -> Options:
+    """Return the options with what a file brings along; of a proof, note what it shows."""
+    kind = one["kind"]
+    if kind == "bundle":
+        return options
+    data = path.read_bytes()
+    if kind == "receipts":
+        receipts = read_receipts(data)
+        one["words"] = counted(len(receipts), "receipt")
+        return msgspec.structs.replace(options, receipts=(*options.receipts, *receipts))
+    if kind == "proof":
+        shown = check_proof(data)
+        if key is not None and key.lower() not in (shown.key, shown.site):
+            raise EvidenceError("it is not by the pinned key")
+        figures = ", ".join(f"{name} {value}" for name, value in shown.figures.items())
+        one["words"] = f"holds: {shown.kind} of epoch {shown.epoch}: {figures}; signed by {shown.key}"
+        return options
+    if kind == "roots":
+        roots = tuple(x509.load_pem_x509_certificates(data))
+        one["words"] = ", ".join(root.subject.rfc4514_string() for root in roots)
+        return msgspec.structs.replace(options, tsa_roots=(*options.tsa_roots, *roots))
+    one["words"] = counted(len(data) // 80, "block header")
+    return msgspec.structs.replace(options, headers=data)
+
+
+def _kind(path: Path) -> str:
+    """Return what a file is by how it begins; whatever is nothing else is judged as a bundle."""
+    with path.open("rb") as file:
+        head = file.read(80)
+    for kind, begin in _BEGINS.items():
+        if head.startswith(begin):
+            return kind
+    is_header = len(head) == 80 and path.stat().st_size % 80 == 0 and double_sha256(head).endswith(bytes(3))
+    return "headers" if is_header else "bundle"
 
 
 def _write(task: Task, file: Path) -> None:

@@ -25,6 +25,8 @@ from hashwerk.web.evidence_frames import CHECK_WORDS
 #: Beyond this `hashwerk verify` does it, which needs no page.
 MAX_FILE_BYTES: Final = 512 * 1024 * 1024
 UPLOAD_LIMIT_S: Final = 300.0
+#: Files that are checked together.
+MAX_FILES: Final = 16
 _CHUNK: Final = 1 << 20
 #: The last second that a date can be written for.
 _LATEST: Final = 253_402_300_799.0
@@ -96,7 +98,51 @@ def evidence_router(desk: EvidenceDesk, clock: Clock) -> APIRouter:
             raise _refused(error) from error
         return _json(_in_words(report))
 
+    @router.post(
+        "/verify/together",
+        summary="Check several files together: bundles, receipts, proofs, block headers, roots; the body is all of them in a row",
+        openapi_extra=_BODY,
+    )
+    async def together(
+        request: Request,
+        size: Annotated[list[int], Query(min_length=1, max_length=MAX_FILES, description="Bytes of each.")],
+        name: Annotated[
+            list[str], Query(min_length=1, max_length=MAX_FILES, description="What to call each.")
+        ],
+        key: Annotated[str | None, Query(pattern="^[0-9a-fA-F]{64}$")] = None,
+    ) -> Response:
+        if min(size) < 1:
+            raise HTTPException(422, "one of the files is empty")
+        if len(size) != len(name) or sum(size) > MAX_FILE_BYTES or max(map(len, name)) > 200:
+            raise HTTPException(422, "one size and one name for each file, together within the limit")
+        try:
+            async with desk.check_slot() as file:
+                await _take(request, file)
+                await asyncio.to_thread(_split, file, size)
+                found = await desk.check_together(file, name, key)
+        except EvidenceError as error:
+            raise _refused(error) from error
+        return _json(
+            [one | {"report": _in_words(one["report"])} if "report" in one else one for one in found]
+        )
+
     return router
+
+
+def _split(file: Path, sizes: list[int]) -> None:
+    """Cut one file into its parts, named 0, 1 … beside it.
+
+    Raises:
+        EvidenceError: If the sizes are not the file's.
+    """
+    if file.stat().st_size != sum(sizes):
+        raise EvidenceError(f"{file.stat().st_size} bytes came, {sum(sizes)} were announced")
+    with file.open("rb") as whole:
+        for number, size in enumerate(sizes):
+            with file.with_name(str(number)).open("wb") as part:
+                for start in range(0, size, _CHUNK):
+                    part.write(whole.read(min(_CHUNK, size - start)))
+    file.unlink()
 
 
 def _add_reads(router: APIRouter, desk: EvidenceDesk) -> None:

@@ -9,13 +9,18 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives import serialization
 
+from hashwerk.chain.network import NETWORKS
 from hashwerk.clock import VirtualClock
 from hashwerk.config.web_settings import WebSettings
 from hashwerk.errors import EvidenceError
 from hashwerk.evidence.bundle import Claim
 from hashwerk.evidence.key_files import open_keys
 from hashwerk.evidence.keys import fingerprint, public_bytes
+from hashwerk.evidence.proof import EpochProver
+from hashwerk.evidence.proof_file import write_proof
+from hashwerk.evidence.receipt import give_receipts, write_receipts
 from hashwerk.evidence.records import Scale, Site
 from hashwerk.evidence.verify.result import CHECKS
 from hashwerk.site import evidence_desk
@@ -28,7 +33,8 @@ from hashwerk.web.app import create_api
 from hashwerk.web.auth import hash_password
 from hashwerk.web.evidence_frames import CHECK_WORDS, evidence_frame, worth
 from hashwerk.web.state import MineView
-from support.evidence import ALL_CLAIMS, EvidenceSite
+from support.evidence import ALL_CLAIMS, EvidenceSite, resign, write_bundle
+from support.timestamping import TestAuthority
 
 NOW = 1_790_000_140.0  # forty seconds into a minute
 DECLARED = (
@@ -155,6 +161,52 @@ async def test_files_have_limits(here: Here, monkeypatch: pytest.MonkeyPatch) ->
     late = await here.client.post(url, content=b"x")
     assert late.status_code == 422
     assert "takes longer" in late.json()["detail"]
+    assert is_empty(here.spool)
+
+
+async def test_several_files_are_held_against_each_other(here: Here) -> None:
+    """Two histories of one site, receipts, a proof and roots, in one request: what each is, and what they say together."""
+    site = EvidenceSite(shares=6).run(2)
+    group = site.last.groups[0]
+    receipts = give_receipts(
+        site.key, site=site.id, epoch=2, accounts=[group.account], leaves=group.leaves[:1], deadline_us=0
+    )
+    other = resign(site.last, site.key, end_us=site.last.header.end_us + 1)
+    files = {
+        "one.hwe": site.bundle(),
+        "two.hwe": write_bundle(site, [*site.epochs[:2], other]),
+        "mine.receipts": write_receipts(receipts),
+        "sum.proof": write_proof(EpochProver(site.last, site.standings[2]).account(group.account)),
+        "roots.pem": TestAuthority().root.public_bytes(serialization.Encoding.PEM),
+        "headers.bin": NETWORKS["main"].genesis.serialize(),
+        "broken.proof": b"HASHWERK-PROOF\x00\x00\x01\x01",
+    }
+    asked = {"size": [len(data) for data in files.values()], "name": list(files)}
+    url = "/api/v1/evidence/verify/together"
+    said = await here.client.post(url, params=asked, content=b"".join(files.values()))
+    assert said.status_code == 200, said.text
+    found = {one["name"]: one for one in said.json()}
+    assert [one["kind"] for one in found.values()] == [
+        "bundle", "bundle", "receipts", "proof", "roots", "headers", "proof",
+    ]  # fmt: skip
+    for name in ("one.hwe", "two.hwe"):
+        report = found[name]["report"]
+        failed = {check["name"]: check["detail"] for check in report["checks"] if not check["ok"]}
+        assert report["verdict"] == "invalid"
+        assert "equivocation" in failed["other bundles"]
+    kept = next(check for check in found["one.hwe"]["report"]["checks"] if check["name"] == "receipts")
+    assert (kept["ok"], kept["detail"]) == (True, "1 receipt kept")
+    assert found["mine.receipts"]["words"] == "1 receipt"
+    assert found["sum.proof"]["words"].startswith("holds: sum of an account of epoch 2")
+    assert found["headers.bin"]["words"] == "1 block header"
+    assert "Test root" in found["roots.pem"]["words"]
+    assert "0 left" in found["broken.proof"]["problem"]
+    for wrong in (
+        {"size": [1, 2], "name": ["a"]},
+        {"size": [0], "name": ["a"]},
+        {"size": [9], "name": ["a"]},
+    ):
+        assert (await here.client.post(url, params=wrong, content=b"12345")).status_code == 422
     assert is_empty(here.spool)
 
 
