@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from hashwerk.config.demo_energy import demo_dispatch, demo_feeds
-from hashwerk.config.site import SiteConfig
+from hashwerk.config.site import PayoutSettings, SiteConfig
 from hashwerk.fleet.place import Place, Placement, write_places
 from hashwerk.fleet.settings import FleetSettings, LimitSettings
 from hashwerk.meters.settings import MeterSettings, ModbusTcpMeter
@@ -73,6 +73,9 @@ def demo_site(config: SiteConfig, hall: HallSettings, places: str | None) -> Sit
         meter=demo_meters(hall),
         feed=demo_feeds(),
         dispatch=demo_dispatch(),
+        evidence=msgspec.structs.replace(
+            config.evidence, payout=config.evidence.payout or PayoutSettings(scheme="tides")
+        ),
     )
 
 

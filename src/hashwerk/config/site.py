@@ -86,6 +86,22 @@ class MinerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     user: Annotated[str, Meta(description="Account and machine it works for.", min_length=1)] = "demo.cpu"
 
 
+class PayoutSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """By which rule rewards are shared. It is declared before it is applied."""
+
+    scheme: Annotated[
+        Literal["solo", "proportional", "pplns", "tides"],
+        Meta(
+            description="The finder's; by work since the block before; by work in a window; in one of eight times the difficulty."
+        ),
+    ]
+    fee_percent: Annotated[float, Meta(ge=0, le=100, description="Kept by the operator.")] = 0.0
+    window: Annotated[
+        float, Meta(gt=0, le=1_000, description="With pplns: the window in multiples of the difficulty.")
+    ] = 2.0
+    threshold_sat: Annotated[int, Meta(ge=0, description="Less than this stays owed.")] = 0
+
+
 class EvidenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The log that proves the work."""
 
@@ -93,6 +109,22 @@ class EvidenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         float,
         Meta(ge=5, le=3_600, description="An epoch closes this often; the jobs that follow carry its root."),
     ] = 60.0
+    facts: Annotated[
+        dict[str, str],
+        Meta(
+            description="What you say of the place, by name: people employed, taxes paid. It stands in statements."
+        ),
+    ] = {}
+    certificates: Annotated[
+        str | None,
+        Meta(
+            description="JSON file of granular certificates that were cancelled for the site; none: there are none."
+        ),
+    ] = None
+    payout: Annotated[
+        PayoutSettings | None,
+        Meta(description="How the rewards of own blocks are shared among accounts; none: they are not."),
+    ] = None
     facts: Annotated[
         dict[str, str],
         Meta(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from hashwerk.config.site import SiteConfig
 from hashwerk.evidence.records import AccountScale, Record, Scale, Site
 from hashwerk.site.configuration_record import configuration_record
+from hashwerk.site.logbook.rewards import payout_rule
 from hashwerk.site.logbook.sources import rule_record
 
 
@@ -31,4 +32,7 @@ def declarations(
         basis = f"a simulated hall: each hash stands for {config.twin.scale:g} of full-size machines"
         factor = max(1, round(config.twin.scale))
         found.append(AccountScale(account=commitment(account), factor=factor, basis=basis))
+    rule = payout_rule(config.evidence)
+    if rule is not None:
+        found.append(rule)
     return tuple(found)

@@ -81,7 +81,8 @@ def write_bundle(
     anchored, meters = True, list[records.Meter]()
     for row in rows:
         for record in map(decode_record, row.records):
-            claims |= _claims(record)
+            # A window may reach back before the bundle: what cannot be recomputed from it is not claimed.
+            claims |= _claims(record) & ~(Claim.PAYOUT if first > 1 else Claim(0))
             if isinstance(record, records.Meter):
                 meters.append(record)
             if isinstance(record, records.Job) and not record.upstream:

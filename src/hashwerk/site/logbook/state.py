@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from hashwerk.store.payouts import PaidBlocks
+
 
 class RegisterState(msgspec.Struct, frozen=True, kw_only=True):
     """How far a register is logged."""
@@ -26,6 +28,7 @@ class LogState(msgspec.Struct, frozen=True, kw_only=True):
     orders: tuple[str, ...] = ()  # stages of orders that are logged, the oldest first
     declared: dict[str, bytes] = {}  # inventory and facts as last logged, by kind and name
     certificates: frozenset[str] = frozenset()
+    blocks: PaidBlocks = PaidBlocks()
 
 
 def encode_state(state: LogState) -> bytes:

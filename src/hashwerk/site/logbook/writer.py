@@ -22,7 +22,7 @@ from hashwerk.config.site import SiteConfig
 from hashwerk.energy.ports import Signal
 from hashwerk.errors import EvidenceError, HashwerkError, StoreError
 from hashwerk.evidence.leaf import encode_record
-from hashwerk.evidence.records import Inventory, LocalFact, Record
+from hashwerk.evidence.records import Inventory, LocalFact, Payout, Record
 from hashwerk.site.energy.service import EnergyService
 from hashwerk.site.fleet.service import FleetService
 from hashwerk.site.logbook.certificates import certificate_records
@@ -30,9 +30,12 @@ from hashwerk.site.logbook.grid import grid_record
 from hashwerk.site.logbook.inventory import inventory_records, is_news
 from hashwerk.site.logbook.metered import Metered
 from hashwerk.site.logbook.orders import fleet_commands, grid_commands, is_logged
+from hashwerk.site.logbook.rewards import payout_rule
 from hashwerk.site.logbook.state import LogState, decode_state, encode_state
 from hashwerk.site.logbook.words import plain
+from hashwerk.store.connection import connect_reader
 from hashwerk.store.logbook import THROUGH, Logbook
+from hashwerk.store.payouts import PaidBlocks, new_payouts
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +65,7 @@ class LogWriter:
 
         Args:
             config: The site's.
-            folder: Where the record of meters lies.
+            folder: Where ledger and record of meters lie.
             clock: Where the time comes from.
             logbook: Where records go.
             fleet: The machines; None: there are none.
@@ -74,6 +77,7 @@ class LogWriter:
         self._fleet = fleet
         self._energy = energy
         self._metered = Metered(config, folder)
+        self._ledger = folder / "ledger.sqlite"
         self._step_s = config.evidence.epoch_s
         self._state = LogState(begun_s=int(clock.time()))
         self._failure = self._complaint = ""
@@ -140,7 +144,8 @@ class LogWriter:
         commands, state = await self._commands(state)
         certified, state = await self._certified(state)
         declared, state = self._declarations(state, end_s)
-        return [*declared, *records, *grid, *commands, *certified], state
+        payouts, state = await self._payouts(state, end_s)
+        return [*declared, *records, *grid, *commands, *certified, *payouts], state
 
     async def _grid(self, state: LogState, until_s: int) -> tuple[list[Record], LogState]:
         """Say what the grid is made of, when an hour begins and when it changes."""
@@ -178,6 +183,26 @@ class LogWriter:
             return [], state
         self._complaint = ""
         return found, state
+
+    async def _payouts(self, state: LogState, end_s: float) -> tuple[list[Record], LogState]:
+        """Log how rewards are shared; what cannot be worked out now keeps nothing else waiting."""
+        rule = payout_rule(self._config.evidence)
+        if rule is None:
+            return [], state
+
+        def work_out() -> tuple[list[Payout], PaidBlocks]:
+            connection = connect_reader(self._ledger)
+            try:
+                return new_payouts(connection, rule, state.blocks, int(end_s * 1e6))
+            finally:
+                connection.close()
+
+        try:
+            found, blocks = await asyncio.to_thread(work_out)
+        except (StoreError, EvidenceError) as error:
+            log.warning("no payout is logged: %s", error)
+            return [], state
+        return list(found), msgspec.structs.replace(state, blocks=blocks)
 
     async def _commands(self, state: LogState) -> tuple[list[Record], LogState]:
         found: list[Record] = []
