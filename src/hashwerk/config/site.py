@@ -92,7 +92,7 @@ class PayoutSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     scheme: Annotated[
         Literal["solo", "proportional", "pplns", "tides"],
         Meta(
-            description="The finder's; by work since the block before; by work in a window; in one of eight times the difficulty."
+            description="All to the finder; by work since the block before; by work in a window; in one of eight difficulties."
         ),
     ]
     fee_percent: Annotated[float, Meta(ge=0, le=100, description="Kept by the operator.")] = 0.0
@@ -124,18 +124,6 @@ class EvidenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     payout: Annotated[
         PayoutSettings | None,
         Meta(description="How the rewards of own blocks are shared among accounts; none: they are not."),
-    ] = None
-    facts: Annotated[
-        dict[str, str],
-        Meta(
-            description="What you say of the place, by name: people employed, taxes paid. It stands in statements."
-        ),
-    ] = {}
-    certificates: Annotated[
-        str | None,
-        Meta(
-            description="JSON file of granular certificates that were cancelled for the site; none: there are none."
-        ),
     ] = None
     time: Annotated[TimeSettings, Meta(description="Who besides the operator says when epochs existed.")] = (
         TimeSettings()
