@@ -21,8 +21,6 @@ from hashwerk.site.logbook.state import LogState
 from hashwerk.site.metering import RECORD
 
 _PLANT: Final = "source:"
-#: Where no meter stands in front of the whole site, those of the next layer together show what it draws.
-_LAYERS: Final = ("site", "feeder:", "breaker:", "machine:")
 #: Sources are worked out for so many intervals at a time; the rest follows with the next epoch.
 _MOST_STEPS: Final = 500
 
@@ -47,7 +45,8 @@ class Metered:
         """Take the site's configuration and the folder of the record of meters."""
         self._energy = config.energy
         self._path = folder / RECORD
-        self._border = _border(config.meter)
+        # Meters of feeders and machines may leave some out: less energy than the work needs would be told of the site.
+        self._border = tuple(settings for settings in config.meter if settings.scope == "site")
         names = {source.name for source in config.energy.sources if source.kind == "own"}
         self._plants = tuple(
             m for m in config.meter if m.scope.removeprefix(_PLANT) in names and m.scope != "site"
@@ -161,15 +160,6 @@ class Metered:
     @staticmethod
     def _total(channels: Sequence[_Channel], sums: dict[str, int | None], register: Register) -> int:
         return sum(sums[c.name] or 0 for c in channels if c.source is None and c.register is register)
-
-
-def _border(meters: Sequence[MeterSettings]) -> tuple[MeterSettings, ...]:
-    """Return the meters of the outermost layer that is metered: inner ones count the same energy again."""
-    for layer in _LAYERS:
-        found = tuple(settings for settings in meters if settings.scope.startswith(layer))
-        if found:
-            return found
-    return ()
 
 
 def _sum(rows: Sequence[MeterInterval], start_s: int, stop_s: int) -> int | None:
