@@ -269,3 +269,24 @@ def test_efficiency_is_told_of_the_time_that_was_metered() -> None:
     both = together([verify(SITE.bundle()), report])["figures"]
     assert both["energy"]["value"] == 35_000
     assert "efficiency" not in both, "hashes without their energy are not put over others' energy"
+
+
+def test_machines_declared_later_bound_the_whole_period_and_none_are_made_up() -> None:
+    """As the specification says: the smallest declared over the period, whichever epoch it was first in force in."""
+
+    def edit(number: int, logged: list[records.Record]) -> list[records.Record]:
+        kept = [record for record in logged if not isinstance(record, records.Inventory)]
+        late = records.Inventory(
+            group="hall", make="avalon", model="Q", machines=9, nominal_hs=1, declared_mj_per_th=17_000,
+            learned_mj_per_th=None, learned_low_mj_per_th=None, learned_high_mj_per_th=None,
+        )  # fmt: skip
+        return [*kept, late] if number == 2 else kept
+
+    late = verify(EditedSite(edit).run(4).bundle())
+    assert late.ok, late.failures()
+    assert late.statement["energy"]["inventory_best"]["value"] == 17.0
+    none = verify(EditedSite(without(records.Inventory)).run(2).bundle())
+    assert none.ok, none.failures()
+    assert none.statement["energy"]["inventory_best"] is None
+    bound = next(check for check in none.checks if check.name == "energy bound")
+    assert "none is declared" in bound.detail

@@ -189,25 +189,28 @@ def _piece(row: Meter) -> _Piece:
     return _Piece(row.start_us, row.end_us, row.end_wh - row.start_wh, filled=filled, known=True)
 
 
-def best_efficiency(standing: Standing) -> int:
-    """Return the J/TH of the best declared machine in millijoules; learned bounds count before declarations."""
-    groups = standing.all(Inventory)
+def best_efficiency(standing: Standing) -> int | None:
+    """Return the J/TH of the best declared machine in millijoules; None: none is declared.
+
+    Learned bounds count before declarations.
+    """
     figures = [
         next(
             figure
             for figure in (group.learned_low_mj_per_th, group.learned_mj_per_th, group.declared_mj_per_th)
             if figure is not None
         )
-        for group in groups
+        for group in standing.all(Inventory)
     ]
-    return max(min(figures, default=BEST_MACHINE_MJ_PER_TH), BEST_MACHINE_MJ_PER_TH)
+    return max(min(figures), BEST_MACHINE_MJ_PER_TH) if figures else None
 
 
-def check_energy_bound(checks: Checks, facts: Facts, work: Work, efficiency: int) -> None:
+def check_energy_bound(checks: Checks, facts: Facts, work: Work, declared: int | None) -> None:
     """Check that no interval has less energy than the hashes its shares stand for need with the best declared machine."""
     intervals = common_intervals(facts.meters)
     if not intervals:
         return
+    efficiency = declared or BEST_MACHINE_MJ_PER_TH
     minutes = MinuteWork(work.minutes)
     spans = [(row.start_us, row.end_us, row.wh) for row in intervals if row.known]
     if len(spans) == len(intervals):
@@ -224,8 +227,9 @@ def check_energy_bound(checks: Checks, facts: Facts, work: Work, efficiency: int
     checks.passed(
         "energy bound",
         Label.ASSERTED,
-        f"{len(intervals)} intervals have the energy that their work needs at {efficiency / 1000:g} J/TH"
-        " (declared inventory)",
+        f"{counted(len(intervals), 'interval has', 'intervals have')} the energy that the work needs at"
+        f" {efficiency / 1000:g} J/TH"
+        f" ({'declared inventory' if declared else 'the best machine there is; none is declared'})",
     )
 
 

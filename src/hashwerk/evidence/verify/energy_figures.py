@@ -50,7 +50,9 @@ def energy_figures(shown: Shown, hours: Sequence[Hour]) -> dict[str, Any] | None
             }
             for hour in hours[:MAX_ROWS]
         ],
-        "inventory_best": figure(shown.efficiency_mj_per_th / 1000, "J/TH", Label.ASSERTED),
+        "inventory_best": None
+        if shown.efficiency_mj_per_th is None
+        else figure(shown.efficiency_mj_per_th / 1000, "J/TH", Label.ASSERTED),
         "best_machine": figure(BEST_MACHINE_MJ_PER_TH / 1000, "J/TH", Label.ASSERTED),
     }
     counts = _work_within(shown, start_us, end_us)

@@ -28,7 +28,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     work: Work
     checks: Checks
     bounds: Sequence[Bounds]
-    efficiency_mj_per_th: int
+    efficiency_mj_per_th: int | None  # of the best declared machine; None: none is declared
     pinned: bool
     block_shares: dict[bytes, BlockShare]
     payouts: Sequence[Payout]  # that count

@@ -174,7 +174,7 @@ class _Run:
         self.context = ShareContext(checks, pool, self.work, seen, wanted)
         self.job_check = JobCheck(checks, self.facts, self.keys, self.walk.hashes, self.walk.ends_us)
         self.rules: dict[int, PayoutRule] = {}
-        self.efficiency = 0
+        self.efficiency: int | None = None
 
     def run(self) -> Verified:
         """Read it all, then conclude."""
@@ -216,7 +216,8 @@ class _Run:
         work = {job.id: min(max(job.work_log2, least), MAX_CREDIT_LOG2) for job in jobs}
         if header.number:
             best = energy.best_efficiency(self.standing.now)
-            self.efficiency = min(self.efficiency or best, best)
+            if best is not None:
+                self.efficiency = min(self.efficiency or best, best)
         rule = self.standing.now.find(PayoutRule)
         if rule is not None:
             self.rules[header.number] = rule
