@@ -97,7 +97,7 @@ def rotate(*, data_dir: Path | None, network: str | None, as_json: bool) -> None
     except StoreError as error:
         if "locked by process" not in str(error):
             raise
-        ask_rotation(folder.parent)
+        ask_rotation(folder / "ledger.sqlite", folder.parent)
         _say(
             {"rotated": False, "asked": True}, "The mine runs: the key changes with its next epoch.", as_json
         )
@@ -197,13 +197,13 @@ def restore(*, file: Path, data_dir: Path | None, as_json: bool) -> None:
 def _describe(root: Path, events: tuple[KeyEvent, ...]) -> dict[str, Any]:
     from hashwerk.evidence.key_files import RECOVERY
     from hashwerk.evidence.keys import event_hash, fingerprint
-    from hashwerk.store.key_changes import AFTER
+    from hashwerk.store.key_changes import is_asked
 
     return {
         "site": event_hash(events[0].body).hex() if events else None,
         "key": fingerprint(events[-1].body.key) if events else None,
         "next": events[-1].body.next_hash.hex() if events else None,
-        "rotation_asked": (root / AFTER).exists(),
+        "rotation_asked": bool(events) and is_asked(root, len(events)),
         "recovery_here": (root / RECOVERY).exists(),
         "events": [
             {

@@ -139,5 +139,10 @@ def _write(path: Path, data: bytes) -> None:
         finally:
             os.close(handle)
         temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name too: what is logged after it must not outlive it
+        finally:
+            os.close(folder)
     except OSError as error:
         raise EvidenceError(f"{path}: the key cannot be written: {error.strerror}") from error

@@ -15,6 +15,7 @@ only once it is durable. What a crash leaves unstored was shown to nobody.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Final
 
-from hashwerk.errors import StoreError
+from hashwerk.errors import EvidenceError, StoreError
 from hashwerk.evidence.closer import EpochCloser
 from hashwerk.evidence.key_files import SiteKeys
 from hashwerk.evidence.records import PrefixTable, Record
@@ -33,6 +34,8 @@ from hashwerk.store.epochs import PreparedEpoch
 from hashwerk.store.open_epoch import OpenEpoch, place_after, warm_up
 from hashwerk.store.records import put_record
 from hashwerk.store.writes import Write
+
+log = logging.getLogger(__name__)
 
 #: Shares that were received before an epoch's end are on disk after so long, but for a disk in trouble.
 SETTLE_S: Final = 2.0
@@ -60,6 +63,7 @@ class EpochKeeper:
         interval_s: float,
         key_folder: Path | None = None,
         store_timeout_s: float = _STORE_TIMEOUT_S,
+        key_step: key_changes.Step = key_changes.no_step,
     ) -> None:
         """Keep the ledger at ``path``.
 
@@ -71,6 +75,7 @@ class EpochKeeper:
             interval_s: Length of an epoch. Epochs end at whole multiples of it.
             key_folder: Where the keys lie: a rotation that is asked for there happens with the next epoch. None: never.
             store_timeout_s: How long `close_epoch` waits for the disk.
+            key_step: Called with the name of each step of a rotation that was just made durable.
         """
         self._path = path
         self._logbook = path.with_name(logbook.NAME)
@@ -80,6 +85,7 @@ class EpochKeeper:
         self._interval_us = int(interval_s * 1e6)
         self._key_folder = key_folder
         self._store_timeout_s = store_timeout_s
+        self._key_step = key_step
         self._lock = Lock()
         self._connection: sqlite3.Connection | None = None
         self._closer: EpochCloser | None = None
@@ -106,7 +112,7 @@ class EpochKeeper:
             self._ending.clear()
             connection = self._connection = connect_reader(self._path)
             if self._key_folder is not None:
-                self._keys = key_changes.finish(connection, self._key_folder)
+                self._keys = key_changes.finish(connection, self._key_folder, self._key_step)
             closer = self._closer = epochs.open_closer(connection, self._keys)
             now_us = int(now * 1e6)
             if closer.number == 0:
@@ -151,7 +157,7 @@ class EpochKeeper:
             end_us = self._boundary(now)
             if end_us > self._end_us and self._is_told(end_us, now):
                 with self._begun_anew_after_errors():
-                    self._rotate(connection, int(now * 1e6))
+                    self._rotate(connection, closer, int(now * 1e6))
                     connection, closer = self._ready()
                     self._store(self._prepare(connection, closer).close(closer, end_us))
             return self._root
@@ -221,18 +227,24 @@ class EpochKeeper:
     def _next_boundary(self, time_us: int) -> int:
         return (time_us // self._interval_us + 1) * self._interval_us
 
-    def _rotate(self, connection: sqlite3.Connection, now_us: int) -> None:
+    def _rotate(self, connection: sqlite3.Connection, closer: EpochCloser, now_us: int) -> None:
         """Let the next key take over with the open epoch, if that was asked for; the files follow once it is durable."""
         if self._key_folder is None:
             return
-        change = key_changes.asked_rotation(connection, self._key_folder, now_us)
+        try:
+            change = key_changes.asked_rotation(connection, self._key_folder, now_us)
+        except EvidenceError as error:  # keys that do not fit keep no epoch open
+            log.warning("the key is not rotated: %s", error)
+            return
         if change is not None:
+            self._key_step("asked")
             stored = Event()
             self._enqueue(Write(change.store, stored.set))
             if not stored.wait(self._store_timeout_s):
                 raise StoreError(f"{self._path}: the change of the key waits for the disk")
-        if (self._key_folder / key_changes.AFTER).exists():
-            self._keys = key_changes.finish(connection, self._key_folder)
+            self._key_step("logged")
+        if len(epochs.read_key_events(connection)) != len(closer.events):
+            self._keys = key_changes.finish(connection, self._key_folder, self._key_step)
             self._closer = epochs.open_closer(connection, self._keys)
 
     def _store(self, prepared: PreparedEpoch) -> None:

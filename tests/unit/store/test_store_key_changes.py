@@ -61,11 +61,12 @@ async def test_a_key_changes_beside_the_running_mine_and_after_crashes(tmp_path:
     assert public_bytes(read_key(tmp_path / CURRENT)) == first, "the files follow the log"
     await asyncio.to_thread(kept.close_epoch, NOW + 120)
     assert public_bytes(read_key(tmp_path / CURRENT)) == second
-    assert not (tmp_path / key_changes.AFTER).exists()
+    assert not key_changes.is_asked(tmp_path, 1)
+    assert not key_changes.is_asked(tmp_path, 2)
     assert (tmp_path / CURRENT).stat().st_mode & 0o777 == 0o600
     # The next change is logged, and the process dies before the files follow.
     third = public_bytes(read_key(tmp_path / NEXT))
-    key_changes.ask_rotation(tmp_path)
+    assert key_changes.ask_rotation(path, tmp_path) == 2
     reader = connect_reader(path)
     change = key_changes.asked_rotation(reader, tmp_path, int((NOW + 121) * 1e6))
     assert change is not None
