@@ -130,7 +130,13 @@ def _show(data: dict[str, Any]) -> None:
     )
     table = Table(show_edge=False, pad_edge=False)
     for name in ("account", "mature sat", "pending sat", "owed sat"):
-        table.add_column(name, justify="left" if name == "account" else "right")
+        is_name = name == "account"
+        table.add_column(
+            name,
+            justify="left" if is_name else "right",
+            overflow="fold" if is_name else "ellipsis",
+            no_wrap=not is_name,
+        )
     for row in data["accounts"]:
         table.add_row(
             row["account"], f"{row['mature_sat']:,}", f"{row['pending_sat']:,}", f"{row['owed_sat']:,}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hashwerk.errors import ConfigError
-from hashwerk.evidence.report_plots import COLOURS, plots
+from hashwerk.evidence.report_plots import A4_INCHES, COLOURS, figure_of, page_of, plots
 from hashwerk.evidence.report_tables import figures, period, tables, title
 from hashwerk.evidence.verify.result import Report
 
@@ -72,7 +72,7 @@ def html_report(report: Report) -> str:
         f"<h2>{escape(table.title)}</h2>{_html_table(table.heads, table.rows)}" for table in tables(report)
     )
     hidden = "".join(f"<li>{escape(line)}</li>" for line in report.statement.get("not_shown", []))
-    drawn = "".join(f"<figure>{_svg(figure)}</figure>" for figure in plots(report))
+    drawn = "".join(f"<figure>{_svg(figure_of(plot))}</figure>" for plot in plots(report))
     note = report.statement.get("note")
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>"
@@ -109,9 +109,9 @@ def pdf_report(report: Report) -> bytes:
     )
     with PdfPages(out, metadata={"Title": title(report)}) as file:
         first, *others = pages.pages
-        file.savefig(first)
-        for figure in (*plots(report), *others):
-            file.savefig(figure)
+        drawn = plots(report)
+        for page in (first, *([page_of(drawn)] if drawn else []), *others):
+            file.savefig(page)
     return out.getvalue()
 
 
@@ -212,5 +212,5 @@ class _Pages:
         from matplotlib.figure import Figure
 
         if not self.pages or self._y - height < 0.05:
-            self.pages.append(Figure(figsize=(8.27, 11.69)))
+            self.pages.append(Figure(figsize=A4_INCHES))
             self._y = 0.95

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,17 @@ COLOURS: Final = {"ink": INK, "clean": TEAL, "rest": GREY, "filled": AMBER, "wor
 #: Up to so many hours each has a mark and a bar of its own; beyond that a band is read more easily.
 _MARKED: Final = 72
 _ACCOUNTS: Final = 12
+A4_INCHES: Final = (8.27, 11.69)
 
 
-def plots(report: Report) -> list[Figure]:
+class Plot(NamedTuple):
+    """Something that can be drawn, and how high it wants to be, in inches."""
+
+    height: float
+    draw: Callable[[Axes], None]
+
+
+def plots(report: Report) -> list[Plot]:
     """Return the plots of a report; those for which there is nothing are left out."""
     hours = ((report.statement.get("energy") or {}).get("hours")) or []
     work = report.statement.get("work") or {}
@@ -35,25 +44,44 @@ def plots(report: Report) -> list[Figure]:
     accounts = work.get("accounts") or []
     found = []
     if any(hour["load_wh"] for hour in hours):
-        found.append(_energy(hours))
+        found.append(Plot(3.0, partial(_energy, hours)))
     if per_hour:
-        found.append(_hashes(per_hour))
+        found.append(Plot(3.0, partial(_hashes, per_hour)))
     if len(accounts) > 1:
-        found.append(_accounts(accounts))
+        found.append(Plot(1.2 + 0.25 * min(len(accounts), _ACCOUNTS), partial(_accounts, accounts)))
     return found
 
 
-def _new(height: float = 3.0) -> tuple[Figure, Axes]:
+def figure_of(plot: Plot) -> Figure:
+    """Return one plot for a page of HTML, without a ground of its own."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.3, height), layout="constrained", facecolor="none")
-    axes = figure.subplots()
+    figure = Figure(figsize=(8.3, plot.height), layout="constrained", facecolor="none")
+    _draw(plot, figure.subplots())
+    return figure
+
+
+def page_of(drawn: Sequence[Plot]) -> Figure:
+    """Return an A4 page with plots below each other."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=A4_INCHES, layout="constrained")
+    heights = [plot.height for plot in drawn]
+    part = min(sum(heights) / A4_INCHES[1], 0.9)
+    figure.set_layout_engine("constrained", rect=(0.06, 0.95 - part, 0.88, part), hspace=0.06)
+    axes = figure.subplots(len(heights), 1, squeeze=False, gridspec_kw={"height_ratios": heights})
+    for plot, one in zip(drawn, axes[:, 0], strict=True):
+        _draw(plot, one)
+    return figure
+
+
+def _draw(plot: Plot, axes: Axes) -> None:
     axes.set_facecolor("none")
     axes.spines[["top", "right"]].set_visible(False)
     for part in (axes.spines["left"], axes.spines["bottom"]):
         part.set_color(INK)
     axes.tick_params(colors=INK, labelsize=8)
-    return figure, axes
+    plot.draw(axes)
 
 
 def _label(axes: Axes, title: str, unit: str) -> None:
@@ -83,8 +111,7 @@ def _legend(axes: Axes) -> None:
     axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def _energy(hours: Sequence[dict[str, Any]]) -> Figure:
-    figure, axes = _new()
+def _energy(hours: Sequence[dict[str, Any]], axes: Axes) -> None:
     times = _times(hours)
     width = 0.85 / 24
     clean = [min(h["clean_wh"], max(h["load_wh"] - h["filled_wh"], 0)) / 1000 for h in hours]
@@ -103,11 +130,9 @@ def _energy(hours: Sequence[dict[str, Any]]) -> Figure:
     _label(axes, "Energy by the hour", "kWh")
     _time_axis(axes, times)
     _legend(axes)
-    return figure
 
 
-def _hashes(rows: Sequence[dict[str, Any]]) -> Figure:
-    figure, axes = _new()
+def _hashes(rows: Sequence[dict[str, Any]], axes: Axes) -> None:
     times = _times(rows)
     values = [float(row["value"]) for row in rows]
     low = [row["low"] if row["low"] is not None else value for row, value in zip(rows, values, strict=True)]
@@ -127,13 +152,11 @@ def _hashes(rows: Sequence[dict[str, Any]]) -> Figure:
     _time_axis(axes, times)
     axes.yaxis.get_offset_text().set_color(INK)
     axes.set_ylim(bottom=0)
-    return figure
 
 
-def _accounts(rows: Sequence[dict[str, Any]]) -> Figure:
+def _accounts(rows: Sequence[dict[str, Any]], axes: Axes) -> None:
     ordered = sorted(rows, key=lambda row: -int(row["hashes"]))
     shown = ordered[:_ACCOUNTS]
-    figure, axes = _new(1.2 + 0.25 * len(shown))
     total = sum(int(row["hashes"]) for row in rows) or 1
     names = [row["account"][:16] + "…" for row in shown]
     axes.barh(names, [100 * int(row["hashes"]) / total for row in shown], color=VIOLET)
@@ -141,4 +164,3 @@ def _accounts(rows: Sequence[dict[str, Any]]) -> Figure:
     more = "" if len(ordered) == len(shown) else f", the largest {len(shown)} of {len(ordered)}"
     axes.set_title(f"Work by account{more}", color=INK, loc="left", fontsize=11)
     axes.set_xlabel("% of bound work", color=INK, fontsize=9)
-    return figure

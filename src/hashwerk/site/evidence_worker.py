@@ -25,9 +25,8 @@ from hashwerk.evidence.proof_file import check_proof
 from hashwerk.evidence.receipt import read_receipts
 from hashwerk.evidence.report_tables import figures, period
 from hashwerk.evidence.verify import verify_bundle
-from hashwerk.evidence.verify.compare import compare
 from hashwerk.evidence.verify.result import Report, counted
-from hashwerk.evidence.verify.run import Options, inspect_bundle
+from hashwerk.evidence.verify.run import Options, verify_together
 from hashwerk.store.bundles import Period, write_bundle
 from hashwerk.store.connection import connect_reader
 
@@ -102,13 +101,8 @@ def check_together(files: list[tuple[str, Path]], key: str | None) -> tuple[dict
         except (EvidenceError, DecodeError, ValueError) as error:
             one["problem"] = str(error)
     bundles = [one for one in found if one["kind"] == "bundle"]
-    inspected = [
-        inspect_bundle(path, options)
-        for (_, path), kind in zip(files, kinds, strict=True)
-        if kind == "bundle"
-    ]
-    reports = compare(
-        [(str(one["name"]), each.report, each.summary) for one, each in zip(bundles, inspected, strict=True)]
+    reports = verify_together(
+        [file for file, kind in zip(files, kinds, strict=True) if kind == "bundle"], options
     )
     for one, report in zip(bundles, reports, strict=True):
         one["report"] = _plain(report)
@@ -184,7 +178,10 @@ def _plain(report: Report) -> dict[str, Any]:
         ],
         "statement": report.statement,
         "period": _FRACTION.sub(r" \1 UTC", period(report)),
-        "figures": [{"name": name, "value": value, "label": label} for name, value, label in figures(report)],
+        "figures": [
+            {"name": name, "value": _FRACTION.sub(r" \1 UTC", value), "label": label}
+            for name, value, label in figures(report)
+        ],
     }
 
 

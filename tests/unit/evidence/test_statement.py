@@ -1,6 +1,7 @@
 """The statement, line by line: every figure with its label, and what cannot be shown listed as such."""
 
 import io
+import re
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 
 from hashwerk.evidence import records
 from hashwerk.evidence.bundle import Claim
+from hashwerk.evidence.report import pdf_report
 from hashwerk.evidence.verify import Report, Verdict, together, verify_bundle
 from hashwerk.evidence.verify.run import Options
 from support.evidence import (
@@ -269,6 +271,13 @@ def test_efficiency_is_told_of_the_time_that_was_metered() -> None:
     both = together([verify(SITE.bundle()), report])["figures"]
     assert both["energy"]["value"] == 35_000
     assert "efficiency" not in both, "hashes without their energy are not put over others' energy"
+
+
+def test_the_pdf_is_of_a4_pages_only() -> None:
+    """Whoever prints it gets every plot on paper, none on a page of its own odd size."""
+    pdf = pdf_report(verify_bundle(io.BytesIO(EvidenceSite(name="printed", shares=12).run(4).bundle())))
+    sizes = set(re.findall(rb"/MediaBox \[ ?0 0 ([0-9.]+) ([0-9.]+)", pdf))
+    assert sizes == {(b"595.44", b"841.68")}
 
 
 def test_machines_declared_later_bound_the_whole_period_and_none_are_made_up() -> None:

@@ -13,10 +13,12 @@ from hashwerk.cli import cli
 from hashwerk.cli.prove import ledger_folder, parse_time
 from hashwerk.cli.verify import parse_checkpoint
 from hashwerk.errors import ConfigError
+from hashwerk.evidence.bundle import Claim
 from hashwerk.evidence.keys import fingerprint, public_bytes
 from hashwerk.evidence.receipt import give_receipts, write_receipts
 from hashwerk.evidence.report import figures, html_report, pdf_report
-from hashwerk.evidence.verify import verify_bundle
+from hashwerk.evidence.verify import verify_bundle, verify_bundles
+from hashwerk.evidence.verify.run import Options
 from support.evidence import EvidenceSite
 
 SITE = EvidenceSite().run(4)
@@ -215,3 +217,27 @@ def test_no_figure_is_worth_more_than_what_it_rests_on() -> None:
     assert {figure["label"] for figure in asserted} == {"asserted"}
     assert all(figure["label"].startswith("asserted") for figure in statement["matching"].values())
     assert "not shown" in statement["matching"]["hourly_matching"]["label"]
+
+
+def test_receipts_are_held_against_the_bundle_of_their_epoch(tmp_path: Path) -> None:
+    """Two files of one site, and receipts for both: each is judged where its share should be, and said so in few words."""
+    site = EvidenceSite(name="receipts", shares=6).run(4)
+    names, receipts = [], []
+    for first, last in ((0, 2), (3, 4)):
+        names.append(tmp_path / f"{first}.hwe")
+        names[-1].write_bytes(site.bundle(first=first, last=last, claims=Claim.ENERGY))
+        group = site.epochs[last].groups[0]
+        receipts += give_receipts(
+            site.key,
+            site=site.id,
+            epoch=last,
+            accounts=[group.account],
+            leaves=group.leaves[:1],
+            deadline_us=2**62,
+        )
+    both = verify_bundles(names, Options(receipts=tuple(receipts), threads=1))
+    assert [report.ok for report in both] == [True, True], [report.failures() for report in both]
+    (one,) = verify_bundles(names[:1], Options(receipts=tuple(receipts * 3), threads=1))
+    (failure,) = one.failures()
+    assert failure.detail == "3 receipts for epoch 4, which the bundle does not hold"
+    assert failure.meaning == "There are receipts that cannot be held against this file."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -74,23 +75,53 @@ def check_receipts(
     numbers = {header.number for header in headers}
     thinned = {header.number for header in headers if header.full_shares}
     judged = 0
+    lacking: Counter[str] = Counter()
     for receipt in receipts:
         body = receipt.body
         where = f"epoch {body.epoch}, position {body.position}"
         if body.site != manifest.site or not is_genuine(receipt) or keys is None or not keys.has(receipt.key):
-            checks.failed("receipts", f"{where}: the receipt is not one of this site", Verdict.INCOMPLETE)
+            lacking["not of this site"] += 1
         elif body.epoch not in numbers:
             if manifest.made_us > body.deadline_us and body.epoch > manifest.last_epoch:
                 checks.failed("receipts", f"{where}: the epoch is withheld beyond its deadline")
             else:
-                checks.failed("receipts", f"{where}: the bundle does not hold that epoch", Verdict.INCOMPLETE)
+                lacking[f"for epoch {body.epoch}, which the bundle does not hold"] += 1
         elif body.epoch in thinned and (body.epoch, body.position) not in work.found:
-            checks.failed("receipts", f"{where}: left out by thinning; ask for the leaf", Verdict.INCOMPLETE)
+            lacking[
+                f"for shares of epoch {body.epoch} that were left out by thinning: ask for the leaves"
+            ] += 1
         elif work.found.get((body.epoch, body.position)) != (body.account, body.leaf):
             checks.failed("receipts", f"{where}: another leaf was signed there than was promised")
         else:
             judged += 1
+    for what, count in lacking.items():
+        checks.failed("receipts", f"{counted(count, 'receipt')} {what}", Verdict.INCOMPLETE)
     checks.passed("receipts", Label.PROVEN, f"{counted(judged, 'receipt')} kept")
+
+
+def receipts_of(
+    manifests: Sequence[Manifest | None], receipts: Sequence[Receipt]
+) -> list[tuple[Receipt, ...]]:
+    """Return which receipts are to be held against each of several bundles: those of its epochs, and those of none here.
+
+    Args:
+        manifests: Of the bundles; None: it cannot be read.
+        receipts: All that are given.
+    """
+
+    def is_of(receipt: Receipt, manifest: Manifest | None) -> bool:
+        body = receipt.body
+        return (
+            manifest is not None
+            and manifest.site == body.site
+            and manifest.first_epoch <= body.epoch <= manifest.last_epoch
+        )
+
+    homeless = {id(one) for one in receipts if not any(is_of(one, manifest) for manifest in manifests)}
+    return [
+        tuple(one for one in receipts if id(one) in homeless or is_of(one, manifest))
+        for manifest in manifests
+    ]
 
 
 def _contradictions(mine: Summary, other: Summary, name: str) -> list[str]:

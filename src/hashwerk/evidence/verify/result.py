@@ -87,6 +87,18 @@ CHECKS: Final[dict[str, str]] = {
 }
 
 
+#: The same where a check only lacks its evidence: nothing contradicts. What is not here means the same in both cases.
+LACKING: Final[dict[str, str]] = {
+    "binding": "Work for a pool is claimed that was not declared before.",
+    "anchor": "Jobs carry an older root than they could: it is not shown that they were made when they say.",
+    "chain": "The headers that were given do not reach all that the jobs build on.",
+    "payouts": "Whether rewards were shared by the declared rule cannot be recomputed from this file alone.",
+    "receipts": "There are receipts that cannot be held against this file.",
+    "other bundles": "The bundles could not be compared in full.",
+    "meters": "What a meter is said to have signed cannot be judged here.",
+}
+
+
 class Checks:
     """Collects what checks find."""
 
@@ -143,7 +155,9 @@ class Checks:
                         ok=False,
                         label=label,
                         detail="; ".join(self._failed[name]),
-                        meaning=meaning,
+                        meaning=LACKING.get(name, meaning)
+                        if self._worst[name] == Verdict.INCOMPLETE
+                        else meaning,
                         consequence=self._worst[name],
                     )
                 )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hashwerk.errors import DecodeError, EvidenceError, HashwerkError
 from hashwerk.evidence.blockchain import Checkpoint, HeaderChain, trusted_chain
-from hashwerk.evidence.bundle import BundleReader, Claim, RecordsPart
+from hashwerk.evidence.bundle import BundleReader, Claim, Manifest, RecordsPart
 from hashwerk.evidence.epoch import MAX_CREDIT_LOG2, Header, SignedHeader
 from hashwerk.evidence.keys import KeyChain, event_hash, fingerprint
 from hashwerk.evidence.payout import FoundBlock, ShareOrder
@@ -25,7 +25,7 @@ from hashwerk.evidence.stamps import Trust
 from hashwerk.evidence.verify import energy, time
 from hashwerk.evidence.verify.block_shares import BlockShare
 from hashwerk.evidence.verify.blocks import check_blocks
-from hashwerk.evidence.verify.compare import Summary, check_receipts, compare
+from hashwerk.evidence.verify.compare import Summary, check_receipts, compare, receipts_of
 from hashwerk.evidence.verify.epochs import EpochWalk, StandingWalk
 from hashwerk.evidence.verify.facts import Facts, JobCheck, read_records
 from hashwerk.evidence.verify.figures import Shown
@@ -86,8 +86,31 @@ def verify_bundles(paths: Sequence[Path], options: Options | None = None) -> lis
     Raises:
         OSError: If a file cannot be read.
     """
-    found = [inspect_bundle(path, options or Options()) for path in paths]
-    return compare([(str(path), one.report, one.summary) for path, one in zip(paths, found, strict=True)])
+    return verify_together([(str(path), path) for path in paths], options or Options())
+
+
+def verify_together(files: Sequence[tuple[str, Path]], options: Options) -> list[Report]:
+    """Check several bundles that have names, each for itself and against the others.
+
+    Receipts are held against the bundles of their epochs.
+
+    Raises:
+        OSError: If a file cannot be read.
+    """
+    receipts = receipts_of([_manifest(path) for _, path in files], options.receipts)
+    found = [
+        inspect_bundle(path, msgspec.structs.replace(options, receipts=own))
+        for (_, path), own in zip(files, receipts, strict=True)
+    ]
+    return compare([(name, one.report, one.summary) for (name, _), one in zip(files, found, strict=True)])
+
+
+def _manifest(path: Path) -> Manifest | None:
+    with path.open("rb") as stream:
+        try:
+            return BundleReader(stream).manifest
+        except DecodeError:
+            return None
 
 
 def inspect_bundle(source: Path | BinaryIO, options: Options) -> Verified:
