@@ -24,7 +24,7 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Final
 
-from hashwerk.errors import EvidenceError, StoreError
+from hashwerk.errors import DecodeError, EvidenceError, StoreError
 from hashwerk.evidence.closer import EpochCloser
 from hashwerk.evidence.key_files import SiteKeys
 from hashwerk.evidence.records import PrefixTable, Record
@@ -120,7 +120,8 @@ class EpochKeeper:
             else:
                 self._root = closer.root
                 self._end_us = closer.start_us or 0
-                self._declare(closer, now_us)
+                if self._declare(closer, now_us):
+                    self._close_at_once(now_us)
             warm_up()
             return self._root
 
@@ -268,12 +269,27 @@ class EpochKeeper:
         self._root = prepared.epoch.signed.hash()
         self._end_us = header.end_us
 
-    def _declare(self, closer: EpochCloser, now_us: int) -> None:
-        """Log what is declared otherwise than what is in force; it holds from the next epoch on."""
+    def _declare(self, closer: EpochCloser, now_us: int) -> bool:
+        """Log what is declared otherwise than what is in force; it holds from the next epoch on. Return whether there was any."""
         in_force = set(closer.standing.records)
-        for record in self._declarations:
-            if record not in in_force:
-                self._log(record, now_us)
+        news = [record for record in self._declarations if record not in in_force]
+        for record in news:
+            self._log(record, now_us)
+        return bool(news)
+
+    def _close_at_once(self, now_us: int) -> None:
+        """End the open epoch now, so that what was declared holds before the next share. What fails is closed in its time."""
+        logged = Event()
+        self._enqueue(Write(lambda _: None, logged.set))
+        try:
+            if not logged.wait(self._store_timeout_s):
+                raise StoreError(f"{self._path}: what is declared waits for the disk")
+            connection, closer = self._ready()
+            end_us = max(now_us, self._end_us) + 1
+            with self._begun_anew_after_errors():
+                self._store(self._prepare(connection, closer).close(closer, end_us))
+        except (StoreError, EvidenceError, DecodeError) as error:
+            log.warning("what is declared holds from the next epoch on: %s", error)
 
     def _declare_pools(self, connection: sqlite3.Connection, closer: EpochCloser, at_us: int) -> None:
         """Declare upstream pools as soon as they are known, so that their work stands as what it is: unbound."""

@@ -47,10 +47,20 @@ async def test_epochs_are_closed_when_due_and_go_on_after_a_restart(tmp_path: Pa
     assert len(set(roots)) == 4
     assert await asyncio.to_thread(kept.close_epoch, NOW + 401) == roots[-1], "none is due"
     kept.close()
-    # The next program declares another scale, which holds from the epoch after the next.
+    # The next program declares another scale: the open epoch ends there, so that it holds before the next share.
     other = (DECLARED[0], records.Scale(factor=1000, basis="a model"))
     again = keeper(path, ledger._put, declarations=other)
-    assert await asyncio.to_thread(again.open, NOW + 402) == roots[-1]
+    begun = await asyncio.to_thread(again.open, NOW + 402)
+    assert begun not in roots
+    reader = connect_reader(path)
+    last = epochs.last_epoch(reader)
+    assert last is not None
+    assert last.signed.hash() == begun
+    assert epochs.open_closer(reader, open_keys(tmp_path)).standing.find(records.Scale) == other[1]
+    reader.close()
+    again.close()
+    again = keeper(path, ledger._put, declarations=other)
+    assert await asyncio.to_thread(again.open, NOW + 403) == begun, "nothing new is declared"
     ledger.upstream("pool", "stratum+tcp://pool", "me")
     for later in (500, 560, 620):
         await asyncio.to_thread(again.close_epoch, NOW + later)
