@@ -42,6 +42,8 @@ START_US = 1_790_000_000_000_000
 CLOSE_BUDGET_S = 0.2
 VERIFY_BUDGET_S = 1.5
 BYTES_BUDGET = 150
+# What a share takes in the ledger: python benches/ledger.py --volume
+FRESH_BYTES, PACKED_BYTES = 94, 33
 MAXRSS_PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
 
 
@@ -116,6 +118,18 @@ class BenchSite:
         self.epochs.append(epoch)
         return epoch, took
 
+    def close_open(self, count: int, length_us: int = 60_000_000) -> tuple[float, float]:
+        """Close one epoch as a running mine does; return the processor time while it was open, and that of closing it."""
+        jobs = {job.id: job for job in (self.job(account) for account in range(self.accounts))}
+        rows, shares = self.shares(list(jobs.values()), count, length_us), self.closer.open_shares()
+        end = (self.closer.start_us or 0) + length_us
+        started = time.thread_time()
+        for second in np.array_split(rows, 60):
+            shares.add(second, lambda numbers: [jobs[number] for number in numbers])
+        opened = time.thread_time()
+        self.closer.seal(shares, (), end)
+        return opened - started, time.thread_time() - opened
+
     def bundle(self, stream: BinaryIO) -> None:
         """Write all epochs."""
         first, last = self.epochs[0].header, self.epochs[-1].header
@@ -146,6 +160,15 @@ def verify_file(path: Path, threads: int) -> Verified:
     return Verified(**json.loads(done.stdout))
 
 
+def most_mib() -> float:
+    """Return the most memory this process has held. Linux counts a parent's to its child's `ru_maxrss`, but not here."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MAXRSS_PER_MIB
+
+
 def verify_here(path: Path, threads: int) -> None:
     """Verify and print the cost as JSON."""
     warm = BenchSite()
@@ -153,15 +176,14 @@ def verify_here(path: Path, threads: int) -> None:
     small = io.BytesIO()
     warm.bundle(small)
     verify_bundle(io.BytesIO(small.getvalue()), Options(threads=threads))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = most_mib()
     started, cpu = time.perf_counter(), time.process_time()
     with path.open("rb") as stream:
         report = verify_bundle(stream, Options(threads=threads))
     took, cpu = time.perf_counter() - started, time.process_time() - cpu
     if not report.ok:
         sys.exit(f"the bench's bundle does not verify: {report.failures()}")
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = Verified(took, cpu, before / MAXRSS_PER_MIB, after / MAXRSS_PER_MIB)
+    found = Verified(took, cpu, before, most_mib())
     print(json.dumps(dataclasses.asdict(found)))
 
 
@@ -179,16 +201,23 @@ def measure_hall(threads: int, *, minutes: int = 10, thinning: int = 7) -> None:
             site.bundle(stream)
         size = path.stat().st_size
         verified = verify_file(path, threads)
+    site.close_open(1000)
+    taking_in_s, sealing_s = np.median([site.close_open(count) for _ in range(5)], axis=0)
     print(
         f"40 MW hall, {minutes} epochs of a minute with {count:,} shares each, {kept:,} leaves in all: closed in"
         f" {1000 * np.median(times):.0f} ms each (budget {1000 * CLOSE_BUDGET_S:.0f}), {size:,} bytes, verified in"
         f" {verified.took_s:.2f} s, {verified.cpu_s:.2f} s of CPU, {verified.most_mib:.0f} MiB"
     )
+    print(
+        f"in a running mine: {1000 * taking_in_s:.0f} ms of CPU a minute while an epoch is open, {1000 * sealing_s:.1f} ms to"
+        " close it"
+    )
     for name, days in (("day", 1), ("month", 30)):
         factor = 1440 * days / minutes
         print(
-            f"a {name}: ledger {a_day * days * SHARE_DTYPE.itemsize / 1e9:.1f} GB before compaction, closing"
-            f" {np.median(times) * 1440 * days:.0f} s of CPU, bundle {size * factor / 1e6:.0f} MB, verified in"
+            f"a {name}: ledger {a_day * days * FRESH_BYTES / 1e9:.1f} GB fresh,"
+            f" {a_day * days * PACKED_BYTES / 1e9:.1f} GB packed; epochs"
+            f" {(taking_in_s + sealing_s) * 1440 * days:.0f} s of CPU; bundle {size * factor / 1e6:.0f} MB, verified in"
             f" {verified.took_s * factor:.0f} s"
         )
 
