@@ -15,7 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from hashwerk.cli import cli
+from hashwerk.evidence.verify import verify_bundle
 from hashwerk.store.reader import LedgerReader
 from hashwerk.work.fate import Fate
 from hashwerk.work.share import FLAG_BLOCK, Verdict
@@ -173,11 +176,26 @@ async def test_two_pools_seventy_to_thirty(tmp_path: Path) -> None:
             await mine.stop()
         assert max(late) < 1.0
     check_the_books(tmp_path / "mine" / "data", list(machines), [first, second])
+    await asyncio.to_thread(check_the_evidence, tmp_path / "mine" / "data", tmp_path / "pools.hwe")
     told = " ".join(names)
     assert "the pool closed the connection" in told or "broke" in told
     assert "a share was not answered within 1 s" in told
     assert "has proven itself" in told or "gives work again" in told
     assert "do not tell" not in mine.log.read_text()
+
+
+def check_the_evidence(data: Path, bundle: Path) -> None:
+    """A stranger finds the pools declared before their work, the work unbound, and what that does not show."""
+    made = CliRunner().invoke(cli, ["prove", "--data-dir", str(data), "--from", "-1h", "-o", str(bundle)])
+    assert made.exit_code == 0, made.output
+    report = verify_bundle(bundle)
+    assert report.ok, report.failures()
+    work = report.statement["work"]
+    assert {row["pool"] for row in work["upstream"]} == {"first", "second"}
+    assert all("account asserted" in row["label"] for row in work["upstream"])
+    assert work["accounts"] == [], "no account's total holds a pool's work"
+    assert sum(row["shares"] for row in work["upstream"]) == work["shares"]["value"] > 0
+    assert any("unbound work" in line for line in report.statement["not_shown"])
 
 
 async def switches(mine: RunningMine) -> list[dict[str, str]]:

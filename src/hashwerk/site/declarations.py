@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hashwerk.config.site import SiteConfig
-from hashwerk.evidence.records import AccountScale, Record, Scale, Site
+from hashwerk.evidence.records import AccountScale, PrefixTable, Record, Scale, Site
 from hashwerk.site.configuration_record import configuration_record
 from hashwerk.site.logbook.rewards import payout_rule
 from hashwerk.site.logbook.sources import rule_record
@@ -32,6 +32,8 @@ def declarations(
         basis = f"a simulated hall: each hash stands for {config.twin.scale:g} of full-size machines"
         factor = max(1, round(config.twin.scale))
         found.append(AccountScale(account=commitment(account), factor=factor, basis=basis))
+    # Whose work is unbound stands before the first share of it; which machines make it is nobody's word yet.
+    found += [PrefixTable(upstream=pool.name, work_log2=0, prefixes=()) for pool in config.upstream]
     rule = payout_rule(config.evidence)
     if rule is not None:
         found.append(rule)
