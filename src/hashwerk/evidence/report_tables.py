@@ -197,9 +197,14 @@ def _certificates(statement: dict[str, Any]) -> Table:
     )
 
 
+def _at_scale(row: dict[str, Any]) -> str:
+    """Return the hashes of an account as they were counted, with what each stands for where that is not one."""
+    return _range(row) + (f", each for {row['scale']:,}" if "scale" in row else "")
+
+
 def _accounts(statement: dict[str, Any]) -> Table:
     rows = [
-        (row["account"], f"{row['shares']:,}", _range(row), row["label"])
+        (row["account"], f"{row['shares']:,}", _at_scale(row), row["label"])
         for row in statement["work"].get("accounts", [])
     ]
     return Table("Work by account", ("account", "shares", "hashes", "worth"), rows)

@@ -299,3 +299,10 @@ def test_machines_declared_later_bound_the_whole_period_and_none_are_made_up() -
     assert none.statement["energy"]["inventory_best"] is None
     bound = next(check for check in none.checks if check.name == "energy bound")
     assert "none is declared" in bound.detail
+
+
+def test_without_a_price_nothing_is_said_of_negative_ones() -> None:
+    unpriced = verify(EditedSite(altered(records.Grid, price_micro_per_mwh=None)).run(2).bundle())
+    assert "surplus_negative_price" not in unpriced.statement["matching"]
+    assert any("negative prices" in line for line in unpriced.statement["not_shown"])
+    assert "surplus_negative_price" not in together([unpriced])["figures"]

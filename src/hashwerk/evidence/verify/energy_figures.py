@@ -97,10 +97,12 @@ def matching_figures(shown: Shown, hours: Sequence[Hour]) -> dict[str, Any] | No
     carbon_free = cfe_score(loaded) if all(hour.grid_clean_ppm is not None for hour in loaded) else None
     if carbon_free is not None:
         found["carbon_free"] = figure(float(carbon_free), "share of load", label)
-    negative = [hour.load_wh for hour in hours if hour.price_micro is not None and hour.price_micro < 0]
-    found["surplus_negative_price"] = figure(
-        sum(negative), "Wh in hours of negative price", shown.worth(Label.ASSERTED, *ENERGY_CHECKS)
-    )
+    priced = [hour for hour in hours if hour.load_wh and hour.price_micro is not None]
+    if priced:  # where no price is named nothing is known of it
+        negative = [hour.load_wh for hour in priced if (hour.price_micro or 0) < 0]
+        found["surplus_negative_price"] = figure(
+            sum(negative), "Wh in hours of negative price", shown.worth(Label.ASSERTED, *ENERGY_CHECKS)
+        )
     return found
 
 

@@ -81,7 +81,7 @@ def _figures(statements: Sequence[Statement]) -> dict[str, Statement | None]:
         "hourly_matching": _weighted(matching, "hourly_matching") if whole else None,
         "carbon_free": _weighted(matching, "carbon_free") if whole else None,
         "surplus_negative_price": _sum([part["surplus_negative_price"] for part, _ in matching])
-        if whole
+        if whole and all("surplus_negative_price" in part for part, _ in matching)
         else None,
         "location_based": _all(statements, "emissions", "location_based"),
         "market_based": _all(statements, "emissions", "market_based"),
