@@ -99,6 +99,12 @@ def _check_files(config: SiteConfig) -> Iterator[Problem]:
     for path, name in (*tls, ("node.core.cookie_file", config.node.core.cookie_file)):
         if name is not None and path.startswith("stratum") and not Path(name).is_file():
             yield Problem(path, f"there is no file {name}")
+    time = config.evidence.time
+    told = [(f"authority[{number}].roots_file", one.roots_file) for number, one in enumerate(time.authority)]
+    told += [(f"witness[{number}].token_file", one.token_file) for number, one in enumerate(time.witness)]
+    for path, name in told:
+        if name is not None and not Path(name).expanduser().is_file():
+            yield Problem(f"evidence.time.{path}", f"there is no file {name}")
 
 
 def _check_accounts(config: SiteConfig) -> Iterator[Problem]:

@@ -113,3 +113,20 @@ def test_the_processes_can_read_the_whole_configuration() -> None:
 
     orders = Orders(config=parse_site("[twin]\nmachines = 3\n"), data_dir="data", link="link", handover="")
     assert msgspec.json.decode(msgspec.json.encode(orders), type=Orders) == orders
+
+
+def test_files_of_external_time_are_there(tmp_path: Path) -> None:
+    """A root that is missing would silently leave epochs without a stamp."""
+    text = (
+        '[[evidence.time.authority]]\nurl = "https://tsa.example/tsr"\nroots_file = "{0}"\n'
+        '[[evidence.time.witness]]\nurl = "https://witness.example"\nkey = "{1}"\ntoken_file = "{0}"\n'
+    )
+    there = tmp_path / "file"
+    there.write_text("x")
+    parse_site(text.format(there, "ab" * 32))
+    with pytest.raises(InvalidConfigError) as refused:
+        parse_site(text.format(tmp_path / "none", "ab" * 32))
+    assert {problem.path for problem in refused.value.problems} == {
+        "evidence.time.authority[0].roots_file",
+        "evidence.time.witness[0].token_file",
+    }
