@@ -2,18 +2,23 @@
 
 import importlib.util
 import io
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from hashwerk.chain.network import NETWORKS
 from hashwerk.evidence import records
 from hashwerk.evidence.blockchain import Checkpoint
-from hashwerk.evidence.bundle import Claim
+from hashwerk.evidence.bundle import Claim, Stamp, StampKind
+from hashwerk.evidence.keys import fingerprint, public_bytes
+from hashwerk.evidence.stamps import countersign, stamped_document
 from hashwerk.evidence.verify import verify_bundle
 from hashwerk.evidence.verify.run import Options
-from support.evidence import EvidenceSite
+from support.evidence import ALL_CLAIMS, EvidenceSite, seeded_key
+from support.timestamping import TestAuthority
 
 PROGRAM = Path(__file__).resolve().parents[3] / "contrib" / "verifier" / "verify_bundle.py"
 GENESIS = NETWORKS["main"].genesis
@@ -113,3 +118,40 @@ def test_what_became_of_a_block_is_what_the_chain_says(blocks: list[records.Bloc
 
 def test_without_headers_it_is_the_operator_s_word() -> None:
     assert judged(block(1, OTHER, MATURE), headers=None) == [("valid", set())] * 2
+
+
+def test_a_mine_with_headers_and_stamps_is_a_mine_in_both() -> None:
+    """Main-network headers, an authority's and a witness's stamps made for the test, every claim: valid, and no simulation."""
+    site = EvidenceSite(
+        name="river", network="main", private=False, scale=1, nbits=0x1D00FFFF, prev_hash=hash_of(2), height=3,
+        start_us=START_US, shares=24,
+    ).run(4)  # fmt: skip
+    authority, witness = TestAuthority(), seeded_key("witness")
+    said = countersign(
+        site.id, 2, site.epochs[2].signed.hash(), witness, site.epochs[2].header.end_us + 5_000_000
+    )
+    at = datetime.fromtimestamp(site.last.header.end_us / 1e6 + 30, UTC)
+    stamps = (
+        Stamp(epoch=2, kind=StampKind.WITNESS, data=said),
+        Stamp(epoch=4, kind=StampKind.RFC3161, data=authority.stamp(stamped_document(site.last.header), at)),
+    )
+    data = site.bundle(claims=ALL_CLAIMS | Claim.TIME, stamps=stamps)
+    name = fingerprint(public_bytes(witness))
+    report = verify_bundle(
+        io.BytesIO(data),
+        Options(
+            threads=1, headers=HEADERS, checkpoints=(Checkpoint(0, GENESIS.hash()),), key=site.id.hex(),
+            tsa_roots=(authority.root,), witnesses=frozenset({name}),
+        ),
+    )  # fmt: skip
+    bundle, other = second.verify(
+        data, headers=HEADERS, trusted={GENESIS.hash(): 0}, pinned=site.id.hex(), witnesses=frozenset({name}),
+        roots=[authority.root.public_bytes(serialization.Encoding.DER)],
+    )  # fmt: skip
+    assert (report.verdict, report.subject) == ("valid", "mine"), report.failures()
+    assert (other.verdict(), bundle.subject) == ("valid", "mine"), (dict(other.failed), dict(other.lacking))
+    labels = {check.name: check.label for check in report.checks}
+    for check in ("chain", "anchor", "pinned key"):
+        assert labels[check] == other.done[check] == "proven", check
+    for label in (labels["external time"], other.done["external time"]):
+        assert label.startswith("attested by")
