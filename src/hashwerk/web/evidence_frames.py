@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from hashwerk.evidence.verify.result import counted
@@ -68,7 +69,7 @@ def evidence_frame(desk: EvidenceDesk | None, now: float) -> dict[str, Any]:
         "rows.evidence_figures": [] if view.statement is None else _figures(view.statement),
         "rows.evidence_checks": [] if view.statement is None else _checks(view.statement),
         "rows.evidence_not_shown": [] if view.statement is None else _not_shown(view.statement),
-        "rows.epochs": [_epoch(line) for line in view.epochs],
+        "rows.epochs": _epochs(view.epochs),
         "rows.evidence_services": [_service(line, now) for line in view.services],
         "evidence.witness": view.witness or "–",
         "evidence.is_witness": "" if view.witness else "off",
@@ -184,8 +185,20 @@ def _service(line: ServiceLine, now: float) -> dict[str, Any]:
     }
 
 
-def _epoch(line: EpochLine) -> dict[str, Any]:
+def _epochs(lines: Sequence[EpochLine]) -> list[dict[str, Any]]:
+    """Return a row an epoch, the newest first: a stamp of one epoch dates every one before it."""
+    rows, dated_by = [], None
+    for line in lines:
+        if any(" " not in kind for kind in line.stamps):
+            dated_by = line.number
+        rows.append(_epoch(line, dated_by))
+    return rows
+
+
+def _epoch(line: EpochLine, dated_by: int | None) -> dict[str, Any]:
     by = ", ".join(_stamped(kind) for kind in dict.fromkeys(line.stamps))
+    if not by and dated_by is not None:
+        by = f"dated with epoch {dated_by:,}"
     return {
         "k": str(line.number),
         "c": [

@@ -24,7 +24,7 @@ from hashwerk.evidence.receipt import give_receipts, write_receipts
 from hashwerk.evidence.records import Scale, Site
 from hashwerk.evidence.verify.result import CHECKS
 from hashwerk.site import evidence_desk
-from hashwerk.site.evidence_desk import EvidenceDesk, Statement
+from hashwerk.site.evidence_desk import EpochLine, EvidenceDesk, ServiceLine, Statement
 from hashwerk.site.evidence_worker import Task, do
 from hashwerk.store import SqliteLedger
 from hashwerk.store.keeper import EpochKeeper
@@ -277,3 +277,27 @@ def test_the_sentence_says_what_does_not_hold(
     assert frame["evidence.sentence"].startswith(sentence)
     values = [row["c"][1] for row in frame["rows.evidence_figures"]]
     assert any(isinstance(value, dict) for value in values) == refused
+
+
+def test_a_stamp_dates_every_epoch_before_it(tmp_path: Path) -> None:
+    desk = EvidenceDesk(tmp_path / "ledger.sqlite", tmp_path, tmp_path / "spool", VirtualClock(NOW))
+    stamps = {4: ("opentimestamps (waits for its block)",), 2: ("witness", "rfc3161")}
+    lines = tuple(
+        EpochLine(
+            number=number, start=NOW, end=NOW + 60, root="ab" * 32, shares=0, work="0", key="cd" * 32,
+            stamps=stamps.get(number, ()),
+        )
+        for number in range(4, -1, -1)
+    )  # fmt: skip
+    problem = ServiceLine(name="witness north", epoch=2, at=NOW, waiting=0, problem="does not answer")
+    waiting = ServiceLine(name="OpenTimestamps a", epoch=4, at=NOW, waiting=1, problem="")
+    desk._change(epochs=lines, services=(problem, waiting), witness="ef" * 32)
+    frame = evidence_frame(desk, NOW)
+    assert [row["c"][5]["t"] for row in frame["rows.epochs"]] == [
+        "OpenTimestamps (waits for its block)", "none: the operator's clock", "a witness, RFC 3161",
+        "dated with epoch 2", "dated with epoch 2",
+    ]  # fmt: skip
+    rows = {row["k"]: row["c"] for row in frame["rows.evidence_services"]}
+    assert rows["witness north"][2] == {"t": "▲ does not answer", "c": "attention"}
+    assert rows["OpenTimestamps a"][1].endswith("1 proof waits for a block")
+    assert (frame["evidence.witness"], frame["evidence.is_witness"]) == ("ef" * 32, "")
