@@ -42,6 +42,7 @@ from hashwerk.site.orders import Orders
 from hashwerk.site.snapshot import Observed, take_snapshot
 from hashwerk.store import SqliteLedger
 from hashwerk.store.keeper import EpochKeeper
+from hashwerk.store.key_changes import check_present
 from hashwerk.store.open_epoch import warm_up as warm_up_epochs
 from hashwerk.stratum.ports import Node
 
@@ -91,6 +92,7 @@ async def _serve(
     """Serve; return what a successor is to be sent, or None if nobody asked."""
     config = orders.config
     folder = DataFolder(Path(orders.data_dir), config.node.network)
+    await asyncio.to_thread(check_present, folder.root)
     async with AsyncExitStack() as stack:
         tell(Progress("opening the ledger"))
         ledger = SqliteLedger(folder.ledger, asyncio.get_running_loop(), config.ledger, clock)

@@ -22,7 +22,7 @@ from hashwerk.errors import EvidenceError, StoreError
 from hashwerk.evidence.key_files import CURRENT, NEXT, SiteKeys, open_keys, read_key, write_key
 from hashwerk.evidence.keys import KeyEvent, key_hash, public_bytes, revoke, rotate
 from hashwerk.store import epochs
-from hashwerk.store.connection import WriterLock, connect_reader, connect_writer
+from hashwerk.store.connection import WriterLock, connect_reader, connect_writer, store_error
 from hashwerk.store.migrations import migrate
 from hashwerk.store.settings import StoreSettings
 
@@ -140,6 +140,22 @@ def finish(connection: sqlite3.Connection, folder: Path, step: Step = no_step) -
     return open_keys(folder)
 
 
+def check_present(folder: Path) -> None:
+    """Refuse to go on without the keys of a site that has begun, before anybody makes new ones in their place.
+
+    Raises:
+        EvidenceError: If a file is missing.
+        StoreError: If a ledger of the folder cannot be read.
+    """
+    missing = [name for name in (CURRENT, NEXT) if not (folder / name).exists()]
+    begun = next(_begun_chains(folder), None) if missing else None
+    if begun is not None:
+        raise EvidenceError(
+            f"{folder / missing[0]} is missing, but {begun.name} has been signed for; put the last backup back"
+            " ('hashwerk key restore'), or give the right to sign to a new key ('hashwerk key revoke')"
+        )
+
+
 def rotate_stopped(ledger: Path, folder: Path, now_us: int, step: Step = no_step) -> KeyEvent:
     """Rotate the key of a mine that does not run; what was asked for before is done.
 
@@ -229,23 +245,25 @@ def _check_alone(ledger: Path, folder: Path) -> None:
     Raises:
         EvidenceError: If there is one.
     """
-    for other in _other_chains(ledger, folder):
-        raise EvidenceError(
-            f"the keys in {folder} sign for {other.name} too; move {other} into a data folder of its own, with a copy of"
-            " the site*.key files, and change the key then"
-        )
+    for other in _begun_chains(folder):
+        if other != ledger.parent:
+            raise EvidenceError(
+                f"the keys in {folder} sign for {other.name} too; move {other} into a data folder of its own, with a copy of"
+                " the site*.key files, and change the key then"
+            )
 
 
-def _other_chains(ledger: Path, folder: Path) -> Iterator[Path]:
+def _begun_chains(folder: Path) -> Iterator[Path]:
+    """Yield the folders of the chains that something was signed for."""
     for path in sorted(folder.glob(f"*/{_LEDGER}")):
-        if path.parent == ledger.parent:
-            continue
         connection = connect_reader(path)
         try:
             if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'key_events'").fetchone() and (
                 epochs.read_key_events(connection)
             ):
                 yield path.parent
+        except sqlite3.Error as error:
+            raise store_error(error, path, "cannot be read") from error
         finally:
             connection.close()
 

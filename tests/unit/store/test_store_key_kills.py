@@ -213,8 +213,13 @@ def test_lost_and_foreign_keys_are_named_and_the_recovery_key_helps(tmp_path: Pa
     ledger = tmp_path / "regtest" / "ledger.sqlite"
     for name in (CURRENT, NEXT):
         (tmp_path / name).unlink()
+    with pytest.raises(EvidenceError, match=r"site\.key is missing, but regtest has been signed for"):
+        key_changes.check_present(tmp_path)
     with pytest.raises(EvidenceError, match="not the key that signs for this site"), running(tmp_path):
-        raise AssertionError("it must not start")
+        raise AssertionError("it must not start, not even with keys made anew")
+    key_changes.check_present(tmp_path)
+    for name in (CURRENT, NEXT):
+        (tmp_path / name).unlink()
     recovery = read_key(tmp_path / RECOVERY)
     key_changes.revoke_stopped(ledger, tmp_path, recovery, int((MINUTE + 100) * 1e6))
     with running(tmp_path) as keeper:
