@@ -61,7 +61,7 @@ name = "main meter"
 host = "{BASE}"
 port = {PORT}
 map = "schneider-iem3155"
-interval_s = 10
+interval_s = 5
 max_power_w = 100000.0
 [evidence]
 epoch_s = 5

@@ -25,7 +25,7 @@ class MeterBase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             pattern=r"^(site|(feeder|breaker|machine|source):.+)$",
         ),
     ] = "site"
-    interval_s: Annotated[int, Meta(description="Length of its settlement intervals.", ge=10, le=3_600)] = 900
+    interval_s: Annotated[int, Meta(description="Length of its settlement intervals.", ge=5, le=3_600)] = 900
     gap_s: Annotated[float, Meta(description="Silence longer than this is a gap.", gt=0)] = 120.0
     timeout_s: Annotated[float, Meta(description="Seconds it has for an answer.", gt=0, le=60)] = 3.0
     wraps_at_wh: Annotated[
