@@ -30,7 +30,7 @@ Pause = Callable[[], None]
 Fetch = Callable[[Sequence[int]], Iterable[Job]]
 
 #: Shares are taken in so many at a time: about a millisecond's work.
-BATCH_SHARES: Final = 1 << 12
+BATCH_SHARES: Final = 1 << 10
 _LEVELS: Final = 40  # of a tree: 2**40 shares of one account in one epoch
 #: `SHARE_DTYPE` with a hash key that compiled code can step over.
 _ROW: Final = np.dtype(

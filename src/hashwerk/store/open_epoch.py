@@ -30,8 +30,8 @@ from hashwerk.store.logbook import MOST_ENTRIES, read_entries
 
 log = logging.getLogger(__name__)
 
-#: Shares read at a time: two megabytes.
-_READ_SHARES: Final = 1 << 14
+#: Shares read at a time: less than a millisecond's work.
+_READ_SHARES: Final = 1 << 12
 #: Jobs read at a time: about a millisecond's work.
 _READ_JOBS: Final = 16
 
