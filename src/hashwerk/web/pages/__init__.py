@@ -15,6 +15,7 @@ from hashwerk import __version__
 from hashwerk.clock import Clock
 from hashwerk.web.board import Board
 from hashwerk.web.history import History
+from hashwerk.web.packed import PackedOnce
 from hashwerk.web.pages.energy import energy_page
 from hashwerk.web.pages.evidence import evidence_page
 from hashwerk.web.pages.hall import hall_page
@@ -84,6 +85,7 @@ def mount_pages(
         binding_refresh_interval=None,
         reconnect_timeout=5.0,
         show_welcome_message=False,
+        gzip_middleware_factory=PackedOnce,  # type: ignore[arg-type]
     )
 
     @asynccontextmanager

@@ -8,6 +8,7 @@ from nicegui import ui
 
 from hashwerk.web.board import Board
 from hashwerk.web.pages.action_list import ActionList
+from hashwerk.web.pages.first_picture import add_first_picture
 from hashwerk.web.pages.sheet import Sheet, box, fixed
 from hashwerk.web.pages.shell import copied_line, page_shell, panel
 
@@ -18,6 +19,12 @@ _AHEAD: Final = (
         f'<link rel="modulepreload" href="/assets/fleet/{name}.js">'
         for name in ("hall", "tiles", "client", "columns")
     )
+    + '<script type="module" async src="/assets/fleet/first.js"></script>'
+)
+#: Where the first picture of the map is drawn, with room for its filter above.
+_MAP_PLACE: Final = (
+    '<div class="hall-map"><div class="hall-filter first-filter"></div>'
+    '<div class="hall-canvas"><canvas></canvas></div></div>'
 )
 
 
@@ -49,6 +56,7 @@ def hall_page(board: Board, title: str) -> None:
                 _orders(sheet)
         sheet.state(columns, "fleet.side", "hall-columns")
         _alerts(sheet)
+    add_first_picture({HallMap: _MAP_PLACE})
 
 
 def _no_fleet() -> None:

@@ -1,6 +1,6 @@
 // The hall as one canvas: a tile a machine, looked for, selected and read by mouse, touch and keyboard.
 import { hall } from "/assets/fleet/hall.js";
-import { Painter, colours, drawHall, layOut, tileAt, tileBeyond, tilesIn } from "/assets/fleet/tiles.js";
+import { Painter, colours, drawHall, hallHeight, layOut, tileAt, tileBeyond, tilesIn } from "/assets/fleet/tiles.js";
 
 const DRAG_PX = 5;
 const LEGEND = [
@@ -80,6 +80,7 @@ export default {
   methods: {
     take() {
       [this.loaded, this.trouble] = [hall.machines !== null, hall.trouble];
+      if (!hall.machines?.count) this.uncover();
       if (hall.machines === null || hall.trouble) return;
       const machines = hall.machines;
       const stands = machines.key.join() + machines.row.join() + machines.hall.join() + machines.shelf.join() + machines.ip.join();
@@ -109,8 +110,7 @@ export default {
       if (!this.count || !this.$refs.box) return;
       const width = this.$refs.box.clientWidth;
       if (!width) return;
-      const height = Math.max(280, window.innerHeight - 330);
-      this.layout = layOut(this.bands, this.count, width, height);
+      this.layout = layOut(this.bands, this.count, width, hallHeight());
       this.scale = window.devicePixelRatio || 1;
       const canvas = this.$refs.canvas;
       canvas.width = Math.round(width * this.scale);
@@ -141,6 +141,11 @@ export default {
         cursor: isFocused && this.cursor !== null ? this.cursor : this.hover,
       }, this.painter);
       this.$el.dataset.drawn = hall.machines.count;
+      this.uncover();
+    },
+    /** Take away the first picture: the page itself shows the same now. */
+    uncover() {
+      document.getElementById("first")?.remove();
     },
     describe() {
       const index = this.hover ?? this.cursor;

@@ -15,7 +15,7 @@ class Hall extends EventTarget {
   _timer = null;
   _users = 0;
   // Asked for while the page is still being built: a fifth of a second earlier.
-  _first = location.pathname === "/hall" ? get(COLUMNS).catch((error) => error) : null;
+  first = location.pathname === "/hall" ? get(COLUMNS).catch((error) => error) : null;
   _wanted = new URLSearchParams(location.search).getAll("select");
 
   /** Keep the machines up to date while somebody looks. */
@@ -36,8 +36,8 @@ class Hall extends EventTarget {
 
   async refresh() {
     try {
-      const columns = await (this._first ?? get(COLUMNS));
-      this._first = null;
+      const columns = await (this.first ?? get(COLUMNS));
+      this.first = null;
       if (columns instanceof Error) throw columns;
       this.show(new Machines(columns));
     } catch (error) {

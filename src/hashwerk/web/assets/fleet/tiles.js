@@ -7,6 +7,9 @@ const SMALLEST_PX = 9;
 const LARGEST_PX = 30;
 const BAND_GAP_PX = 5;
 
+/** Return how high the map may be for all of it to be seen without scrolling. */
+export const hallHeight = () => Math.max(280, window.innerHeight - 330);
+
 /** Return the largest tiles that let all bands be seen at once, and where each stands. */
 export function layOut(bands, count, width, height) {
   const lengths = bands.map((band) => band.machines.length);
