@@ -32,6 +32,7 @@ IS_SMALL = MACHINES <= 100
 HASTE = 150.0 if IS_SMALL else 80.0
 SCALE = 1e11
 DIFFICULTY = 2.0**-25.5 if IS_SMALL else 2.0**-24
+WITHIN_S = 40.0 if IS_SMALL else 120.0
 PROCESS = Path(__file__).parents[1] / "support" / "fleet_process.py"
 #: By the place in the hall. Antminers (1, 6, 11, …) are the least efficient here and are taken first.
 FAULTS = {
@@ -132,7 +133,9 @@ class Site:
         assert answer.is_success, answer.text
         return answer.json()
 
-    async def until(self, condition: Callable[[], Awaitable[Any]], what: str, within_s: float = 40.0) -> Any:
+    async def until(
+        self, condition: Callable[[], Awaitable[Any]], what: str, within_s: float = WITHIN_S
+    ) -> Any:
         try:
             async with asyncio.timeout(within_s):
                 while not (found := await condition()):  # noqa: ASYNC110 - it happens in another process

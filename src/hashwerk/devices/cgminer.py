@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 from collections.abc import Sequence
 from typing import Final, cast
@@ -20,6 +21,8 @@ from hashwerk.fleet.ports import Address
 DEFAULT_PORT: Final = 4028
 #: The estats of three boards of 160 chips are about 40 kB.
 MAX_REPLY_BYTES: Final = 512 * 1024
+#: Addresses whose form is known.
+_HOSTS: Final = 65_536
 
 
 class UnreachableError(DeviceError):
@@ -144,6 +147,7 @@ class _Peer(asyncio.Protocol):
             self.done.exception()  # retrieved, so that nobody warns of an exception after a deadline
 
 
+@functools.lru_cache(maxsize=_HOSTS)
 def ip_address(host: str) -> str:
     """Return ``host`` if it is an IP address: no name is ever looked up on the way to a machine.
 

@@ -20,6 +20,7 @@ from hashwerk.errors import DecodeError
 #: A machine whose clock was never set counts from boot: a time below this (2001) is none.
 CLOCK_IS_SET_FROM_S: Final = 1_000_000_000
 
+_NUMERIC: Final = frozenset({int, float, str})  # and so no bool
 _SECTION_NAME: Final = re.compile(r"[A-Z]+")
 
 Section = Mapping[str, object]
@@ -75,10 +76,10 @@ def decode_reply(data: bytes) -> Reply:
 
 def number_of(value: object) -> float | None:
     """Return a finite number, given as such or as text; None for everything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+    if type(value) not in _NUMERIC:
         return None
     try:
-        number = float(value)
+        number = float(value)  # type: ignore[arg-type]
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None

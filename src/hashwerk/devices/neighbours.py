@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from pathlib import Path
@@ -14,15 +15,20 @@ ARP_TABLE: Final = Path("/proc/net/arp")
 #: The table is read again no more often than this: five thousand machines may ask within one second.
 RELOAD_AFTER_S: Final = 1.0
 
+#: Addresses whose usual form is known.
+_KNOWN: Final = 65_536
 _HEX: Final = re.compile(r"[0-9a-f]{12}")
 _NOBODY: Final = ("000000000000", "ffffffffffff")
 
 
 def normal_mac(text: object) -> str | None:
     """Return a hardware address as ``aa:bb:cc:dd:ee:ff``, None if it is none or all zeros or ones."""
-    if not isinstance(text, str):
-        return None
-    digits = re.sub(r"[:\-.\s]", "", text[:32]).lower()
+    return _normal(text[:32]) if isinstance(text, str) else None
+
+
+@functools.lru_cache(maxsize=_KNOWN)
+def _normal(text: str) -> str | None:
+    digits = re.sub(r"[:\-.\s]", "", text).lower()
     if _HEX.fullmatch(digits) is None or digits in _NOBODY:
         return None
     return ":".join(digits[at : at + 2] for at in range(0, 12, 2))

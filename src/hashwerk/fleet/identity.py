@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final
 
@@ -10,6 +11,8 @@ from hashwerk.fleet.machine import Identity
 MachineKey = str
 """``mac:aa:bb:cc:dd:ee:ff`` or ``serial:…``."""
 
+#: Identities whose keys are known: each machine tells its own again with every answer.
+_KNOWN: Final = 65_536
 _HEX: Final = re.compile(r"[0-9a-f]{12}")
 #: What firmware writes where it has no address.
 _NOBODY: Final = frozenset({"000000000000", "ffffffffffff"})
@@ -43,6 +46,7 @@ def serial_key(serial: str) -> MachineKey:
     return f"serial:{serial}"
 
 
+@functools.lru_cache(maxsize=_KNOWN)
 def keys_of(identity: Identity) -> tuple[MachineKey, ...]:
     """Return every key that an identity gives, the surest first; none where it tells neither MAC nor serial."""
     mac, serial = normal_mac(identity.mac), normal_serial(identity.serial)

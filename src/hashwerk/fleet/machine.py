@@ -34,7 +34,7 @@ class WorkState(enum.Enum):
     UNKNOWN = "unknown"
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
+class Identity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How a machine is told from all others: by its MAC address or serial number, never by its IP address."""
 
     mac: str | None = None  # "aa:bb:cc:dd:ee:ff"
@@ -45,7 +45,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     firmware_version: str | None = None
 
 
-class PoolSlot(msgspec.Struct, frozen=True, kw_only=True):
+class PoolSlot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A pool as a machine has it. The password is never read back, shown or kept."""
 
     url: str
@@ -55,7 +55,7 @@ class PoolSlot(msgspec.Struct, frozen=True, kw_only=True):
     rejected: int | None = None
 
 
-class Board(msgspec.Struct, frozen=True, kw_only=True):
+class Board(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A hash board as reported."""
 
     slot: int
@@ -65,7 +65,7 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
     working: bool | None = None
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
+class Reading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one machine reported at one moment. One field that cannot be read is None and spoils no other."""
 
     at: float  # when the reply was complete, Unix seconds

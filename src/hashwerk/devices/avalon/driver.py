@@ -150,8 +150,7 @@ class AvalonDriver:
         )
 
     async def _poll(self, address: Address, deadline: float) -> _Poll:
-        way, replies = await self._collect(address, self._way(address), deadline)
-        fields = fields_of(replies[way.stats])
+        way, replies, fields = await self._collect(address, self._way(address), deadline)
         version = replies["version"].first("VERSION")
         if not is_avalon(version, fields):
             raise NoReplyError(f"{address.host} does not answer as an Avalon")
@@ -172,8 +171,8 @@ class AvalonDriver:
 
     async def _collect(
         self, address: Address, way: _Way, deadline: float
-    ) -> tuple[_Way, Mapping[str, Reply]]:
-        """Ask for everything that makes a reading, in this way, else in slower ones, and return the way that worked.
+    ) -> tuple[_Way, Mapping[str, Reply], Fields]:
+        """Ask for everything that makes a reading, in this way, else in slower ones; return the way that worked, and the fields.
 
         Where none yields the fields, the last replies are returned all the same: the identity may be among them.
         """
@@ -185,11 +184,11 @@ class AvalonDriver:
                 if replies is None and _time_left(deadline) <= 0:
                     raise
                 continue
-            if fields_of(replies[candidate.stats]):
-                return candidate, replies
+            if fields := fields_of(replies[candidate.stats]):
+                return candidate, replies, fields
         if replies is None:
             raise NoReplyError(f"{address.host} answers none of the requests that make a reading")
-        return way, {**replies, way.stats: Reply()}
+        return way, {**replies, way.stats: Reply()}, Fields("")
 
     async def _ask_all(self, address: Address, way: _Way, deadline: float) -> Mapping[str, Reply]:
         commands = ("version", way.stats, "pools")

@@ -39,7 +39,8 @@ class Fields:
 
     def number(self, name: str) -> float | None:
         """Return a field that is one finite number."""
-        return number_of(self._by_name.get(name))
+        text = self._by_name.get(name)
+        return None if text is None else number_of(text)
 
     def integer(self, name: str) -> int | None:
         """Return a field that is one whole number."""
@@ -48,7 +49,8 @@ class Fields:
 
     def numbers(self, name: str) -> tuple[float | None, ...]:
         """Return a field that is a list of numbers between blanks, empty if it is absent."""
-        return tuple(number_of(part) for part in self._by_name.get(name, "").split())
+        text = self._by_name.get(name)
+        return () if not text else tuple(map(number_of, text.split()))
 
     def first_number(self, names: Iterable[str]) -> float | None:
         """Return the first of these fields that is a number."""
