@@ -21,6 +21,7 @@ from hashwerk.pool.handover import (
     import_sessions,
     request_handover,
 )
+from hashwerk.pool.payees import Payees
 from hashwerk.pool.server import StratumServer
 from hashwerk.work.share import SHARE_DTYPE
 from support.stratum import FakeNode, MemoryLedger, Peer, make_template, serving, until
@@ -55,7 +56,7 @@ async def test_no_machine_is_disconnected(tmp_path: Path) -> None:
         peers[0].write(half)  # a line that is cut by the upgrade
         await until(lambda: any(connection.incoming for connection in old.connections))
         new = StratumServer(
-            old.settings, ledger, next_node, SystemClock(), site_key=bytes(32), payout_script=b"\x51",
+            old.settings, ledger, next_node, SystemClock(), site_key=bytes(32), payees=Payees(b"\x51"),
             private_chain=True,
         )  # fmt: skip
         # Shares that come while nobody reads wait in the system.

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hashwerk.clock import VirtualClock
 from hashwerk.pool.connection import Connection
+from hashwerk.pool.payees import Payees
 from hashwerk.pool.server import StratumServer
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.stratum.v1.codec import VERDICT_ERRORS
@@ -125,7 +126,7 @@ async def _run(shares: list[Submit], cuts: list[int], turns: list[bool]) -> None
     node, ledger, clock = FakeNode(), MemoryLedger(), VirtualClock(NOW)
     settings = PoolSettings(port=0, vardiff=False, start_difficulty=EVERY_HASH, min_difficulty=EVERY_HASH)
     server = StratumServer(
-        settings, ledger, node, clock, site_key=bytes(32), payout_script=b"\x51", private_chain=True
+        settings, ledger, node, clock, site_key=bytes(32), payees=Payees(b"\x51"), private_chain=True
     )
     await server.start()
     wires = [Wire(), Wire()]

@@ -11,6 +11,7 @@ from typing import Any
 from hashwerk.clock import SystemClock
 from hashwerk.node.kernel import KernelNode
 from hashwerk.node.regtest import ANYONE_CAN_SPEND
+from hashwerk.pool.payees import Payees
 from hashwerk.pool.server import StratumServer
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.store.ledger import SqliteLedger
@@ -82,7 +83,7 @@ async def running_pool(
                 node,
                 clock,
                 site_key=bytes(32),
-                payout_script=ANYONE_CAN_SPEND,
+                payees=Payees(ANYONE_CAN_SPEND),
                 private_chain=True,
             )
             await server.start()

@@ -13,6 +13,7 @@ from typing import Any
 from hashwerk.chain.block import witness_commitment
 from hashwerk.chain.template import Template
 from hashwerk.clock import Clock, SystemClock
+from hashwerk.pool.payees import Payees
 from hashwerk.pool.server import StratumServer
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.pool.upstream.settings import UpstreamSettings
@@ -317,7 +318,7 @@ async def serving(
         node,
         clock or SystemClock(),
         site_key=bytes(32),
-        payout_script=b"\x51",
+        payees=Payees(b"\x51"),
         private_chain=private_chain,
         upstreams=upstreams,
     )

@@ -21,6 +21,7 @@ import uvloop
 
 from hashwerk.chain.template import Template, TemplateTransaction
 from hashwerk.clock import SystemClock
+from hashwerk.pool.payees import Payees
 from hashwerk.pool.server import StratumServer
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.pool.upstream.settings import UpstreamSettings
@@ -124,7 +125,7 @@ async def _serve(folder: Path, transactions: int, upstreams: tuple[UpstreamSetti
         limits=SessionLimits(soft_cost=_LAVISH, hard_cost=_LAVISH),
     )
     server = StratumServer(
-        settings, ledger, node, clock, site_key=bytes(32), payout_script=b"\x51" * 22, upstreams=upstreams
+        settings, ledger, node, clock, site_key=bytes(32), payees=Payees(b"\x51" * 22), upstreams=upstreams
     )
     await server.start()
     run = asyncio.create_task(server.run())

@@ -23,6 +23,7 @@ def check_site(config: SiteConfig) -> list[Problem]:
     return [
         *_check_node(config),
         *_check_payout(config),
+        *_check_finders(config),
         *_check_listening(config),
         *_check_files(config),
         *_check_accounts(config),
@@ -60,6 +61,23 @@ def _check_payout(config: SiteConfig) -> Iterator[Problem]:
         script_from_address(address, network_from_name(config.node.network))
     except ConfigError as error:
         yield Problem("site.payout_address", str(error))
+
+
+def _check_finders(config: SiteConfig) -> Iterator[Problem]:
+    payout = config.evidence.payout
+    if payout is None:
+        return
+    if payout.addresses and payout.scheme != "solo":
+        yield Problem(
+            "evidence.payout.addresses",
+            f"a coinbase can pay accounts only with solo: what {payout.scheme} gives is known when the block is found",
+            hint="leave them out here; hashwerk payout --psbt pays all that is owed in one transaction",
+        )
+    for account, address in payout.addresses.items():
+        try:
+            script_from_address(address, network_from_name(config.node.network))
+        except ConfigError as error:
+            yield Problem("evidence.payout.addresses", f"{account}: {error}")
 
 
 def _check_listening(config: SiteConfig) -> Iterator[Problem]:

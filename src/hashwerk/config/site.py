@@ -100,6 +100,12 @@ class PayoutSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         float, Meta(gt=0, le=1_000, description="With pplns: the window in multiples of the difficulty.")
     ] = 2.0
     threshold_sat: Annotated[int, Meta(ge=0, description="Less than this stays owed.")] = 0
+    addresses: Annotated[
+        dict[str, str],
+        Meta(
+            description="With solo: account to address. Its blocks pay there in their coinbase, the fee to the operator."
+        ),
+    ] = {}
 
 
 class EvidenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

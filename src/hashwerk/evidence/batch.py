@@ -16,10 +16,9 @@ from hashwerk.chain.header import double_sha256, hash_to_hex
 from hashwerk.chain.network import network_from_name
 from hashwerk.chain.serial import Cursor, compact_size
 from hashwerk.errors import EvidenceError
-from hashwerk.evidence.payout import apportion
+from hashwerk.evidence.payout import DUST_SAT, apportion
 from hashwerk.evidence.settlement import Settlement
 
-DUST_SAT: Final = 546
 OPERATOR: Final = "operator"
 _MAGIC: Final = b"psbt\xff"
 _SEQUENCE: Final = 0xFFFF_FFFD  # may be replaced by one with a higher fee (BIP-0125)
@@ -50,7 +49,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_batch(settlement: Settlement, addresses: Mapping[str, str], fee_rate: float) -> Batch:
-    """Return the batch of a settlement.
+    """Return the batch of a settlement. What a coinbase has paid to an account's address already is not paid again.
 
     The network's fee comes out of what is left for the operator; if that is too little, out of all payouts in
     proportion.
@@ -64,23 +63,26 @@ def build_batch(settlement: Settlement, addresses: Mapping[str, str], fee_rate: 
         EvidenceError: If nothing is due or an address is missing.
         ConfigError: If an address is not one of the network.
     """
-    coins = sorted(
-        (
-            _coin(settlement.coinbases[payout.block.hash])
-            for payout in settlement.payouts
-            if payout.block.state == "mature"
-        ),
-        key=lambda coin: (coin.txid, coin.vout),
-    )
-    due = {account: sat for account, sat in settlement.mature.items() if sat >= DUST_SAT}
-    if not coins or not due:
-        raise EvidenceError("nothing is due: no block of the bundle is mature, or all amounts stay owed")
     network = network_from_name(settlement.network)
+    known = {account: script_from_address(address, network) for account, address in addresses.items()}
+    coins: list[Coin] = []
+    due = dict(settlement.mature)
+    for payout in settlement.payouts:
+        if payout.block.state == "mature":
+            left_over, paid = _coin(settlement.coinbases[payout.block.hash], payout.entries, known)
+            coins += left_over
+            due |= {account: due.get(account, 0) - sat for account, sat in paid.items()}
+    coins.sort(key=lambda coin: (coin.txid, coin.vout))
+    due = {account: sat for account, sat in due.items() if sat >= DUST_SAT}
+    if not coins or not due:
+        raise EvidenceError(
+            "nothing is due: no block of the bundle is mature, all amounts stay owed, or coinbases have paid them"
+        )
     scripts = {}
     for name in [*(account.hex() for account in due), OPERATOR]:
         if name not in addresses:
             raise EvidenceError(f"no address is given for {name}")
-        scripts[name] = script_from_address(addresses[name], network)
+        scripts[name] = known[name]
     size = _TX_VBYTES + sum(9 + len(script) for script in scripts.values())
     size += sum(_INPUT_VBYTES if len(coin.script) == 22 else _OTHER_INPUT_VBYTES for coin in coins)
     fee_sat = -(-int(size * fee_rate * 1000) // 1000)
@@ -103,15 +105,28 @@ def build_batch(settlement: Settlement, addresses: Mapping[str, str], fee_rate: 
     )
 
 
-def _coin(coinbase: bytes) -> Coin:
-    """Return the output of a coinbase that holds the reward: the largest."""
+def _coin(
+    coinbase: bytes, entries: Mapping[bytes, int], known: Mapping[str, bytes]
+) -> tuple[list[Coin], dict[bytes, int]]:
+    """Return the output of a coinbase that the operator holds, the largest, and what others paid to accounts directly.
+
+    An output is an account's if it has exactly the account's amount and script.
+    """
     cursor = Cursor(coinbase)
     cursor.read(4 + 1 + 36)
     cursor.var_bytes()
     cursor.read(4)
-    outputs = [(cursor.uint64(), cursor.var_bytes()) for _ in range(cursor.count(9))]
-    sat, vout, script = max((sat, -index, script) for index, (sat, script) in enumerate(outputs))
-    return Coin(double_sha256(coinbase), -vout, sat, script, coinbase)
+    outputs = [(cursor.uint64(), -index, cursor.var_bytes()) for index in range(cursor.count(9))]
+    paid: dict[bytes, int] = {}
+    for account, sat in entries.items():
+        is_operators = known.get(account.hex()) == known.get(OPERATOR)
+        mine = [output for output in outputs if (output[0], output[2]) == (sat, known.get(account.hex()))]
+        if mine and not is_operators:
+            outputs.remove(mine[0])
+            paid[account] = sat
+    sat, vout, script = max(outputs, default=(0, 0, b""))
+    coins = [Coin(double_sha256(coinbase), -vout, sat, script, coinbase)] if sat else []
+    return coins, paid
 
 
 def _transaction(coins: list[Coin], outputs: list[tuple[int, bytes]]) -> bytes:

@@ -19,6 +19,8 @@ from hashwerk.errors import EvidenceError
 from hashwerk.evidence.records import PayoutRule
 
 PPM: Final = 1_000_000
+#: An output worth less is not relayed: none is made.
+DUST_SAT: Final = 546
 #: TIDES pays the work of eight times the network's difficulty before each block.
 TIDES_WINDOW_PPM: Final = 8 * PPM
 #: Windows are summed so many shares at a time: the order of shares may lie in a file.

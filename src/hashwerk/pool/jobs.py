@@ -15,6 +15,7 @@ from hashwerk.chain.template import Template
 from hashwerk.clock import Clock
 from hashwerk.evidence.tag import ZERO_ROOT
 from hashwerk.pool.own_work import OwnWork
+from hashwerk.pool.payees import Payees
 from hashwerk.pool.room import Room
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.stratum.ports import Account, Ledger, ShareRecords
@@ -106,7 +107,7 @@ class JobBook:
     """
 
     def __init__(
-        self, settings: PoolSettings, ledger: Ledger, clock: Clock, *, site_key: bytes, payout_script: bytes
+        self, settings: PoolSettings, ledger: Ledger, clock: Clock, *, site_key: bytes, payees: Payees
     ) -> None:
         """Begin without a template.
 
@@ -115,7 +116,7 @@ class JobBook:
             ledger: Gives job ids and records every job before it is sent.
             clock: Where the time comes from.
             site_key: 32 bytes that name the site in every job's tag.
-            payout_script: Who is paid for a block.
+            payees: Who is paid for a block.
         """
         self.table: Final = JobTable()
         self.duplicates: Final = DuplicateTable()
@@ -123,7 +124,7 @@ class JobBook:
         self._ledger = ledger
         self._clock = clock
         self._site_key = site_key
-        self._payout_script = payout_script
+        self._payees = payees
         self._own: OwnWork | None = None
         self._epoch_root = ZERO_ROOT
         self._sources: dict[int, _Source] = {}
@@ -156,7 +157,7 @@ class JobBook:
             template,
             self._settings,
             site_key=self._site_key,
-            payout_script=self._payout_script,
+            payees=self._payees,
             epoch_root=self._epoch_root,
             before=self._own,
         )

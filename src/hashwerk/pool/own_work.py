@@ -6,6 +6,7 @@ from hashwerk.chain.coinbase import build_coinbase
 from hashwerk.chain.target import target_from_compact, work_from_target
 from hashwerk.chain.template import Template
 from hashwerk.evidence.tag import ZERO_ROOT, job_tag, job_tag_preimage
+from hashwerk.pool.payees import Payees
 from hashwerk.pool.room import Room
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.stratum.ports import Account
@@ -16,7 +17,7 @@ from hashwerk.work.job import Job
 class OwnWork:
     """One template, from which the jobs of accounts and targets are made."""
 
-    __slots__ = ("_branch", "_payout_script", "_settings", "_site_key", "epoch_root", "template")
+    __slots__ = ("_branch", "_payees", "_settings", "_site_key", "epoch_root", "template")
 
     def __init__(
         self,
@@ -24,7 +25,7 @@ class OwnWork:
         settings: PoolSettings,
         *,
         site_key: bytes,
-        payout_script: bytes,
+        payees: Payees,
         epoch_root: bytes = ZERO_ROOT,
         before: OwnWork | None = None,
     ) -> None:
@@ -32,7 +33,7 @@ class OwnWork:
         self.template = template
         self._settings = settings
         self._site_key = site_key
-        self._payout_script = payout_script
+        self._payees = payees
         self.epoch_root = epoch_root  # of the last closed epoch; the next jobs carry it
         self._branch: tuple[bytes, ...]
         if before is not None and template.transactions == before.template.transactions:
@@ -71,7 +72,7 @@ class OwnWork:
         tag = job_tag(preimage)
         parts = build_coinbase(
             template=template,
-            outputs=[(template.coinbase_value_sat, self._payout_script)],
+            outputs=self._payees.outputs(account.name, template.coinbase_value_sat),
             pool_tag=settings.pool_tag.encode(),
             job_number=job_id,
             extranonce_size=sum(room),

@@ -20,6 +20,7 @@ from hashwerk.pool.dispatch import Dispatcher
 from hashwerk.pool.intake import Intake
 from hashwerk.pool.jobs import WAITING, JobBook
 from hashwerk.pool.listen import allow_many_files, listen, set_unread_timeout, shown_address, tls_context
+from hashwerk.pool.payees import Payees
 from hashwerk.pool.room import Room
 from hashwerk.pool.seats import NO_SEAT, Seats
 from hashwerk.pool.settings import PoolSettings
@@ -68,7 +69,7 @@ class StratumServer:
         clock: Clock,
         *,
         site_key: bytes,
-        payout_script: bytes,
+        payees: Payees,
         private_chain: bool = False,
         upstreams: tuple[UpstreamSettings, ...] = (),
         network: str = "",
@@ -82,7 +83,7 @@ class StratumServer:
             node: Gives templates and takes blocks.
             clock: Where the time comes from.
             site_key: 32 bytes that name the site in every job's tag.
-            payout_script: Who is paid for a block.
+            payees: Who is paid for a block.
             private_chain: Share targets may be harder than the network's: its blocks are worth nothing, and
                 machines far too fast for it would else flood the node.
             upstreams: The pools that machines may work for; none: all work is our own.
@@ -93,7 +94,7 @@ class StratumServer:
         self.statistics: Final = Statistics()
         self.seats: Final = Seats()
         self.urls: Final[dict[str, str]] = {}
-        self.book: Final = JobBook(settings, ledger, clock, site_key=site_key, payout_script=payout_script)
+        self.book: Final = JobBook(settings, ledger, clock, site_key=site_key, payees=payees)
         self.listeners: Final[list[socket.socket]] = []
         self._ledger = ledger
         self._node = node

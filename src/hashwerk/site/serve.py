@@ -31,6 +31,7 @@ from hashwerk.pool.handover import (
     request_handover,
 )
 from hashwerk.pool.jobs import JobBook
+from hashwerk.pool.payees import Payees
 from hashwerk.pool.server import StratumServer
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.pool.warm_up import quiet_collector, warm_up
@@ -109,7 +110,7 @@ async def _serve(
             node,
             clock,
             site_key=public_bytes(folder.site_key()),
-            payout_script=payout_script(config),
+            payees=payees(config),
             private_chain=private,
             upstreams=config.upstream,
             network=config.node.network,
@@ -266,6 +267,22 @@ def payout_script(config: SiteConfig) -> bytes:
     if config.site.payout_address is None:
         return ANYONE_CAN_SPEND
     return script_from_address(config.site.payout_address, network_from_name(config.node.network))
+
+
+def payees(config: SiteConfig) -> Payees:
+    """Return whom blocks pay.
+
+    Raises:
+        ConfigError: If an address is not one of the network.
+    """
+    payout, network = config.evidence.payout, network_from_name(config.node.network)
+    if payout is None or payout.scheme != "solo":
+        return Payees(payout_script(config))
+    return Payees(
+        payout_script(config),
+        {account: script_from_address(address, network) for account, address in payout.addresses.items()},
+        round(payout.fee_percent * 10_000),
+    )
 
 
 def _stratum_settings(orders: Orders) -> PoolSettings:

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from hashwerk.chain.address import script_from_address
 from hashwerk.chain.header import hash_to_hex
-from hashwerk.chain.transaction import Transaction
+from hashwerk.chain.network import network_from_name
+from hashwerk.chain.transaction import OutPoint, Transaction, TxOut
 from hashwerk.cli import cli
 from hashwerk.errors import ConfigError, EvidenceError
 from hashwerk.evidence import records
@@ -36,6 +38,7 @@ from support.psbt import read_psbt
 
 A, B, C = ACCOUNTS
 ADDRESS = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
+OTHER_ADDRESS = "tb1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3q0sl5k7"
 
 
 def order(*shares: tuple[bytes, int], from_beginning: bool = True) -> ShareOrder:
@@ -289,6 +292,41 @@ def test_without_an_operator_s_share_all_bear_the_network_s_fee() -> None:
     batch = build_batch(free, addresses(free), 20.0)
     assert batch.outputs == len(free.mature)
     assert batch.fee_sat > 1000
+
+
+def test_what_coinbases_have_paid_is_not_paid_again() -> None:
+    settlement = settle_bundle(inspected(mature_bundle()), scheme="solo", fee_ppm=20_000)
+    names = {**addresses(settlement), OPERATOR: OTHER_ADDRESS}
+    finder = script_from_address(ADDRESS, network_from_name(settlement.network))
+    operator = script_from_address(OTHER_ADDRESS, network_from_name(settlement.network))
+    first, *others = [payout for payout in settlement.payouts if payout.entries]
+    assert others, "some blocks must be paid by the batch"
+    (sat,) = first.entries.values()
+    before = Transaction.parse(settlement.coinbases[first.block.hash])
+    direct = msgspec.structs.replace(
+        before, outputs=(TxOut(sat, finder), TxOut(first.fee_sat, operator), *before.outputs[1:])
+    )
+    paid = msgspec.structs.replace(
+        settlement, coinbases={**settlement.coinbases, first.block.hash: direct.serialize()}
+    )
+    read = read_psbt(build_batch(paid, names, 5.0).psbt)
+    coins = {
+        txin.prevout: coin.value_sat for txin, coin in zip(read.transaction.inputs, read.inputs, strict=True)
+    }
+    assert coins[OutPoint(direct.txid(), 1)] == first.fee_sat, "only the operator's part can be spent"
+    assert OutPoint(direct.txid(), 0) not in coins
+    due = sum(output.value_sat for output in read.transaction.outputs if output.script_pubkey == finder)
+    assert due == sum(settlement.mature.values()) - sat
+    # Without a fee nothing of such a block is left to the operator.
+    free = settle_bundle(inspected(mature_bundle()), scheme="solo", fee_ppm=0)
+    everything = {
+        payout.block.hash: msgspec.structs.replace(
+            before, outputs=(TxOut(payout.block.reward_sat, finder),)
+        ).serialize()
+        for payout in free.payouts
+    }
+    with pytest.raises(EvidenceError, match="coinbases have paid"):
+        build_batch(msgspec.structs.replace(free, coinbases=everything), names, 5.0)
 
 
 def test_a_batch_needs_addresses_of_the_network_and_something_due() -> None:

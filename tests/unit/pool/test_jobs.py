@@ -12,6 +12,7 @@ from hashwerk.chain.template import TemplateTransaction
 from hashwerk.clock import VirtualClock
 from hashwerk.evidence.tag import ZERO_ROOT, job_tag_preimage
 from hashwerk.pool.jobs import OWN, JobBook
+from hashwerk.pool.payees import Payees
 from hashwerk.pool.room import Room
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.work.batch import ROW_DTYPE, TERMS_DTYPE, check_batch
@@ -36,7 +37,7 @@ def ledger() -> MemoryLedger:
 
 @pytest.fixture
 def book(ledger: MemoryLedger, clock: VirtualClock) -> JobBook:
-    return JobBook(SETTINGS, ledger, clock, site_key=SITE_KEY, payout_script=b"\x51")
+    return JobBook(SETTINGS, ledger, clock, site_key=SITE_KEY, payees=Payees(b"\x51"))
 
 
 def _verdict(book: JobBook, job_id: int, now: float, nonce: int = 0) -> Verdict:
@@ -198,7 +199,7 @@ def test_jobs_and_duplicates_outlive_a_restart(
     share = check_share(job, 0, 0, 1_750_000_000, 5, job.version)
     stored = np.zeros(1, SHARE_DTYPE)
     stored["job"], stored["hash_key"] = job.id, np.frombuffer(share.hash[:16], "V16")
-    successor = JobBook(SETTINGS, ledger, clock, site_key=SITE_KEY, payout_script=b"\x51")
+    successor = JobBook(SETTINGS, ledger, clock, site_key=SITE_KEY, payees=Payees(b"\x51"))
     successor.restore((stale, job), stored)
     assert _verdict(successor, job.id, clock.time(), 5) is Verdict.DUPLICATE
     assert _verdict(successor, job.id, clock.time(), 6) is Verdict.ACCEPTED

@@ -7,6 +7,7 @@ import pytest
 from hashwerk.clock import VirtualClock
 from hashwerk.pool.connection import Connection
 from hashwerk.pool.jobs import JobBook
+from hashwerk.pool.payees import Payees
 from hashwerk.pool.seats import Seats
 from hashwerk.pool.settings import PoolSettings
 from hashwerk.pool.targets import Targets
@@ -41,7 +42,7 @@ class Bench:
         self.clock, self.seats, self.told = VirtualClock(), Seats(), list[tuple[int, int]]()
         chosen = PoolSettings(**settings)  # type: ignore[arg-type]
         ledger = MemoryLedger()
-        book = JobBook(chosen, ledger, self.clock, site_key=bytes(32), payout_script=b"\x51")
+        book = JobBook(chosen, ledger, self.clock, site_key=bytes(32), payees=Payees(b"\x51"))
         book.use_template(make_template(nbits=nbits))
         self.targets = Targets(
             chosen, self.seats, book, self.clock, private_chain=private_chain,
