@@ -134,8 +134,9 @@ async def test_two_pools_seventy_to_thirty(tmp_path: Path) -> None:
             async with another_miner(mine.stratum):
                 work = asyncio.create_task(hall.work())
                 # Both pools work: seventy to thirty, counted in work. In seconds it is rough, and over an hour within one
-                # percent (tests/unit/pool/upstream/test_split.py).
-                for _ in range(12):
+                # percent (tests/unit/pool/upstream/test_split.py). The software miner alone may do more work than all
+                # the others, so it takes a debt's minute until the pools have what is theirs.
+                for _ in range(90):
                     await hall.done(250)
                     ratio = len(first.accepted) / (len(first.accepted) + len(second.accepted))
                     if ratio == pytest.approx(0.7, abs=0.12):
