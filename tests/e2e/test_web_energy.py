@@ -177,8 +177,10 @@ def test_energy_says_when_and_why(site: EnergySite, visit: Visit) -> None:
     expect(feeds.get_by_role("row", name="carbon")).to_contain_text("the typical day of the month")
     expect(page.get_by_text("hashwerk backtest site.toml")).to_be_visible()
     chart.scroll_into_view_if_needed()
-    chart.hover(position={"x": 500, "y": 80})
-    expect(chart.locator(".tip-row").first).to_contain_text(re.compile("Price.*EUR/MWh"))
+    # Wherever the pointer stands, it is told what was, or will be, in force then.
+    for x in range(100, 1000, 75):
+        chart.hover(position={"x": x, "y": 80})
+        expect(chart.locator(".tip-row").first).to_contain_text(re.compile("(Price|Price forecast).*EUR/MWh"))
     assert page.evaluate(UNNAMED) == []
 
 

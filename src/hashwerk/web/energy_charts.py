@@ -300,6 +300,7 @@ def _ground(
         "yAxisIndex": index,
         "silent": True,
         "animation": False,
+        "tooltip": {"trigger": "none"},  # else the pointer snaps to its one empty point
         "markArea": {
             "silent": True,
             "animation": False,

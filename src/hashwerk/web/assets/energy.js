@@ -8,17 +8,30 @@
     return `${Number((value / scale).toPrecision(4)).toLocaleString("en-US").replace("-", "−")} ${unit}`;
   };
   const row = (name, text) => `<div class="tip-row"><span>${name}</span><b>${text}</b></div>`;
+  // A value holds from its corner to the next; a gap is a corner without one.
+  const inForce = (points, at) => {
+    let value = null;
+    for (const point of points) {
+      if (point[0] > at) break;
+      value = point[1];
+    }
+    return value;
+  };
+  // ECharts hands over only series that have a corner where the pointer is: the chart itself knows what is in force there.
+  const chartUnderPointer = () =>
+    [...document.querySelectorAll(".energy-chart [id]:hover")].map((one) => window.getElement(one)?.chart).find(Boolean);
   // The name of a series ends with its unit: "Price, EUR/MWh".
   const energyTip = (items) => {
-    const rows = new Map();
-    for (const item of items) {
-      const [name, unit] = item.seriesName.split(/, (?=[^,]*$)/);
-      const value = item.value?.[1];
-      if (!unit || value === null || value === undefined) continue;
-      rows.set(name, row(name, unit === "W" ? watts(value) : `${plain(value)} ${unit}`));
-    }
     const at = items[0]?.axisValue;
-    return `<div class="tip-head">${window.hw.localTime(at / 1000)}</div>${[...rows.values()].join("")}`;
+    const series = chartUnderPointer()?.getOption().series ?? [];
+    const rows = [];
+    for (const { name: full, data } of series) {
+      const [name, unit] = full.split(/, (?=[^,]*$)/);
+      const value = unit ? inForce(data, at) : null;
+      if (value !== null && value !== undefined) rows.push(row(name, unit === "W" ? watts(value) : `${plain(value)} ${unit}`));
+    }
+    const nothing = '<div class="tip-row"><span>nothing is known of this time</span></div>';
+    return `<div class="tip-head">${window.hw.localTime(at / 1000)}</div>${rows.join("") || nothing}`;
   };
   // A strip stands on the lower edge of its row and is as high as the part of the group that runs.
   const strip = (_, api) => {
