@@ -748,6 +748,7 @@ def check_shares(bundle, report):
                 found = SimpleNamespace(
                     epoch=epoch, position=share[0], time=share[1], account=account, job=job, hash=hash_
                 )
+                found.extranonce1 = share[8]
                 found.log2, found.value, found.work = (
                     log2,
                     int.from_bytes(hash_, "little"),
@@ -1850,6 +1851,32 @@ def verify(data, *, pinned=None, witnesses=frozenset(), trusted=None, headers=No
     return bundle, report
 
 
+def account_at_pool(share):
+    """Say whose an unbound share is by the table that was in force: the longest prefix of its extranonce1, else nobody's."""
+    job, table = share.job, share.epoch.standing.get((16, share.job.source))
+    accounts = dict(table.prefixes) if table else {}
+    name = bytes([job.extranonce1_size]) + share.extranonce1.to_bytes(job.extranonce1_size, "big")
+    return next((accounts[name[:n]] for n in range(len(name), 1, -1) if name[:n] in accounts), ZERO)
+
+
+def work_at_pools(bundle):
+    """Add up unbound work by pool and account, as the operator declared it beforehand."""
+    found = defaultdict(lambda: [0, 0])
+    for share in bundle.shares:
+        if share.job.upstream:
+            row = found[share.job.source, account_at_pool(share)]
+            row[0], row[1] = row[0] + 1, row[1] + share.work
+    return [
+        {
+            "pool": pool,
+            "account": None if account == ZERO else account.hex(),
+            "shares": shares,
+            "hashes": work,
+        }
+        for (pool, account), (shares, work) in sorted(found.items())
+    ]
+
+
 def statement(bundle):
     """Give the figures that were recomputed; all of them count for a valid bundle only."""
     work = sum(share.work for share in bundle.shares)
@@ -1857,7 +1884,7 @@ def statement(bundle):
         "site": bundle.manifest.site.hex(), "epochs": len(bundle.epochs), "shares": len(bundle.shares), "hashes": work,
         "scale": bundle.scale, "hashes_at_scale": sum(share.stands_for for share in bundle.shares),
         "import_wh": sum(epoch.import_wh for epoch in bundle.epochs),
-        "payout_sat": bundle.paid,
+        "payout_sat": bundle.paid, "upstream": work_at_pools(bundle),
     }  # fmt: skip
 
 
@@ -1924,7 +1951,11 @@ def main(arguments=None):
             for row in result["checks"]:
                 mark = {"valid": "ok", "invalid": "FAILS", "incomplete": "lacks"}[row["verdict"]]
                 print(f"  {row['name']:<15} {mark:<6} {row['label']:<10} {row['detail']}".rstrip())  # noqa: T201
-            print("  " + ", ".join(f"{name} {value}" for name, value in result["statement"].items()))  # noqa: T201
+            figures = dict(result["statement"])
+            for row in figures.pop("upstream", []):
+                owner = row["account"] or "no account named"
+                print(f"  for pool {row['pool']}, {owner}: shares {row['shares']}, hashes {row['hashes']}")  # noqa: T201
+            print("  " + ", ".join(f"{name} {value}" for name, value in figures.items()))  # noqa: T201
     return 0 if all(result["verdict"] == "valid" for result in results) else 1
 
 

@@ -45,10 +45,11 @@ async def _hand_over(old: StratumServer, new: StratumServer, path: Path) -> int:
     return await import_sessions(new, received)
 
 
-async def test_no_machine_is_disconnected(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [4, 2])  # bytes of extranonce1: counted for ever, or given out again
+async def test_no_machine_is_disconnected(tmp_path: Path, size: int) -> None:
     node, next_node, ledger = FakeNode(), FakeNode(), MemoryLedger()
     node.give(make_template(now=time.time()))
-    async with serving(node, ledger, vardiff=True, min_difficulty=2.0**-32) as old:
+    async with serving(node, ledger, vardiff=True, min_difficulty=2.0**-32, extranonce1_size=size) as old:
         peers = [await Peer.connect(old.urls["stratum"]) for _ in range(30)]
         await asyncio.gather(*(peer.begin(f"acc.m{number}") for number, peer in enumerate(peers)))
         assert all(await asyncio.gather(*(peer.submit(1) for peer in peers)))

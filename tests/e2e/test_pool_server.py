@@ -12,6 +12,7 @@ import pytest
 
 from hashwerk.chain.block import Block
 from hashwerk.errors import NodeUnavailableError, StoreFullError
+from hashwerk.pool.attribution import Row
 from hashwerk.pool.server import StratumServer
 from hashwerk.stratum.ports import SubmitOutcome
 from hashwerk.stratum.v1.limits import SessionLimits
@@ -264,6 +265,30 @@ async def test_a_machine_that_comes_back_early_replaces_its_dead_connection(setu
     assert b"another connection" in await first.closed()
     await until(lambda: setup.server.sessions == 1)
     assert setup.ledger.sessions[second.token].ended_at is None
+
+
+async def test_an_extranonce_declared_for_an_account_is_no_other_accounts(setup: Setup) -> None:
+    first = await setup.peer("acc.m1")
+    ((prefix, account),) = setup.server.admission.prefixes()
+    assert prefix == b"\x04" + bytes.fromhex(first.extranonce1)
+    setup.server.admission.hold_declared([Row(prefix, account)])
+    await first.close()
+    await until(lambda: setup.ledger.sessions[first.token].ended_at is not None)
+    # The machine comes back for the same account, and then with the same token for another.
+    again = await setup.peer("acc.m1", "peer/1", first.token)
+    assert again.extranonce1 == first.extranonce1
+    await again.close()
+    await until(lambda: setup.ledger.sessions[first.token].ended_at is not None)
+    other = await Peer.connect(setup.server.urls["stratum"])
+    await other.call("mining.subscribe", "peer/1", first.token)
+    other.send("mining.authorize", "other.m1", "x")
+    assert b"another account" in await other.closed()
+    await other.close()
+    last = await setup.peer("other.m1", "peer/1", first.token)
+    assert last.extranonce1 != first.extranonce1
+    # What is declared while somebody else works with it sends him away.
+    setup.server.admission.hold_declared([Row(b"\x04" + bytes.fromhex(last.extranonce1), account)])
+    assert b"another account" in await last.closed()
 
 
 async def test_an_unknown_token_gets_a_new_session(setup: Setup) -> None:

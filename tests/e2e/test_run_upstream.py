@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import shutil
+import sqlite3
+import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +40,11 @@ STRATUM = (
 )
 
 
+CONTRIB = Path(__file__).resolve().parents[2] / "contrib" / "verifier" / "verify_bundle.py"
+
+
 def site(first: ScriptedPool, second: ScriptedPool) -> str:
-    text = STRATUM
+    text = STRATUM + "[evidence]\nepoch_s = 5\n"
     for pool, share in ((first, 70), (second, 30)):
         text += (
             f'[[upstream]]\nname = "{pool.name}"\nurl = "{pool.url}"\nuser = "acct"\npassword = "do not tell"\n'
@@ -193,10 +199,30 @@ def check_the_evidence(data: Path, bundle: Path) -> None:
     assert report.ok, report.failures()
     work = report.statement["work"]
     assert {row["pool"] for row in work["upstream"]} == {"first", "second"}
+    # Once their extranonces stood in a table of an epoch before, the work is the account's that was named there.
+    (named,) = {row["account"] for row in work["upstream"] if row["account"]}
+    assert named == commitment(data, "hall").hex()
+    assert {row["pool"] for row in work["upstream"] if row["account"]} == {"first", "second"}
+    told = subprocess.run(
+        [sys.executable, CONTRIB, "--json", bundle], capture_output=True, check=True, timeout=60
+    )
+    theirs = json.loads(told.stdout)
+    assert theirs["verdict"] == "valid"
+    assert {(row["pool"], row["account"], row["shares"]) for row in theirs["statement"]["upstream"]} == {
+        (row["pool"], row["account"], row["shares"]) for row in work["upstream"]
+    }
     assert all("account asserted" in row["label"] for row in work["upstream"])
     assert work["accounts"] == [], "no account's total holds a pool's work"
     assert sum(row["shares"] for row in work["upstream"]) == work["shares"]["value"] > 0
     assert any("unbound work" in line for line in report.statement["not_shown"])
+
+
+def commitment(data: Path, account: str) -> bytes:
+    """Return the salted hash under which an account appears in evidence, as the mine's ledger has it."""
+    (file,) = data.rglob("ledger.sqlite")
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as ledger:
+        ((found,),) = ledger.execute("SELECT commitment FROM accounts WHERE name = ?", (account,)).fetchall()
+    return bytes(found)
 
 
 async def switches(mine: RunningMine) -> list[dict[str, str]]:

@@ -106,7 +106,7 @@ class EvidenceSite:
             declared.append(records.Thinning(work_log2=self.thinning))
         if self.pool:
             prefixes = tuple(
-                records.Prefix(prefix=bytes([number]), account=account)
+                records.Prefix(prefix=bytes([4, 0, 0, 0, number]), account=account)
                 for number, account in enumerate(ACCOUNTS[:2], 1)
             )
             declared.append(records.PrefixTable(upstream="pool", work_log2=WORK_LOG2, prefixes=prefixes))
@@ -178,9 +178,7 @@ class EvidenceSite:
             job = jobs[(position * position + len(self.epochs)) % len(jobs)]
             time_us = start_us + EPOCH_US * position // max(count, 1)
             session = position % 5
-            row, hash_ = find_share(
-                job, position, time_us, session=session, work_log2=job.work_log2, spread=bool(job.upstream)
-            )
+            row, hash_ = find_share(job, position, time_us, session=session, work_log2=job.work_log2)
             every.setdefault(job.account, []).append(row)
             if int.from_bytes(hash_, "little") >> (256 - max(job.work_log2, credited)):
                 continue
@@ -383,15 +381,10 @@ def write_bundle(
 
 
 def find_share(
-    job: records.Job, position: int, time_us: int, *, session: int, work_log2: int, spread: bool = False
+    job: records.Job, position: int, time_us: int, *, session: int, work_log2: int
 ) -> tuple[tuple[int, ...], bytes]:
-    """Hash until a header meets the target; return the leaf's fields and the header's hash.
-
-    With ``spread`` the first byte of extranonce2 is the session's, as where a pool's work is shared out by prefixes.
-    """
+    """Hash until a header meets the target; return the leaf's fields and the header's hash."""
     extranonce1, extranonce2, ntime = session + 1, position, time_us // 10**6
-    if spread:
-        extranonce2 |= (session + 1) << 56
     coinbase = job.coinbase1 + extranonce1.to_bytes(4, "big") + extranonce2.to_bytes(8, "big") + job.coinbase2
     txid = hashlib.sha256(hashlib.sha256(coinbase).digest()).digest()
     root = root_from_branch(txid, job.branch)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 import msgspec
 
 from hashwerk.clock import Clock
+from hashwerk.pool.attribution import Declared, Holder, Row, rows_of
 from hashwerk.pool.connection import Connection
 from hashwerk.pool.prefixes import Prefix, Prefixes
 from hashwerk.pool.room import Room
 from hashwerk.pool.seats import NO_SEAT, Seats
 from hashwerk.pool.settings import PoolSettings
-from hashwerk.stratum.ports import Ledger, SessionRecord
+from hashwerk.stratum.ports import Account, Ledger, SessionRecord
 from hashwerk.stratum.v1.events import AuthorizeRequested, SubscribeRequested
 from hashwerk.stratum.v1.server import Extranonce
 from hashwerk.stratum.v1.user_hash import user_hash
@@ -71,6 +72,9 @@ class Admission:
         self._prefixes: dict[
             int, Prefixes
         ] = {}  # by size of extranonce1, where it is too small to be counted for ever
+        self._declared = Declared()
+        self._given_up: set[str] = set()  # tokens of sessions whose machine wanted another account
+        self._highest = 0  # number among extranonces that are counted for ever
         self.machines: dict[int, str] = {}  # by worker id
         self.room: Callable[[], Room] = lambda: Room(settings.extranonce1_size, settings.extranonce2_size)
         self.on_planes: Callable[[int], None] = lambda _: None  # more planes of extranonces are needed
@@ -107,6 +111,8 @@ class Admission:
     def seat(self, connection: Connection, record: SessionRecord) -> None:
         """Give a connection its place among the sessions."""
         connection.record = record
+        if record.extranonce1_size >= COUNTED_SIZE:
+            self._highest = max(self._highest, record.extranonce1)
         connection.seat = self._seats.take(connection, session_id=record.id, extranonce1=record.extranonce1)
         self._by_token[record.token] = connection
         self.note_user(connection)
@@ -129,6 +135,10 @@ class Admission:
                 event.id,
                 f"This connection works for {connection.account.name}; connect again for another account",
             )
+            return False
+        if self._is_declared_otherwise(connection, account):
+            connection.session.reject_authorize(event.id, "This session is another account's; connect again")
+            self._send_away(connection)
             return False
         connection.account = account
         worker_id = self._ledger.worker(account.id, user.machine)
@@ -172,6 +182,42 @@ class Admission:
             if self._by_token.get(connection.record.token) is connection:
                 del self._by_token[connection.record.token]
 
+    def prefixes(self) -> list[Row]:
+        """Return which extranonces belong to which account, as it may be declared for the epochs that follow."""
+        holders = [
+            Holder(record.extranonce1, record.extranonce1_size, connection.account.commitment)
+            for connection in self._seats
+            if (record := connection.record) is not None
+            and connection.account is not None
+            and record.extranonce1_size >= COUNTED_SIZE
+        ]
+        return rows_of(holders, self._highest)
+
+    def hold_declared(self, rows: Iterable[Row]) -> None:
+        """From now on nobody works with an extranonce that these rows declare for another account."""
+        self._declared.hold(rows)
+        for connection in list(self._seats):
+            if connection.account is not None and self._is_declared_otherwise(connection, connection.account):
+                self._send_away(connection)
+
+    def _is_declared_otherwise(self, connection: Connection, account: Account) -> bool:
+        extranonce = connection.session.extranonce
+        declared = None if extranonce is None else self._declared.account_of(extranonce)
+        return declared is not None and declared != account.commitment
+
+    def _send_away(self, connection: Connection) -> None:
+        if connection.record is not None:
+            self._given_up.add(connection.record.token)
+        connection.drop("This session is another account's")
+
+    def take_over(self, connection: Connection, record: SessionRecord, plane: int) -> None:
+        """Give a predecessor's session its place: its extranonce stays its own."""
+        if record.extranonce1_size < COUNTED_SIZE:
+            size = record.extranonce1_size
+            self._prefixes.setdefault(size, Prefixes(size)).occupy(Prefix(record.extranonce1, plane))
+            connection.plane = plane
+        self.seat(connection, record)
+
     def _take_prefix(self, connection: Connection, size: int) -> int:
         prefixes = self._prefixes.setdefault(size, Prefixes(size))
         prefix = prefixes.take()
@@ -189,8 +235,8 @@ class Admission:
 
     def _resumed(self, connection: Connection, token: str | None) -> SessionRecord | None:
         record = None if token is None else self._ledger.find_session(token)
-        if record is None or record.extranonce1_size < COUNTED_SIZE:
-            return None  # somebody else may have its extranonce by now
+        if record is None or record.token in self._given_up or record.extranonce1_size < COUNTED_SIZE:
+            return None  # of a small extranonce somebody else may be the holder by now
         holder = self._by_token.get(record.token)
         if holder is not None:
             # A machine that lost its connection comes back before we notice; anybody else has only read the

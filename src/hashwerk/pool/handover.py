@@ -53,6 +53,7 @@ class HandedSession(msgspec.Struct, frozen=True, kw_only=True):
     work_log2: int
     least_work_log2: int
     incoming: bytes
+    plane: int = 0  # of its extranonce1
 
 
 class Handover(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,6 +203,7 @@ def _export(server: StratumServer, connection: Connection, now: float) -> Handed
         work_log2=connection.work_log2,
         least_work_log2=int(server.seats.terms[connection.seat]["least_work_log2"]),
         incoming=connection.incoming,
+        plane=connection.plane,
     )
 
 
@@ -213,7 +215,7 @@ def _import(server: StratumServer, handed: HandedSession) -> Connection:
     connection.incoming = handed.incoming
     connection.vardiff = None if handed.vardiff is None else Vardiff.from_state(handed.vardiff)
     if handed.record is not None:
-        server.admission.seat(connection, handed.record)
+        server.admission.take_over(connection, handed.record, handed.plane)
         server.seats.note_work(connection.seat, handed.least_work_log2)
         server.resume(connection)
     return connection

@@ -34,6 +34,17 @@ class Prefixes:
             number, self._next = self._next, self._next + 1
         return Prefix(number % self._capacity, number // self._capacity)
 
+    def occupy(self, prefix: Prefix) -> None:
+        """A session that comes from a predecessor has this one already."""
+        number = prefix.plane * self._capacity + prefix.value
+        if number >= self._next:
+            for free in range(self._next, number):
+                heapq.heappush(self._free, free)
+            self._next = number + 1
+        elif number in self._free:
+            self._free.remove(number)
+            heapq.heapify(self._free)
+
     def give_back(self, prefix: Prefix) -> None:
         """Its session is over."""
         heapq.heappush(self._free, prefix.plane * self._capacity + prefix.value)

@@ -21,7 +21,9 @@ from hashwerk.clock import Clock, SystemClock
 from hashwerk.config.site import SiteConfig
 from hashwerk.errors import HashwerkError, NodeError, PoolError
 from hashwerk.evidence.key_files import open_keys
+from hashwerk.evidence.records import Prefix
 from hashwerk.node.open import NodeSpec, open_node
+from hashwerk.pool.attribution import Row
 from hashwerk.pool.handover import (
     Handover,
     HandoverListener,
@@ -30,7 +32,6 @@ from hashwerk.pool.handover import (
     import_sessions,
     request_handover,
 )
-from hashwerk.pool.jobs import JobBook
 from hashwerk.pool.payees import Payees
 from hashwerk.pool.server import StratumServer
 from hashwerk.pool.settings import PoolSettings
@@ -137,6 +138,7 @@ async def _serve(
             key_folder=folder.root,
         )
         server.book.set_epoch_root(await asyncio.to_thread(keeper.open, clock.time()))
+        server.admission.hold_declared(_rows(keeper))
         stack.push_async_callback(asyncio.to_thread, keeper.close)
         observed = Observed(node, ledger, server, keeper, private, clock.time(), server.urls["stratum"])
         ledger.event("serve", f"serving work on {server.urls['stratum']}")
@@ -162,7 +164,7 @@ async def _run(
             group.create_task(observed.server.run(), name="stratum"),
             group.create_task(_publish(observed, link, clock), name="snapshots"),
             group.create_task(_watch_node(observed), name="node"),
-            group.create_task(_close_epochs(observed.server.book, observed.keeper, clock), name="epochs"),
+            group.create_task(_close_epochs(observed.server, observed.keeper, clock), name="epochs"),
         ]
         await asyncio.wait({stopped, succeeded}, return_when=asyncio.FIRST_COMPLETED)
         asked = succeeded.done() and not stop.is_set()
@@ -171,13 +173,19 @@ async def _run(
     return asked
 
 
-async def _close_epochs(book: JobBook, keeper: EpochKeeper, clock: Clock) -> None:
+def _rows(keeper: EpochKeeper) -> list[Row]:
+    return [Row(each.prefix, each.account) for each in keeper.prefixes]
+
+
+async def _close_epochs(server: StratumServer, keeper: EpochKeeper, clock: Clock) -> None:
     """Prepare the open epoch, close it when it ends, and let the following jobs carry the root."""
     failure = ""
     while True:
         try:
             if keeper.due(clock.time()):
-                book.set_epoch_root(await asyncio.to_thread(keeper.close_epoch, clock.time()))
+                rows = [Prefix(prefix=row.prefix, account=row.account) for row in server.admission.prefixes()]
+                server.book.set_epoch_root(await asyncio.to_thread(keeper.close_epoch, clock.time(), rows))
+                server.admission.hold_declared(_rows(keeper))
             else:
                 await asyncio.to_thread(keeper.take_in, clock.time())
             failure = ""

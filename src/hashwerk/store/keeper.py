@@ -27,7 +27,7 @@ from typing import Final
 from hashwerk.errors import DecodeError, EvidenceError, StoreError
 from hashwerk.evidence.closer import EpochCloser
 from hashwerk.evidence.key_files import SiteKeys
-from hashwerk.evidence.records import PrefixTable, Record
+from hashwerk.evidence.records import Prefix, PrefixTable, Record
 from hashwerk.store import epochs, key_changes, logbook
 from hashwerk.store.connection import connect_reader
 from hashwerk.store.epochs import PreparedEpoch
@@ -95,6 +95,12 @@ class EpochKeeper:
         self._end_us = 0
         self._ending = Event()
         self._resumed = 0.0
+        self._prefixes: set[Prefix] = set()
+
+    @property
+    def prefixes(self) -> frozenset[Prefix]:
+        """What is declared of extranonces, in force or soon to be: nobody else may work with them."""
+        return frozenset(self._prefixes)
 
     @property
     def root(self) -> bytes:
@@ -120,6 +126,9 @@ class EpochKeeper:
             else:
                 self._root = closer.root
                 self._end_us = closer.start_us or 0
+                self._prefixes = {
+                    prefix for table in closer.standing.all(PrefixTable) for prefix in table.prefixes
+                }
                 if self._declare(closer, now_us):
                     self._close_at_once(now_us)
             warm_up()
@@ -142,10 +151,14 @@ class EpochKeeper:
             with self._begun_anew_after_errors():
                 self._prepare(connection, closer).take_in(until_us, _MOST_SHARES)
 
-    def close_epoch(self, now: float) -> bytes:
+    def close_epoch(self, now: float, prefixes: Sequence[Prefix] = ()) -> bytes:
         """Close the epoch that ended last, if one is due; return the root of the last durable one. Blocks.
 
         After a downtime one long epoch covers it, empty or not.
+
+        Args:
+            now: UTC, seconds.
+            prefixes: Whose machines have which extranonce1: declared for the upstream pools where they are news.
 
         Raises:
             StoreError: If the disk has not taken the last closed epoch yet, or the ledger cannot be read.
@@ -154,7 +167,7 @@ class EpochKeeper:
         with self._lock:
             self._settle()
             connection, closer = self._ready()
-            self._declare_pools(connection, closer, self._end_us)
+            self._declare_pools(connection, closer, prefixes)
             end_us = self._boundary(now)
             if end_us > self._end_us and self._is_told(end_us, now):
                 with self._begun_anew_after_errors():
@@ -272,7 +285,12 @@ class EpochKeeper:
     def _declare(self, closer: EpochCloser, now_us: int) -> bool:
         """Log what is declared otherwise than what is in force; it holds from the next epoch on. Return whether there was any."""
         in_force = set(closer.standing.records)
-        news = [record for record in self._declarations if record not in in_force]
+        pools = {table.upstream for table in closer.standing.all(PrefixTable)}
+        news = [
+            record
+            for record in self._declarations
+            if record not in in_force and not (isinstance(record, PrefixTable) and record.upstream in pools)
+        ]
         for record in news:
             self._log(record, now_us)
         return bool(news)
@@ -291,12 +309,25 @@ class EpochKeeper:
         except (StoreError, EvidenceError, DecodeError) as error:
             log.warning("what is declared holds from the next epoch on: %s", error)
 
-    def _declare_pools(self, connection: sqlite3.Connection, closer: EpochCloser, at_us: int) -> None:
-        """Declare upstream pools as soon as they are known, so that their work stands as what it is: unbound."""
-        known = {table.upstream for table in closer.standing.all(PrefixTable)}
+    def _declare_pools(
+        self, connection: sqlite3.Connection, closer: EpochCloser, prefixes: Sequence[Prefix]
+    ) -> None:
+        """Declare upstream pools as soon as they are known, so that their work stands as what it is: unbound.
+
+        Whose machines work is declared again when there are new ones, or one is said to be another account's.
+        """
+        tables = {table.upstream: table for table in closer.standing.all(PrefixTable)}
         for (name,) in connection.execute("SELECT DISTINCT name FROM upstreams ORDER BY name").fetchall():
-            if name not in known:
-                self._log(PrefixTable(upstream=name, work_log2=0, prefixes=()), at_us)
+            table = tables.get(name)
+            if table is None or not set(prefixes) <= set(table.prefixes):
+                news = PrefixTable(upstream=name, work_log2=0, prefixes=tuple(prefixes))
+                self._log(news, self._end_us)
+                tables[name] = news
+        self._prefixes = {
+            prefix
+            for table in (*closer.standing.all(PrefixTable), *tables.values())
+            for prefix in table.prefixes
+        }
 
     def _log(self, record: Record, now_us: int) -> None:
         self._enqueue(Write(lambda connection: put_record(connection, record, now_us)))

@@ -96,6 +96,12 @@ def test_unbound_work_beside_bound_work_is_not_paid() -> None:
     assert inspected.order is not None
     assert set(inspected.order.accounts) == set(ACCOUNTS)
     assert len(inspected.order.account) == len(site.order)
+    told = inspected.report.statement["work"]["upstream"]
+    theirs = second.statement(second.verify(site.bundle())[0])["upstream"]
+    assert {(row["pool"], row["account"], row["shares"], int(row["hashes"])) for row in told} == {
+        (row["pool"], row["account"], row["shares"], row["hashes"]) for row in theirs
+    }
+    assert len(theirs) == 3, "two accounts, and what no prefix names"
 
 
 def test_thinned_epochs_are_paid_by_their_leaves() -> None:

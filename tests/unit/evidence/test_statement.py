@@ -126,7 +126,7 @@ def test_an_upstream_pool_s_work_is_split_by_the_table() -> None:
             if group.account != records.UNBOUND:
                 continue
             for leaf in group.leaves:
-                number = int(leaf["extranonce2"]) >> 56
+                number = int(leaf["extranonce1"])
                 account = ACCOUNTS[number - 1].hex() if number <= 2 else None
                 expected[account] = expected.get(account, 0) + 1
     assert by_account == expected

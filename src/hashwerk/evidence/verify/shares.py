@@ -284,29 +284,34 @@ class PoolPrefixes:
 
     def __init__(self, jobs: list[Job], standing: Standing) -> None:
         self._jobs = {job.id: job for job in jobs if job.upstream}
-        self._tables = {table.upstream: table for table in standing.all(PrefixTable)}
+        self._tables = {
+            table.upstream: {row.prefix: row.account for row in table.prefixes}
+            for table in standing.all(PrefixTable)
+        }
 
     def count(self, totals: Work, leaves: Leaves, works: NDArray[np.uint8]) -> None:
         """Count a chunk of unbound work by pool and account; what no prefix names stays with the zero account."""
-        for number in np.unique(leaves["job"]).tolist():
+        columns = (leaves["job"], leaves["extranonce1"])
+        pairs, first, counts = np.unique(
+            np.stack(columns, axis=1), axis=0, return_index=True, return_counts=True
+        )
+        for (number, extranonce1), at, count in zip(
+            pairs.tolist(), first.tolist(), counts.tolist(), strict=True
+        ):
             job = self._jobs.get(number)
-            if job is None:
-                continue
-            mine = leaves["job"] == number
-            work = int(works[int(np.argmax(mine))])
-            left = leaves["extranonce2"][mine]
-            table = self._tables.get(job.source)
-            # The longest prefix that fits is the one that counts.
-            rows = () if table is None else sorted(table.prefixes, key=lambda row: -len(row.prefix))
-            for row in rows:
-                bits = 8 * (job.extranonce2_size - len(row.prefix))
-                if not row.prefix or bits < 0 or not len(left):
-                    continue
-                head = np.uint64(int.from_bytes(row.prefix, "big"))
-                fits = left >> np.uint64(bits) == head
-                totals.add_pool(job.source, row.account, work, int(np.count_nonzero(fits)))
-                left = left[~fits]
-            totals.add_pool(job.source, UNBOUND, work, len(left))
+            if job is not None:
+                totals.add_pool(job.source, self._account(job, extranonce1), int(works[at]), count)
+
+    def _account(self, job: Job, extranonce1: int) -> bytes:
+        """Return the account of the longest prefix that fits."""
+        table = self._tables.get(job.source, {})
+        size = job.extranonce1_size
+        if not table or extranonce1 >> 8 * size:
+            return UNBOUND
+        name = bytes([size]) + extranonce1.to_bytes(size, "big")
+        return next(
+            (table[name[:length]] for length in range(len(name), 1, -1) if name[:length] in table), UNBOUND
+        )
 
 
 def _by_minute(times_us: NDArray[np.uint64], works: NDArray[np.uint8]) -> list[tuple[int, int, int]]:
