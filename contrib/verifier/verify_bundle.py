@@ -1793,9 +1793,21 @@ def compare(mine, other, report):
         right = known.get(epoch.number, epoch.hash) == epoch.hash
         report.need(right, "other bundles", f"two signed epochs {epoch.number} of one site: equivocation")
     both = {epoch.hash for epoch in mine.epochs} & {epoch.hash for epoch in other.epochs}
-    theirs = {share.hash for share in other.shares if share.epoch.hash not in both}
-    twice = sum(share.hash in theirs for share in mine.shares if share.epoch.hash not in both)
+    theirs = {share.hash: share for share in other.shares if share.epoch.hash not in both}
+    pairs = [
+        (share, theirs[share.hash])
+        for share in mine.shares
+        if share.epoch.hash not in both and share.hash in theirs
+    ]
+    twice = sum(same or a.job.upstream == b.job.upstream for a, b in pairs)
     report.need(not twice, "other bundles", f"{twice} shares are in another bundle too")
+    for a, b in pairs:
+        if (
+            not same
+            and a.job.upstream != b.job.upstream
+            and (b.log2, b.job.upstream) < (a.log2, a.job.upstream)
+        ):
+            mine.elsewhere.add(a.hash)
     ids = [
         {
             (c.registry, c.id)
@@ -1826,6 +1838,7 @@ def verify(data, *, pinned=None, witnesses=frozenset(), trusted=None, headers=No
         report.fail("container", str(error))
         return None, report
     known = bundle.preamble + bundle.epochs
+    bundle.elsewhere = set()  # hashes of shares that count in another bundle
     bundle.by_hash, bundle.by_number = {e.hash: e for e in known}, {e.number: e for e in known}
     check_keys(bundle, report)
     check_epochs(bundle, report)
@@ -1849,6 +1862,28 @@ def verify(data, *, pinned=None, witnesses=frozenset(), trusted=None, headers=No
     check_blocks(bundle, report, chain)
     check_payouts(bundle, report)
     return bundle, report
+
+
+def together(found):
+    """Add up what several bundles hold, each share once; None where that means nothing."""
+    subjects = {bundle.subject if bundle else None for bundle, _ in found}
+    epochs = [
+        (bundle.manifest.site, epoch.number) for bundle, _ in found if bundle for epoch in bundle.epochs
+    ]
+    if (
+        len(subjects) != 1
+        or None in subjects
+        or len(set(epochs)) != len(epochs)
+        or any(report.verdict() == "invalid" for _, report in found)
+    ):
+        return None
+    shares = [share for bundle, _ in found for share in bundle.shares if share.hash not in bundle.elsewhere]
+    return {
+        "subject": subjects.pop(),
+        "shares": len(shares),
+        "hashes": sum(share.stands_for for share in shares),
+        "import_wh": sum(epoch.import_wh for bundle, _ in found for epoch in bundle.epochs),
+    }
 
 
 def account_at_pool(share):
@@ -1944,7 +1979,8 @@ def main(arguments=None):
         for path, (bundle, report) in zip(chosen.bundles, found, strict=True)
     ]  # fmt: skip
     if chosen.json:
-        print(json.dumps(results[0] if len(results) == 1 else results, indent=1))  # noqa: T201
+        several = {"bundles": results, "together": together(found)}
+        print(json.dumps(results[0] if len(results) == 1 else several, indent=1))  # noqa: T201
     else:
         for result in results:
             print(f"{result['file']}: {result['verdict']} (subject: {result['subject'] or 'unknown'})")  # noqa: T201
@@ -1956,6 +1992,8 @@ def main(arguments=None):
                 owner = row["account"] or "no account named"
                 print(f"  for pool {row['pool']}, {owner}: shares {row['shares']}, hashes {row['hashes']}")  # noqa: T201
             print("  " + ", ".join(f"{name} {value}" for name, value in figures.items()))  # noqa: T201
+        if len(results) > 1:
+            print(f"together: {together(found) or 'these bundles are not added up'}")  # noqa: T201
     return 0 if all(result["verdict"] == "valid" for result in results) else 1
 
 

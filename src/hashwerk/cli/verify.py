@@ -122,6 +122,8 @@ def verify(
 
         for file, report in zip(files, reports, strict=True):
             show(Console(), str(file), report)
+        if len(reports) > 1:
+            _show_together(Console(), reports)
     if not all(report.ok for report in reports):
         raise SystemExit(9)
 
@@ -188,6 +190,26 @@ def show(console: Any, title: str, report: Report) -> None:
     console.print(table)
     for line in report.statement.get("not_shown", []):
         console.print(Text(f"not shown: {line}", style="dim"))
+
+
+def _show_together(console: Any, reports: list[Report]) -> None:
+    """Print what several bundles show as one, or why they cannot be added up."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from hashwerk.evidence.verify import together
+
+    whole = together(reports)
+    console.print(Text(f"together ({whole['subject']}): {len(reports)} bundles", style="bold"))
+    table = Table(show_edge=False, pad_edge=False)
+    for name in ("figure", "value", "95 % interval", "worth"):
+        table.add_column(name)
+    for name, one in whole["figures"].items():
+        low, high = one.get("low"), one.get("high")
+        interval = "" if low is None or high is None else f"{low:.6g} – {high:.6g}"
+        value = f"{one['value']:.6g}" if isinstance(one["value"], float) else f"{int(one['value']):,}"
+        table.add_row(name.replace("_", " "), f"{value} {one['unit']}", interval, Text(one["label"]))
+    console.print(table if whole["figures"] else Text(f"not shown: {whole['not_shown'][0]}", style="dim"))
 
 
 def _several(files: tuple[Path, ...], reports: list[Report]) -> dict[str, Any]:

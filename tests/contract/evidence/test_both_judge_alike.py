@@ -5,6 +5,9 @@ Each case names the verdict and every check that fails, in Hashwerk's own verifi
 
 import importlib.util
 import io
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,15 +15,19 @@ from types import ModuleType
 import msgspec
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from hashwerk.cli import cli
 from hashwerk.errors import EvidenceError
 from hashwerk.evidence import keys, records, tree
 from hashwerk.evidence.bundle import Claim, Stamp, StampKind
 from hashwerk.evidence.epoch import Epoch, Group
 from hashwerk.evidence.leaf import NO_SUMS, SUM_COLUMNS, encode_record, record_hash, record_sums
 from hashwerk.evidence.payout import fpps, share_out
-from hashwerk.evidence.verify import verify_bundle
+from hashwerk.evidence.share_leaf import LEAF_DTYPE
+from hashwerk.evidence.verify import together, verify_bundle, verify_bundles
 from hashwerk.evidence.verify.run import Options, inspect_bundle
+from hashwerk.evidence.verify.seen import SeenHashes
 from support.evidence import (
     ACCOUNTS,
     ALL_CLAIMS,
@@ -483,3 +490,105 @@ def due(site: EvidenceSite, rule: records.PayoutRule, since: int, until: int) ->
         block_hash=bytes(32), height=0, at_us=0, position=0, reward_sat=sum(amounts.values()) + 1000, fee_sat=1000,
         state=1, entries=tuple(records.PayoutEntry(account=a, sat=s) for a, s in amounts.items()),
     )  # fmt: skip
+
+
+def chain_of_two(least: int) -> tuple[EvidenceSite, EvidenceSite, list[int], list[int]]:
+    """Return a mine that works for a pool, and that pool: another of ours. Both have every share that is worth 2^4 hashes.
+
+    The mine credits its machines with 2^least, so it also has shares that the pool never saw.
+    Returned are also what each credits for its shares.
+    """
+    pool = EvidenceSite(name="upper", shares=0, certificates=False)
+    mine = EvidenceSite(name="lower", shares=0, certificates=False)
+    mine.epoch([records.PrefixTable(upstream="upper", work_log2=0, prefixes=())])
+    pool.epoch()
+    start = pool.last.header.end_us
+    bound = pool.job(ACCOUNTS[0], start)
+    unbound = msgspec.structs.replace(
+        bound, account=records.UNBOUND, upstream=1, source="upper", site_key=bytes(32), epoch_root=bytes(32), work_log2=least
+    )  # fmt: skip
+    low, high = [], []
+    for position in range(80):
+        row, hash_ = find_share(unbound, position, start + position, session=1, work_log2=least)
+        low.append(row)
+        if int.from_bytes(hash_, "little") >> (256 - bound.work_log2) == 0:
+            high.append((len(high), *row[1:]))
+    for site, job, rows in ((mine, unbound, low), (pool, bound, high)):
+        end = start + EPOCH_US
+        group = Group(job.account, np.array(rows, LEAF_DTYPE))
+        site._close(end, [job, site.meter(start, end)], [group])
+    return mine, pool, [1 << least] * len(low), [1 << bound.work_log2] * len(high)
+
+
+@pytest.mark.parametrize("least", [4, 2])
+def test_in_a_chain_of_mines_each_share_counts_once(tmp_path: Path, least: int) -> None:
+    mine, pool, low, high = chain_of_two(least)
+    files = [tmp_path / "lower.hwe", tmp_path / "upper.hwe"]
+    for site, file in zip((mine, pool), files, strict=True):
+        file.write_bytes(site.bundle(claims=Claim.ENERGY))
+    reports = verify_bundles(files, Options(threads=1))
+    assert [report.verdict for report in reports] == ["valid"] * 2, [report.failures() for report in reports]
+    for report, other in zip(reports, files[::-1], strict=True):
+        said = next(check.detail for check in report.checks if check.name == "other bundles")
+        assert f"{len(high)} shares of a chain with {other}" in said
+    # Credited alike, the share is the pool's, where it is bound; else the mine's, which has the easier ones too.
+    once = (
+        {"shares": len(high), "hashes": sum(high)} if least == 4 else {"shares": len(low), "hashes": sum(low)}
+    )
+    figures = together(reports)["figures"]
+    assert figures["shares"]["value"] == once["shares"] < len(low) + len(high)
+    assert int(figures["hashes"]["value"]) == once["hashes"] * mine.scale
+    assert figures["hashes"]["low"] < once["hashes"] * mine.scale < figures["hashes"]["high"]
+    run = subprocess.run(
+        [sys.executable, PROGRAM, "--json", *files], capture_output=True, check=False, timeout=30
+    )
+    theirs = json.loads(run.stdout)
+    assert [one["verdict"] for one in theirs["bundles"]] == ["valid"] * 2
+    assert theirs["together"]["shares"] == once["shares"]
+    assert theirs["together"]["hashes"] == once["hashes"] * mine.scale
+    shown = CliRunner().invoke(cli, ["verify", *map(str, files)])
+    assert shown.exit_code == 0, shown.output
+    assert f"{once['shares']:,} shares" in shown.output
+
+
+def test_work_for_one_pool_in_two_bundles_is_a_contradiction(tmp_path: Path) -> None:
+    mine, _, _, _ = chain_of_two(4)
+    rival = EvidenceSite(name="rival", shares=0, certificates=False)
+    rival.epoch([records.PrefixTable(upstream="upper", work_log2=0, prefixes=())])
+    held = mine.last
+    jobs = [record for record in decoded(held) if isinstance(record, records.Job)]
+    start = rival.last.header.end_us
+    rival._close(start + EPOCH_US, [*jobs, rival.meter(start, start + EPOCH_US)], held.groups)
+    files = [tmp_path / "lower.hwe", tmp_path / "rival.hwe"]
+    for site, file in zip((mine, rival), files, strict=True):
+        file.write_bytes(site.bundle(claims=Claim.ENERGY))
+    reports = verify_bundles(files, Options(threads=1))
+    assert [report.verdict for report in reports] == ["invalid"] * 2
+    assert "80 shares are also claimed by" in reports[0].failures()[0].detail
+    assert together(reports)["figures"] == {}
+    run = subprocess.run(
+        [sys.executable, PROGRAM, "--json", *files], capture_output=True, check=False, timeout=30
+    )
+    theirs = json.loads(run.stdout)
+    assert [one["verdict"] for one in theirs["bundles"]] == ["invalid"] * 2
+    assert theirs["together"] is None
+
+
+def test_bundles_of_many_shares_are_compared_out_of_files() -> None:
+    some = np.random.default_rng(5).integers(0, 256, (3_000, 32), np.uint8)
+    held, spilled = SeenHashes(), SeenHashes(max_held=100)
+    for seen, part in ((held, some[:2_000]), (spilled, some[1_500:])):
+        for at in range(0, len(part), 500):
+            rows = part[at : at + 500]
+            positions, works = np.arange(len(rows), dtype=np.uint32), np.full(len(rows), 5, np.uint8)
+            seen.add(rows, 1, positions, works, scale=7, is_bound=True)
+    first, second_parts = held.parts(), spilled.parts()
+    assert first is not None
+    assert second_parts is not None
+    common = sum(
+        len(np.intersect1d(a["first"], b["first"])) for a, b in zip(first, second_parts, strict=True)
+    )
+    assert common == 500
+    spilled.close()
+    assert spilled.parts() is None
+    assert held.parts() is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -98,11 +99,12 @@ def verify_together(files: Sequence[tuple[str, Path]], options: Options) -> list
         OSError: If a file cannot be read.
     """
     receipts = receipts_of([_manifest(path) for _, path in files], options.receipts)
-    found = [
-        inspect_bundle(path, msgspec.structs.replace(options, receipts=own))
-        for (_, path), own in zip(files, receipts, strict=True)
-    ]
-    return compare([(name, one.report, one.summary) for (name, _), one in zip(files, found, strict=True)])
+    with ExitStack() as stack:
+        found = [
+            inspect_bundle(path, msgspec.structs.replace(options, receipts=own), stack)
+            for (_, path), own in zip(files, receipts, strict=True)
+        ]
+        return compare([(name, one.report, one.summary) for (name, _), one in zip(files, found, strict=True)])
 
 
 def _manifest(path: Path) -> Manifest | None:
@@ -113,11 +115,17 @@ def _manifest(path: Path) -> Manifest | None:
             return None
 
 
-def inspect_bundle(source: Path | BinaryIO, options: Options) -> Verified:
-    """Check one bundle and return what was read on the way."""
+def inspect_bundle(source: Path | BinaryIO, options: Options, keep: ExitStack | None = None) -> Verified:
+    """Check one bundle and return what was read on the way.
+
+    Args:
+        source: The bundle.
+        options: What the verifier brings along.
+        keep: Takes over the shares that were seen, so that bundles of many shares can be compared; None: those in files go.
+    """
     if isinstance(source, Path):
         with source.open("rb") as stream:
-            return inspect_bundle(stream, options)
+            return inspect_bundle(stream, options, keep)
     checks = Checks()
     try:
         reader = BundleReader(source)
@@ -130,11 +138,10 @@ def inspect_bundle(source: Path | BinaryIO, options: Options) -> Verified:
     threads = options.threads or min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(threads) if threads > 1 else _AtOnce() as pool:
         seen, order = SeenHashes(), OrderBuilder()
-        try:
+        with ExitStack() as stack:
+            stack.callback(order.close)
+            (keep or stack).callback(seen.close)
             return _Run(reader, options, checks, pool, seen=seen, order=order).run()
-        finally:
-            seen.close()
-            order.close()
 
 
 class _AtOnce(Executor):
@@ -331,7 +338,7 @@ class _Run:
                 )
             ),
         )
-        summary = Summary.of(self.manifest, self.walk, self.facts, self.seen)
+        summary = Summary.of(self.manifest, self.walk, self.facts, self.seen, self.work)
         return Verified(
             report=report,
             summary=summary,

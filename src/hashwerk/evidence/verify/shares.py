@@ -216,9 +216,16 @@ class EpochShares:
             )
         self._check_times(leaves)
         self._place(account, facts)
-        self._seen.add(hashed.hashes, self._header.number, leaves["position"])
         if account not in self._scales:
             self._scales[account] = scale_of(self._standing, account)
+        self._seen.add(
+            hashed.hashes,
+            self._header.number,
+            leaves["position"],
+            self._works[hashed.rows],
+            scale=self._scales[account],
+            is_bound=account != UNBOUND,
+        )
         self._totals.add(account, facts, self._works, self._scales[account])
         for row in np.flatnonzero(facts.by_job).tolist():
             name = account, int(self._table.rows["id"][row])

@@ -1,7 +1,7 @@
 """One statement for several bundles: of any set of sites, or of one site's periods after each other.
 
-Only what may be added up is: a mine and a simulation never are, nor a bundle that is invalid, nor one epoch twice. Clean
-energy of one site or hour serves no other.
+Only what may be added up is: a mine and a simulation never are, nor a bundle that is invalid, nor one epoch twice. A share
+that two of them hold, as one's work for a pool that is the other, counts once. Clean energy of one site or hour serves no other.
 """
 
 from __future__ import annotations
@@ -69,10 +69,11 @@ def _figures(statements: Sequence[Statement]) -> dict[str, Statement | None]:
         if s["matching"] is not None and s["energy"] is not None
     ]
     whole = len(matching) == len(statements)
-    hashes = [s["work"].get("hashes_at_scale", s["work"]["hashes"]) for s in statements]
+    works = [s["work"].get("counted_once", s["work"]) for s in statements]
+    hashes = [work.get("hashes_at_scale", work["hashes"]) for work in works]
     energy = [s["energy"]["metered"] for s in statements if s["energy"]]
     return {
-        "shares": _sum([s["work"]["shares"] for s in statements]),
+        "shares": _sum([work["shares"] for work in works]),
         "hashes": _hashes(hashes),
         "energy": _sum(energy) if len(energy) == len(statements) else None,
         "efficiency": _efficiency(hashes, energy)

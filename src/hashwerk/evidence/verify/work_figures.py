@@ -108,6 +108,20 @@ def hashes_figure(counts: NDArray[np.int64], label: str) -> dict[str, Any]:
     return figure(str(total_work(counts)), "hashes", label, low=low, high=high)
 
 
+def counted_once(work: dict[str, Any], whole: Weighed, elsewhere: Weighed) -> dict[str, Any]:
+    """Return shares and hashes of a bundle without those that another bundle counts, by (work_log2, scale)."""
+    kept = {kind: count - elsewhere.get(kind, 0) for kind, count in whole.items()}
+    label = work.get("hashes_at_scale", work["hashes"])["label"]
+    shares = sum(kept.values())
+    # Where none is left, all that was done is in the other bundle, and its uncertainty with it.
+    hashes = _at_scale(kept, label) if shares else figure("0", "hashes", label, low=0.0, high=0.0)
+    return {
+        "shares": figure(shares, "shares", work["shares"]["label"]),
+        "hashes": hashes,
+        "elsewhere": sum(elsewhere.values()),
+    }
+
+
 def _at_scale(counts: Weighed, label: str) -> dict[str, Any]:
     """Return the hashes that shares stand for, each by the scale of its account."""
     low, high = interval_of_hashes(counts)
