@@ -113,6 +113,13 @@ def _decode(
     try:
         return msgspec.convert(value, kind), []
     except msgspec.ValidationError as error:
+        choices = list(_choices(kind))
+        if isinstance(value, str) and choices:
+            near = difflib.get_close_matches(value, choices, n=1, cutoff=0.4)
+            text = f"{value!r} is none of {', '.join(choices)}" + (
+                f"; did you mean {near[0]!r}?" if near else ""
+            )
+            return None, [Problem(here, text, line_of(here, lines), describe(field))]
         return None, [Problem(here, _readable(str(error)), line_of(here, lines), describe(field))]
 
 
@@ -142,6 +149,18 @@ def _structs(kind: Any) -> Iterator[type[msgspec.Struct]]:
             yield from _structs(part)
     elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         yield kind
+
+
+def _choices(kind: Any) -> Iterator[str]:
+    """Return the words a setting can be, where it is one of several."""
+    origin = typing.get_origin(kind)
+    if origin is typing.Annotated:
+        yield from _choices(typing.get_args(kind)[0])
+    elif origin in (typing.Union, types.UnionType):
+        for part in typing.get_args(kind):
+            yield from _choices(part)
+    elif origin is typing.Literal:
+        yield from (choice for choice in typing.get_args(kind) if isinstance(choice, str))
 
 
 def _element_type(kind: Any) -> Any:

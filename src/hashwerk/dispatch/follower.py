@@ -11,13 +11,14 @@ The follower is a state machine without a clock: the site calls `step` with what
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from hashwerk.dispatch.cover import cover
 from hashwerk.dispatch.grid import DAY_S
 from hashwerk.dispatch.instructions import Instruction
 from hashwerk.fleet.commands import SetPowerLimit, Sleep, Wake
@@ -138,11 +139,26 @@ class Follower:
         """Forget a machine that is no longer ours to switch."""
         self._machines.pop(name, None)
 
+    def see(self, name: str, power_w: float, now: float) -> None:
+        """Take in what a machine draws, or soon will: what it was believed to draw gives way, unless a command is under way."""
+        state = self._machines[name]
+        if now >= state.settled_at:
+            state.target_w = state.before_w = power_w
+
     def starts_left(self, name: str) -> int:
         """Return how often a machine may still be woken today."""
         return self._machines[name].starts_left
 
-    def step(self, now: float, measured_w: float | None, setpoint_w: float, *, ordered: bool = False) -> Step:
+    def step(
+        self,
+        now: float,
+        measured_w: float | None,
+        setpoint_w: float,
+        *,
+        ordered: bool = False,
+        is_limit: bool = False,
+        first: Collection[str] = (),
+    ) -> Step:
         """Return what to do now. Without a measurement nothing is done: the safety layer decides what silence means.
 
         Args:
@@ -151,6 +167,8 @@ class Follower:
             setpoint_w: What it should say.
             ordered: The set-point is a grid operator's order or a hard limit: no wait, no minimum time and no count of starts
                 stands in its way; machines with starts left still go first.
+            is_limit: Not a watt may be above the set-point, and no machine sleeps that could stay on below it.
+            first: Who shall sleep before others, if anybody must.
         """
         if measured_w is None:
             self._over_since = self._under_since = None
@@ -159,8 +177,8 @@ class Follower:
             self._turn_day(state, now)
         error_w = setpoint_w - measured_w - sum(state.pending_w(now) for state in self._machines.values())
         band_w = max(self.settings.dead_band_w, self.settings.dead_band_share * abs(setpoint_w))
-        if error_w < -band_w:
-            return self._lower(now, error_w, ordered=ordered)
+        if error_w < (0.0 if is_limit else -band_w):
+            return self._lower(now, error_w, ordered=ordered, is_limit=is_limit, first=first)
         if error_w > band_w:
             return self._raise(now, error_w)
         self._over_since = self._under_since = None
@@ -171,7 +189,9 @@ class Follower:
             state.day = int(now // DAY_S)
             state.starts_left = state.machine.starts_per_day
 
-    def _lower(self, now: float, error_w: float, *, ordered: bool) -> Step:
+    def _lower(
+        self, now: float, error_w: float, *, ordered: bool, is_limit: bool, first: Collection[str]
+    ) -> Step:
         self._under_since = None
         if self._over_since is None:
             self._over_since = now
@@ -185,21 +205,25 @@ class Follower:
                 break
             excess_w -= self._limit(state, now, state.target_w - excess_w, instructions)
         waited_long = waited_s >= self.settings.sleep_wait_s or ordered
-        band_w = self.settings.dead_band_w
+        band_w = 0.0 if is_limit else self.settings.dead_band_w
         unmet_w = 0.0
         if excess_w > band_w and waited_long:
-            excess_w = self._put_to_sleep(now, excess_w, instructions, ordered=ordered)
+            if is_limit:
+                excess_w = self._keep_below(now, excess_w, instructions, first)
+            else:
+                excess_w = self._put_to_sleep(now, excess_w, instructions, ordered=ordered)
             unmet_w = max(0.0, excess_w - band_w)
-        return Step(error_w=error_w, instructions=tuple(instructions), unmet_w=unmet_w)
+        # Who was told a new limit in this step is told to sleep instead.
+        last = {instruction.machine: instruction for instruction in instructions}
+        return Step(error_w=error_w, instructions=tuple(last.values()), unmet_w=unmet_w)
 
     def _put_to_sleep(
         self, now: float, excess_w: float, instructions: list[Instruction], *, ordered: bool
     ) -> float:
         """Sleep machines, the worst first, as long as more than half of one is in excess; return what is left.
 
-        For an order the last one goes as well. Who has just been told a new limit in this step is told to sleep instead.
+        For an order the last one goes as well.
         """
-        told = {instruction.machine: place for place, instruction in enumerate(instructions)}
         for state in self._by_merit(reverse=True):
             machine = state.machine
             saved_w = state.target_w - machine.residual_w
@@ -209,16 +233,38 @@ class Follower:
             settled = now - state.since >= max(machine.min_on_s, machine.wake_s) and state.starts_left >= 1
             if not state.on or not (settled or ordered):
                 continue
-            state.before_w = state.before_w if now < state.settled_at else state.target_w
-            state.target_w = machine.residual_w
-            state.on, state.since, state.settled_at = False, now, now + machine.sleep_s
-            instruction = Instruction(machine=machine.name, command=Sleep(), reason="above the set-point")
-            if machine.name in told:
-                instructions[told[machine.name]] = instruction
-            else:
-                instructions.append(instruction)
+            self._sleep(state, now, instructions)
             excess_w -= saved_w
         return excess_w
+
+    def _keep_below(
+        self, now: float, excess_w: float, instructions: list[Instruction], first: Collection[str]
+    ) -> float:
+        """Sleep machines until nothing is in excess, and nobody more; return what is left.
+
+        Who was named first goes first, then who has a start left and is not waking, then the worst.
+        """
+
+        def is_spared(state: _Followed) -> tuple[bool, bool]:
+            name, since_s = state.machine.name, now - state.since
+            is_settled = since_s >= max(state.machine.min_on_s, state.machine.wake_s)
+            return name not in first, not (is_settled and state.starts_left >= 1)
+
+        running = sorted((state for state in self._by_merit(reverse=True) if state.on), key=is_spared)
+        saved_w = [state.target_w - state.machine.residual_w for state in running]
+        for place in cover(excess_w, saved_w):
+            self._sleep(running[place], now, instructions)
+            excess_w -= saved_w[place]
+        return excess_w
+
+    @staticmethod
+    def _sleep(state: _Followed, now: float, instructions: list[Instruction]) -> None:
+        """Put a machine to sleep."""
+        machine = state.machine
+        state.before_w = state.before_w if now < state.settled_at else state.target_w
+        state.target_w = machine.residual_w
+        state.on, state.since, state.settled_at = False, now, now + machine.sleep_s
+        instructions.append(Instruction(machine=machine.name, command=Sleep(), reason="above the set-point"))
 
     def _raise(self, now: float, error_w: float) -> Step:
         self._over_since = None

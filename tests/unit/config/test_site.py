@@ -130,3 +130,11 @@ def test_files_of_external_time_are_there(tmp_path: Path) -> None:
         "evidence.time.authority[0].roots_file",
         "evidence.time.witness[0].token_file",
     }
+
+
+def test_a_word_that_is_none_of_the_choices_is_told_them() -> None:
+    with pytest.raises(InvalidConfigError) as caught:
+        parse_site('[node]\nnetwork = "testnet"\n', "site.toml")
+    (problem,) = caught.value.problems
+    assert problem.line == 2
+    assert "is none of main, testnet4, signet, regtest; did you mean 'testnet4'?" in problem.message
