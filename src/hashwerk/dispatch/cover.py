@@ -24,11 +24,11 @@ def cover(excess_w: float, saved_w: Sequence[float] | FloatArray) -> IntArray:
     useful = np.flatnonzero(saves > 0)
     chosen = list[int]()
     left_w = excess_w
-    for place in useful:
+    for place in useful.tolist():
         if left_w <= 0:
             break
         if saves[place] <= left_w:
-            chosen.append(int(place))
+            chosen.append(place)
             left_w -= float(saves[place])
     if left_w > 0:
         others = np.setdiff1d(useful, chosen)

@@ -242,16 +242,18 @@ class Follower:
     ) -> float:
         """Sleep machines until nothing is in excess, and nobody more; return what is left.
 
-        Who was named first goes first, then who has a start left and is not waking, then the worst.
+        Who was named first goes, and nobody else if that is enough; then who has a start left and is not waking, then the worst.
         """
 
         def is_spared(state: _Followed) -> tuple[bool, bool]:
-            name, since_s = state.machine.name, now - state.since
-            is_settled = since_s >= max(state.machine.min_on_s, state.machine.wake_s)
-            return name not in first, not (is_settled and state.starts_left >= 1)
+            is_settled = now - state.since >= max(state.machine.min_on_s, state.machine.wake_s)
+            return state.machine.name not in first, not (is_settled and state.starts_left >= 1)
 
         running = sorted((state for state in self._by_merit(reverse=True) if state.on), key=is_spared)
         saved_w = [state.target_w - state.machine.residual_w for state in running]
+        named = sum(1 for state in running if state.machine.name in first)
+        if sum(saved_w[:named]) >= excess_w:
+            running, saved_w = running[:named], saved_w[:named]
         for place in cover(excess_w, saved_w):
             self._sleep(running[place], now, instructions)
             excess_w -= saved_w[place]

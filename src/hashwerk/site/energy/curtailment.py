@@ -113,6 +113,11 @@ class Curtailment:
         order = next((order for order in self.active() if order.kind is OrderKind.ALL), None)
         return None if order is None else f"order {order.id} of {order.source}: {words(order)}"
 
+    def limit_w(self) -> float | None:
+        """Return the lowest import that the orders in force ask for; None if there is none, or its baseline is not known."""
+        targets = [self._target_w(self._known[order.source, order.id]) for order in self.active()]
+        return min((target for target in targets if target is not None), default=None)
+
     def for_plan(self, start_s: float, stop_s: float, import_w: float | None) -> OrderBook:
         """Return the orders that bear on a span, each with a baseline: its own, else what is measured now.
 

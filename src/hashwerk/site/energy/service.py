@@ -305,6 +305,7 @@ class EnergyService:
             signals=self.planner.watched(),
             emergency=self.curtailment.emergency(),
             orders_active=bool(active),
+            ordered_w=self.curtailment.limit_w(),
             is_shown_only=not self.controls,
         )
         self._steps, self._stance, self._reasons = steps, steps.decision.stance, steps.decision.reasons

@@ -21,29 +21,28 @@ from hashwerk.dispatch.policies.clean import SurplusOnly
 from hashwerk.dispatch.safety import Decision, GuardedFeeder, Signal, Stance, guard
 from hashwerk.dispatch.settings import DispatchSettings
 from hashwerk.errors import FleetError, StoreError
-from hashwerk.fleet.commands import Command, SetMode, SetPowerLimit, Sleep, Wake
+from hashwerk.fleet.commands import Command, SetMode, Sleep, Wake
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.limits import Limits
 from hashwerk.fleet.machine import Capability
-from hashwerk.fleet.states import State
 from hashwerk.site.energy.as_seen import followed, guarded, power_in_mode_w
 from hashwerk.site.energy.groups import Wanted, assign, command_for
 from hashwerk.site.energy.planning import Plan
 from hashwerk.site.energy.ports import FleetPort, MachineNow
 from hashwerk.site.energy.surplus import SurplusFollower
+from hashwerk.site.energy.under_way import UnderWay
 
 log = logging.getLogger(__name__)
 
-#: The same command is repeated after so long, times the fleet's pace; until then the fleet itself tells again who did not hear.
-_AGAIN_S: Final = 600.0
-#: Who was shed under an order sleeps on for so long, times the pace, whatever new plans say.
+#: Who was shed under an order sleeps on for so long, times the pace, whatever new plans say; but who fits below the limit.
 _SHED_S: Final = 900.0
-#: A change of mode is waited for no longer than this under an order, times the pace: its deadline is near.
-_MODE_S: Final = 30.0
-#: Who has slept for so long, times the pace, has done as told.
-_DONE_S: Final = 60.0
-#: Some time until a poll sees what a command did, beside the machine's own.
-_SEEN_S: Final = 15.0
+#: Who was shed may wake again after so long, times the pace, where there is room.
+_RESTORE_S: Final = 60.0
+#: More than what is under way is shed only if it is missing for so long, times the pace: meters and polls take turns.
+_CONFIRM_S: Final = 10.0
+#: So much below a hard limit nothing is raised any more, as a share of it.
+_MARGIN: Final = 0.005
+_NOBODY: Final = frozenset[MachineKey]()
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,16 +74,21 @@ class Steering:
         self._surplus = SurplusFollower(settings, fleet.limits)
         self._followed: dict[MachineKey, tuple[bool, float]] = {}
         self._follows_hard = False
-        self._shed: dict[MachineKey, float] = {}  # asleep by the follower or the guard, since when
-        self._under_way: dict[
-            MachineKey, tuple[float, float]
-        ] = {}  # watts that the meter will show, until when
-        self.told: dict[MachineKey, tuple[Command, float]] = {}
+        self._shed: dict[MachineKey, float] = {}  # asleep by the follower, since when
+        self._guarded: dict[MachineKey, float] = {}  # asleep by the guard, since when
+        self._over_since: float | None = None  # above a hard limit, what is under way counted in
+        self._under_way = UnderWay(fleet.pace)
+
+    @property
+    def told(self) -> Mapping[MachineKey, tuple[Command, float]]:
+        """What each machine was told last, and when."""
+        return self._under_way.told
 
     def new_plan(self, now: float, *, orders_active: bool) -> None:
         """Forget who was shed: a new plan counts with what is measured. Under an order they sleep on for a while."""
         kept_s = _SHED_S * self._fleet.pace if orders_active else 0.0
         self._shed = {key: since for key, since in self._shed.items() if now - since < kept_s}
+        self._guarded = {key: since for key, since in self._guarded.items() if now - since < kept_s}
 
     def look(
         self,
@@ -96,64 +100,68 @@ class Steering:
         signals: Sequence[Signal] = (),
         emergency: str | None = None,
         orders_active: bool = False,
+        ordered_w: float | None = None,
         is_shown_only: bool = False,
     ) -> Steps:
         """Return what must be told to whom now.
 
         Args:
             now: Unix seconds.
-            plan: What is to be carried out; None: there is none, and only the guard speaks.
+            plan: What is to be carried out; None: there is none, and only orders and the guard speak.
             machines: All of the fleet.
             import_w: Measured; None: not known.
             signals: What decisions rest on, with ages.
             emergency: The order that stops everything, in words.
             orders_active: Whether a grid operator's order is in force: then nothing waits.
+            ordered_w: The lowest import that an order in force asks for; plans that are made without it, or not at all, do
+                not keep it from being obeyed.
             is_shown_only: Nothing will be sent, and nothing is to be remembered as told.
         """
         decision = self._guard(machines, signals, emergency)
         batches: dict[tuple[Command, bool, str], list[MachineKey]] = {}
         by_key = {machine.key: machine for machine in machines}
-        self._under_way = {
-            key: entry for key, entry in self._under_way.items() if entry[1] > now and key in by_key
-        }
+        self._under_way.look(machines, now, import_w)
 
         def ask(machine: MachineNow, command: Command, why: str, *, is_hard: bool) -> None:
-            if self._is_new(machine, command, now, is_hard=is_hard):
+            if self._under_way.is_new(machine, command, now, is_hard=is_hard):
                 batches.setdefault((command, is_hard, why), []).append(machine.key)
                 if not is_shown_only:
-                    self._note(machine, command, now)
+                    self._under_way.note(machine, command, now)
 
         for instruction in decision.instructions:
             machine = by_key[instruction.machine]
-            self._shed[machine.key] = now
+            by_all = decision.stance in {Stance.STOP, Stance.CURTAIL}
+            (self._shed if by_all else self._guarded)[machine.key] = now
             ask(machine, instruction.command, instruction.reason, is_hard=True)
         setpoint_w, is_hard = None, False
-        if plan is not None and decision.stance not in {Stance.STOP, Stance.CURTAIL}:
-            cap_w = plan.limit_w(now)
-            setpoint_w = self._setpoint(plan, now)
-            is_hard = orders_active or (cap_w is not None and import_w is not None and import_w > cap_w)
-            follows_surplus = plan.policy == SurplusOnly.name and not is_hard
+        may_follow = decision.stance not in {Stance.STOP, Stance.CURTAIL}
+        if may_follow and (plan is not None or (orders_active and ordered_w is not None)):
+            cap_w = _lowest(None if plan is None else plan.limit_w(now), ordered_w)
+            setpoint_w = cap_w if plan is None else self._setpoint(plan, now)
+            bound = self._bound(machines, now, import_w, cap_w, orders_active=orders_active)
+            is_hard = orders_active or bound.is_over or (bound.room_w < 0 and bound.import_w is not None)
+            follows_surplus = plan is not None and plan.policy == SurplusOnly.name and not is_hard
+            sleepers = _NOBODY
             if follows_surplus:
                 setpoint_w = 0.0
                 if not is_shown_only and decision.stance is not Stance.KEEP:
                     followed, hard = self._surplus.step(now, machines, import_w)
                     for instruction in followed:
                         ask(by_key[instruction.machine], instruction.command, "own surplus", is_hard=hard)
-            elif decision.stance is not Stance.KEEP or is_hard:
-                room_w = math.inf
-                if cap_w is not None and import_w is not None:
-                    room_w = cap_w - import_w - self._under_way_w(machines)
-                self._carry_out(plan, by_key, now, ask, is_hard=orders_active, room_w=room_w)
+            elif plan is not None and (decision.stance is not Stance.KEEP or is_hard):
+                sleepers = self._carry_out(plan, by_key, bound, ask)
             is_bound = is_hard or (cap_w is not None and not follows_surplus)
             trims: tuple[Instruction, ...] = ()
             if is_bound and not is_shown_only:
-                trims = self._follow(plan, machines, now, import_w, setpoint_w, is_hard=is_hard)
+                trims = self._follow(plan, machines, bound, setpoint_w, is_hard=is_hard, first=sleepers)
             for instruction in trims:
                 machine = by_key[instruction.machine]
                 if isinstance(instruction.command, Sleep):
                     self._shed[machine.key] = now
                 if not isinstance(instruction.command, Wake):
                     ask(machine, instruction.command, instruction.reason, is_hard=is_hard)
+        elif may_follow and plan is None:
+            self._restore(by_key, now, ask)
         return Steps(
             batches=tuple(
                 Batch(
@@ -178,34 +186,71 @@ class Steering:
                 await self._fleet.tell(batch.command, batch.machines, why=batch.why, is_hard=batch.is_hard)
             except (FleetError, StoreError) as error:
                 log.error("%d machines are not told to %s: %s", len(batch.machines), batch.command, error)
-                for key in batch.machines:
-                    self.told.pop(key, None)
-                    self._under_way.pop(key, None)
+                self._under_way.forget(batch.machines)
             else:
                 sent += len(batch.machines)
                 if batch.ends_others:
-                    # The fleet has ended earlier orders: what else was in them may be told again.
-                    chosen = set(batch.machines)
-                    self.told = {
-                        key: told
-                        for key, told in self.told.items()
-                        if key in chosen or isinstance(told[0], Sleep)
-                    }
+                    self._under_way.ended_others(batch.machines)
         return sent
+
+    def _restore(self, machines: Mapping[MachineKey, MachineNow], now: float, ask: Ask) -> None:
+        """Wake whom an order put to sleep and no plan would: the fleet staggers them."""
+        for key in list(self._shed):
+            machine = machines.get(key)
+            if machine is None or machine.is_on:
+                del self._shed[key]
+            elif machine.reason_not_ours is None and self._may_now(machine, Wanted("as before"), now):
+                ask(machine, Wake(), "the order is over", is_hard=False)
+
+    # --- the limit ---
+
+    def _bound(
+        self,
+        machines: Sequence[MachineNow],
+        now: float,
+        import_w: float | None,
+        cap_w: float | None,
+        *,
+        orders_active: bool,
+    ) -> Bound:
+        """Return how the site stands to the limit that binds, with what is under way counted in."""
+        expected_w, highest_w = (
+            (None, None) if import_w is None else self._under_way.expected_w(machines, import_w)
+        )
+        is_over = cap_w is not None and expected_w is not None and expected_w > cap_w
+        if not is_over:
+            self._over_since = None
+        elif self._over_since is None:
+            self._over_since = now
+        waited_s = 0.0 if self._over_since is None else now - self._over_since
+        room_w = math.inf
+        if cap_w is not None and import_w is not None and highest_w is not None:
+            taken_w = max(import_w + self._under_way.rise_w(machines), highest_w)
+            room_w = cap_w * (1 - _MARGIN) - taken_w
+        elif orders_active:
+            room_w = 0.0  # nobody knows what there is room for
+        return Bound(
+            now=now,
+            cap_w=cap_w,
+            import_w=import_w,
+            expected_w=expected_w,
+            room_w=room_w,
+            is_ordered=orders_active,
+            is_over=is_over,
+            is_sure=not self._under_way.is_anything or waited_s >= _CONFIRM_S * self._fleet.pace,
+        )
 
     # --- the plan ---
 
     def _carry_out(
-        self,
-        plan: Plan,
-        machines: Mapping[MachineKey, MachineNow],
-        now: float,
-        ask: Ask,
-        *,
-        is_hard: bool,
-        room_w: float,
-    ) -> None:
-        """Ask for what makes up the plan's counts; whoever would draw more has to fit under the limit that binds."""
+        self, plan: Plan, machines: Mapping[MachineKey, MachineNow], bound: Bound, ask: Ask
+    ) -> frozenset[MachineKey]:
+        """Ask for what makes up the plan's counts; whoever would draw more has to fit under the limit that binds.
+
+        While the site is above it, the plan does not say who sleeps: those whom it would have asleep are returned, the first
+        to go if power limits and modes that show in time do not do.
+        """
+        now, room_w, sleepers = bound.now, bound.room_w, list[MachineKey]()
         for number, herd in enumerate(plan.herds):
             wanted = assign(
                 herd,
@@ -213,28 +258,54 @@ class Steering:
                 machines,
                 limits=self._fleet.limits,
                 now=now,
-                excluded=frozenset(self._shed),
+                excluded=self._excluded(bound),
             )
             for key, how in wanted.items():
-                command = command_for(machines[key], how)
+                machine = machines[key]
+                command = command_for(machine, how)
                 if command is None:
                     continue
-                rise_w = (
-                    0.0
-                    if how.mode is None
-                    else power_in_mode_w(machines[key], how.mode) - (machines[key].power_w or 0.0)
-                )
-                if rise_w > 0 and rise_w > room_w:
+                if isinstance(command, Sleep):
+                    if bound.is_over:
+                        sleepers.append(key)
+                    elif self._may_fall(plan, machine.idle_w - (machine.power_w or 0.0), bound):
+                        is_hard = bound.is_ordered and bound.import_w is None
+                        if is_hard or self._may_now(machine, how, now):
+                            ask(machine, command, f"plan of {plan.policy}", is_hard=is_hard)
+                    continue
+                command, rise_w = _as_fits(machine, command, room_w)
+                if rise_w > max(0.0, room_w):
+                    continue
+                if rise_w < 0 and not self._may_lower(plan, machine, rise_w, bound):
                     continue
                 room_w -= max(0.0, rise_w)
-                hard_sleep = is_hard and isinstance(command, Sleep)
-                if hard_sleep or self._may_now(machines[key], how, now):
-                    ask(machines[key], command, f"plan of {plan.policy}", is_hard=hard_sleep)
+                if self._may_now(machine, how, now):
+                    ask(machine, command, f"plan of {plan.policy}", is_hard=False)
+        return frozenset(sleepers)
+
+    def _excluded(self, bound: Bound) -> frozenset[MachineKey]:
+        """Return who sleeps on whatever the plan says: shed by the guard, or by the follower where there is no room again."""
+        shed = self._shed.items()
+        if bound.is_ordered and bound.import_w is not None:
+            shed = {k: at for k, at in shed if bound.now - at < _RESTORE_S * self._fleet.pace}.items()
+        return frozenset(self._guarded) | {key for key, _ in shed}
+
+    def _may_fall(self, plan: Plan, rise_w: float, bound: Bound) -> bool:
+        """Say whether a machine may draw less as planned: below an order, not where less than planned would be left."""
+        if not bound.is_ordered or bound.import_w is None or bound.expected_w is None:
+            return True
+        return min(bound.import_w, bound.expected_w) + rise_w / 2 >= self._setpoint(plan, bound.now)
+
+    def _may_lower(self, plan: Plan, machine: MachineNow, rise_w: float, bound: Bound) -> bool:
+        """Say whether a lower mode helps against a limit, or may be as planned below it."""
+        if bound.is_over:
+            return self._under_way.patience_s(machine) > 0
+        return self._may_fall(plan, rise_w, bound)
 
     def _may_now(self, machine: MachineNow, wanted: Wanted, now: float) -> bool:
         """Say whether the fleet would do it now: minimum times and starts are left to run out, without asking in vain."""
         limits: Limits = self._fleet.limits
-        if machine.is_busy and not self._has_done(machine, now):
+        if machine.is_busy and not self._under_way.has_done(machine, now):
             return False
         if wanted.mode is None:
             is_young = machine.started_at is not None and now - machine.started_at < limits.min_on_s
@@ -250,63 +321,65 @@ class Steering:
 
     def _follow(
         self,
-        plan: Plan,
+        plan: Plan | None,
         machines: Sequence[MachineNow],
-        now: float,
-        import_w: float | None,
-        setpoint_w: float,
+        bound: Bound,
+        setpoint_w: float | None,
         *,
         is_hard: bool,
+        first: frozenset[MachineKey],
     ) -> tuple[Instruction, ...]:
         """Return what brings measured power to the set-point.
 
         Under a hard limit whoever is on may be put to sleep; otherwise only power limits move: what a plan wants on stays on.
         """
+        now = bound.now
         if is_hard != self._follows_hard:
             self._follower, self._followed = Follower(settings=self._settings.follower), {}
             self._follows_hard = is_hard
         self._renew(plan, machines, now, is_hard=is_hard)
-        if import_w is None or not self._followed:
+        if bound.import_w is None or bound.expected_w is None or setpoint_w is None or not self._followed:
             return ()
-        under_way_w = self._under_way_w(machines)
-        cap_w = plan.limit_w(now)
-        if is_hard and cap_w is not None:
-            setpoint_w = cap_w  # below a limit there is nothing to complain of
-            if import_w + under_way_w <= cap_w:
+        if not is_hard or bound.cap_w is None:
+            return self._follower.step(now, bound.expected_w, setpoint_w, ordered=is_hard).instructions
+        # Above the limit everything that is under way counts; below it what falls makes no room before it is seen.
+        measured_w, at_most_w = self._under_way.expected_w(machines, bound.import_w)
+        if measured_w > bound.cap_w:
+            if not bound.is_sure:
                 return ()
-        step = self._follower.step(now, import_w + under_way_w, setpoint_w, ordered=is_hard)
-        return step.instructions
+            step = self._follower.step(now, measured_w, bound.cap_w, ordered=True, is_limit=True, first=first)
+            return step.instructions
+        highest_w = bound.cap_w * (1 - _MARGIN)
+        measured_w = max(bound.import_w, at_most_w)
+        return () if measured_w > highest_w else self._follower.step(now, measured_w, highest_w).instructions
 
-    def _under_way_w(self, machines: Sequence[MachineNow]) -> float:
-        """Return by how much power will still change: what was told, less what machines draw by now."""
-        return sum(
-            self._under_way[machine.key][0] - (machine.power_w or 0.0)
-            for machine in machines
-            if machine.key in self._under_way
-        )
-
-    def _renew(self, plan: Plan, machines: Sequence[MachineNow], now: float, *, is_hard: bool) -> None:
+    def _renew(self, plan: Plan | None, machines: Sequence[MachineNow], now: float, *, is_hard: bool) -> None:
         """Tell the follower who there is to follow with: whoever is on and ours."""
-        planned = {key for herd in plan.herds for key in herd.keys}
+        planned = None if plan is None or is_hard else {key for herd in plan.herds for key in herd.keys}
         here: dict[MachineKey, tuple[bool, float]] = {}
         for machine in machines:
             takes_limits = bool(Capability.POWER_LIMIT & machine.capabilities)
-            is_asleep = isinstance(self._last(machine.key), Sleep) or not machine.is_on
-            if machine.key not in planned or is_asleep or machine.reason_not_ours is not None:
+            is_asleep = isinstance(self._under_way.last(machine.key), Sleep) or not machine.is_on
+            is_others = planned is not None and machine.key not in planned
+            if is_others or is_asleep or machine.reason_not_ours is not None:
                 continue
             if not is_hard and not takes_limits:
                 continue
             highest_w = power_in_mode_w(machine, machine.mode)
             here[machine.key] = (takes_limits, highest_w)
+            soon_w = self._under_way.goal_w(machine)
+            power_w = machine.power_w if soon_w is None else soon_w
             if machine.key not in self._followed:
                 self._follower.add(
                     followed(machine, highest_w, takes_limits=takes_limits, limits=self._fleet.limits),
                     now,
                     on=True,
-                    power_w=machine.power_limit_w or machine.power_w or highest_w,
-                    starts_left=0,
+                    power_w=soon_w or machine.power_limit_w or machine.power_w or highest_w,
+                    starts_left=max(0, self._fleet.limits.starts_a_day - machine.starts) if is_hard else 0,
                     since=machine.started_at,
                 )
+            elif is_hard and power_w is not None:
+                self._follower.see(machine.key, power_w, now)
         for gone in self._followed.keys() - here.keys():
             self._follower.remove(gone)
         self._followed = here
@@ -332,43 +405,35 @@ class Steering:
         found = self._fleet.meter(f"feeder:{name}")
         return None if found is None else found.power_w
 
-    # --- what was told ---
 
-    def _last(self, key: MachineKey) -> Command | None:
-        told = self.told.get(key)
-        return None if told is None else told[0]
+class Bound(msgspec.Struct, frozen=True, kw_only=True):
+    """How the site stands to the limit that binds."""
 
-    def _is_new(self, machine: MachineNow, command: Command, now: float, *, is_hard: bool) -> bool:
-        """Say whether telling this changes anything: it is not so already, and was not said a moment ago."""
-        if isinstance(command, Sleep) and not machine.is_on and not machine.power_w:
-            return False
-        told = self.told.get(machine.key)
-        if told is not None and told[0] == command and now - told[1] < _AGAIN_S * self._fleet.pace:
-            return False
-        if isinstance(command, SetPowerLimit) and not Capability.POWER_LIMIT & machine.capabilities:
-            return False
-        is_free = not machine.is_busy or self._has_done(machine, now)
-        return is_hard or is_free or isinstance(command, SetPowerLimit)
+    now: float
+    cap_w: float | None  # None: there is none
+    import_w: float | None
+    expected_w: float | None  # what is under way counted in
+    room_w: float  # for whoever would draw more
+    is_ordered: bool  # a grid operator's order is in force
+    is_over: bool
+    is_sure: bool  # it is no matter of a meter that is a moment behind
 
-    def _has_done(self, machine: MachineNow, now: float) -> bool:
-        """Say whether a machine sleeps as told though its order is still open: others of the order are slower."""
-        told = self.told.get(machine.key)
-        is_asleep = told is not None and isinstance(told[0], Sleep) and machine.state is State.ASLEEP
-        return is_asleep and told is not None and now - told[1] >= _DONE_S * self._fleet.pace
 
-    def _note(self, machine: MachineNow, command: Command, now: float) -> None:
-        self.told[machine.key] = (command, now)
-        seen_s = _SEEN_S * self._fleet.pace
-        match command:
-            case Sleep():
-                self._under_way[machine.key] = (machine.idle_w, now + machine.sleep_s + seen_s)
-            case Wake(mode) if machine.modes:
-                self._under_way[machine.key] = (power_in_mode_w(machine, mode), now + machine.wake_s + seen_s)
-            case SetMode(mode):
-                waited_s = min(machine.mode_s, _MODE_S * self._fleet.pace)
-                self._under_way[machine.key] = (power_in_mode_w(machine, mode), now + waited_s + seen_s)
-            case _:
-                self._under_way.pop(machine.key, None)
+def _as_fits(machine: MachineNow, command: Command, room_w: float) -> tuple[Command, float]:
+    """Return a command to draw more, in the highest mode that there is room for, and by how much power rises."""
+    drawn_w = machine.power_w or 0.0
+    mode = command.mode if isinstance(command, Wake | SetMode) else None
+    rise_w = power_in_mode_w(machine, mode) - drawn_w
+    if not isinstance(command, Wake) or mode is None or rise_w <= room_w:
+        return command, rise_w
+    lower = [one for one in machine.modes if one.power_w - drawn_w <= min(room_w, rise_w)]
+    if not lower:
+        return command, rise_w
+    return Wake(lower[-1].name), lower[-1].power_w - drawn_w
+
+
+def _lowest(*limits_w: float | None) -> float | None:
+    return min((limit_w for limit_w in limits_w if limit_w is not None), default=None)
 
 
 class Ask(Protocol):
