@@ -130,6 +130,7 @@ def test_five_thousand_tiles_open_soon(browser: Browser) -> None:
             page.wait_for_function("window.drawnAt")
             times_ms.append(page.evaluate("window.drawnAt"))
             expect(page.locator(".hall-map")).to_have_attribute("data-drawn", "5000")
+            expect(page.locator("#first")).to_have_count(0)  # the first picture has made room
             assert page.locator(".hall-map *").count() < 200  # one component, never an element a tile
             page.close()
         print(
@@ -236,6 +237,21 @@ def test_a_batch_is_previewed_then_carried_out(site: HallSite, visit: Visit) -> 
     expect(order.locator(".result")).to_contain_text("machines would be told: turn its light on.")
     act.click()
     expect(order.locator(".result")).to_contain_text("is given and on disk")
+
+
+def test_the_log_says_who_told_which_machine_what(site: HallSite, visit: Visit) -> None:
+    page = visit.page
+    page.goto(site.url + "log")
+    told = page.get_by_role("region", name="Commands, newest first").get_by_role("row")
+    expect(told.nth(1)).to_contain_text(re.compile(r"turn its light on.*page: looking for it.*accepted"))
+    expect(told.filter(has_text="by hand on the page").first).to_contain_text(re.compile(r"sleep.*\d → \d+ W"))
+    panel = page.locator(".panel", has_text="Commands to machines")
+    panel.get_by_label("Filter").fill("no such machine")
+    expect(told).to_have_text([re.compile("Time"), "Nothing matches the filter."])
+    panel.get_by_label("Filter").fill("")
+    told.nth(1).get_by_role("link").click()
+    expect(page).to_have_url(re.compile("/machine/"))
+    expect(page.get_by_text("What it was told, and what was measured")).to_be_visible()
 
 
 def test_alerts_are_answered_in_plain_words(site: HallSite, visit: Visit) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -14,7 +13,6 @@ from hashwerk.web.upstream_frames import upstream_frame
 
 if TYPE_CHECKING:
     from hashwerk.site.messages import AccountView, BlockView, Rate, Snapshot, WorkerView
-    from hashwerk.web.history import LedgerEvent
     from hashwerk.web.state import MineView
 
 Frame = dict[str, Any]
@@ -302,22 +300,3 @@ def _presence(worker: WorkerView) -> Row:
         several = f" ×{worker.sessions}" if worker.sessions > 1 else ""
         return {"t": f"● connected{several}", "s": worker.sessions, "c": "violet"}
     return {"t": "○ away", "s": 0, "c": "muted"}
-
-
-def event_rows(events: Sequence[LedgerEvent]) -> list[Row]:
-    """Return the rows of the page *Log*, the newest first."""
-    return [
-        {
-            "k": event.id,
-            "c": [{"e": event.time}, event.kind.replace("_", " "), event.message, _details(event)],
-        }
-        for event in events
-    ]
-
-
-def _details(event: LedgerEvent) -> str:
-    known = ((name, value) for name, value in event.details.items() if value is not None)
-    return ", ".join(
-        f"{name.replace('_', ' ')} {words.short_hash(value) if isinstance(value, str) and len(value) == 64 else value}"
-        for name, value in known
-    )

@@ -11,6 +11,7 @@ from hashwerk.fleet.states import State
 from hashwerk.units import format_duration, format_hashrate
 from hashwerk.web import words
 from hashwerk.web.charts import curve_chart
+from hashwerk.web.record_frames import command_row
 
 if TYPE_CHECKING:
     from hashwerk.fleet.alerts import Alert
@@ -31,12 +32,6 @@ _STATES: Final = {
     State.FAULTY.value: ("■", "reports a fault", "act"),
     State.UNREACHABLE.value: ("■", "does not answer", "act"),
     State.UNKNOWN.value: ("◌", "does not tell what it does", "attention"),
-}
-_VERDICTS: Final = {
-    "confirmed": ("● confirmed", "violet"),
-    "claimed": ("○ only it says so", "muted"),
-    "contradicted": ("▲ contradicted", "attention"),
-    "open": ("◌ not known yet", "muted"),
 }
 
 
@@ -271,35 +266,13 @@ def _against(power_w: float, published: Any) -> str:
 def history_frame(commands: Sequence[CommandRecord], transitions: Sequence[TransitionRecord]) -> Frame:
     """Return what a machine was told and what came of it, and how its state changed; the newest first."""
     return {
-        "rows.m.commands": [_command_row(record) for record in commands],
+        "rows.m.commands": [command_row(record) for record in commands],
         "rows.m.transitions": [
             {
                 "k": record.id,
                 "c": [{"e": record.at}, f"{record.was.value} → {record.now.value}", record.cause],
             }
             for record in transitions
-        ],
-    }
-
-
-def _command_row(record: CommandRecord) -> Row:
-    verdict, colour = _VERDICTS.get(record.verdict or "open", (record.verdict or "", ""))
-    if record.verdict is None and record.settled_at is not None:
-        verdict, colour = "–", "muted"
-    change = ""
-    if record.before_w is not None and record.after_w is not None:
-        change = f"{record.before_w:,.0f} → {record.after_w:,.0f} W"
-    answer = record.outcome or "no answer yet"
-    return {
-        "k": record.id,
-        "c": [
-            {"e": record.at},
-            record.command + (f" (attempt {record.attempt})" if record.attempt > 1 else ""),
-            {"t": f"{record.who}: {record.why}", "h": f"order {record.order_id}, as {record.holder}"},
-            {"t": answer, "h": record.message or ""},
-            {"t": verdict, "c": colour},
-            change or "–",
-            record.effect or "",
         ],
     }
 

@@ -3,8 +3,9 @@ import math
 import pytest
 
 from hashwerk.web.charts import rate_chart, shares_chart, thin_out
-from hashwerk.web.frames import event_rows, mine_frame
+from hashwerk.web.frames import mine_frame
 from hashwerk.web.history import RANGES, Point
+from hashwerk.web.record_frames import event_rows
 from hashwerk.web.words import REJECT_WORDS
 from hashwerk.work.share import Verdict
 

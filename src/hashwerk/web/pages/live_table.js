@@ -1,5 +1,5 @@
 // A table that Vue patches in place: rows keep their identity, so focus, selection and scrolling stay where they are.
-// A cell is text, or {t: text, s: sort value, c: class, h: title, e: Unix seconds, y: text to copy}.
+// A cell is text, or {t: text, s: sort value, c: class, h: title, e: Unix seconds, y: text to copy, u: where it leads}.
 export default {
   template: `
     <div class="live-table">
@@ -22,6 +22,7 @@ export default {
             <tr v-for="row in shown" :key="row.k">
               <td v-for="(cell, index) in row.c" :key="index" :class="[columns[index]?.c, cell.c]" :title="title(cell)"
                 ><time v-if="cell.e" :datetime="utc(cell.e)">{{ local(cell.e) }}</time
+                ><a v-else-if="cell.u" :href="cell.u">{{ text(cell) }}</a
                 ><template v-else>{{ text(cell) }}</template
                 ><button v-if="cell.y" type="button" class="copy small" :data-copy="cell.y"
                   :aria-label="'Copy ' + cell.y"></button></td>
