@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import msgspec
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from hashwerk import errors
 from hashwerk.cli import cli
 from hashwerk.clock import VirtualClock
 from hashwerk.config.decode import describe
 from hashwerk.config.site import SiteConfig
+from hashwerk.fleet.settings import FleetSettings
+from hashwerk.pool.upstream.views import UpstreamView
+from hashwerk.site.energy.view import EnergyView
+from hashwerk.site.fleet import FleetService
 from hashwerk.site.messages import NodeView, Rate, Snapshot, TemplateView, WorkerView
+from hashwerk.web.energy_api import EnergyCollector
+from hashwerk.web.fleet_metrics import FleetCollector
 from hashwerk.web.metrics import MineCollector
 from hashwerk.web.state import MineView
 
@@ -151,21 +160,61 @@ def _subclasses(kind: type[errors.HashwerkError]) -> list[type[errors.HashwerkEr
 
 
 def metrics_page() -> str:
-    """Return the page of every metric under `/metrics`, from what a mine with nothing missing reports."""
-    view = MineView(None, VirtualClock())
-    view.receive(_complete_snapshot())
+    """Return the page of every metric under `/metrics`, from the collectors of a mine with nothing missing."""
     lines = [
         "# Metrics",
         "",
         "Served at `/metrics` in the text format of Prometheus. A value that is not known is left out, never 0.",
-        "",
-        "| metric | kind | meaning |",
-        "|---|---|---|",
     ]
-    for family in MineCollector(view, VirtualClock()).collect():
-        name = family.name + ("_total" if family.type == "counter" else "")
-        lines.append(f"| `{name}` | {family.type} | {family.documentation} |")
+    for title, words, collector in _collectors():
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            words,
+            "",
+            "| metric | kind | labels | meaning |",
+            "|---|---|---|---|",
+        ]
+        for family, labels in _families(collector):
+            name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
+            lines.append(f"| `{name}` | {family.type} | {labels} | {family.documentation} |")
     return "\n".join(lines) + "\n"
+
+
+def _families(collector: Collector) -> Iterator[tuple[Metric, str]]:
+    """Yield each family with the labels of its samples, in words."""
+    for family in collector.collect():
+        labels = dict.fromkeys(label for sample in family.samples for label in sample.labels)
+        labels = labels or dict.fromkeys(getattr(family, "_labelnames", ()))
+        yield family, ", ".join(f"`{label}`" for label in labels) or "–"
+
+
+def _collectors() -> Iterator[tuple[str, str, Collector]]:
+    """Yield a heading, a line of words and the collector of each part of a mine."""
+    clock = VirtualClock()
+    view = MineView(None, clock)
+    view.receive(_complete_snapshot())
+    yield (
+        "The mine",
+        "Those of upstream pools, `hashwerk_upstream_…`, where pools are configured.",
+        MineCollector(view, clock),
+    )
+    fleet = FleetService(FleetSettings(), Path("fleet.sqlite"), clock, drivers=(), channels=())
+    yield "The fleet", "Where `[fleet]` has `ranges`. `machine` is the machine's key.", FleetCollector(fleet)
+    yield "Energy", "Where machines are planned by the price of their energy.", EnergyCollector(_Energy())
+
+
+class _Energy:
+    """A site's energy of which nothing is known yet."""
+
+    def view(self) -> EnergyView:
+        return EnergyView(
+            at_s=0.0, is_simulation=False, sentence="", policy="", controls=False, stance="free", reasons=(),
+            currency="EUR", price_per_mwh=None, hashprice_per_ph_day=None, hashprice_from="", setpoint_w=None,
+            measured_w=None, measured_by="", revenue_per_h=None, cost_per_h=None, margin_per_h=None, price=None,
+            carbon=None, sources=(), groups=(), plan=None, orders=(), bill=None, clean=None, feeds=(), meters=(),
+        )  # fmt: skip
 
 
 def _complete_snapshot() -> Snapshot:
@@ -173,6 +222,12 @@ def _complete_snapshot() -> Snapshot:
     worker = WorkerView(
         id=1, account="account", machine="machine", sessions=1, user_agent="", remote="", work_log2=32,
         hashrate=dict(rates), accepted=1, rejected={"stale": 1}, last_share_at=0.0,
+    )  # fmt: skip
+    pool = UpstreamView(
+        name="pool", url="", user="", priority=1, share=1.0, state="working", role="in use", reason=None, usable_in_s=None,
+        sessions=1, connections=1, difficulty=1.0, height=1, last_job_at=0.0, seen_hs={"10m": 1.0},
+        credited_hs={"10m": 1.0}, forwarded=1, accepted=1, rejected={}, lost=0, waiting=0, accepted_difficulty="1",
+        latency_ms_p50=1.0, latency_ms_p99=1.0,
     )  # fmt: skip
     return Snapshot(
         at=1.0, started_at=0.0, version="", serving=True, hashrate=dict(rates), accepted=1, rejected={"stale": 1},
@@ -187,5 +242,5 @@ def _complete_snapshot() -> Snapshot:
         accepted_work="1", blocks={"accepted": 1}, recent_blocks=[], sessions=1, workers=[worker], workers_total=1,
         accounts=[], accounts_total=0,
         submit_ms_p50=1.0, submit_ms_p99=1.0, commit_ms_p99=1.0, jobs=1, stratum_url="", simulation=False,
-        warnings=[],
+        warnings=[], upstreams=[pool],
     )  # fmt: skip
