@@ -56,6 +56,7 @@ def month_bill(
     import_wh = np.zeros(count, dtype=np.int64)
     market: list[float | None] = [None] * count
     known = np.zeros(count, dtype=bool)
+    metered = sum(quarter.is_metered for quarter in quarters)
     for quarter in quarters:
         place = (quarter.start_s - first) // QUARTER_S
         if 0 <= place < count:
@@ -69,10 +70,7 @@ def month_bill(
         export_wh=None,
         estimated=int((~known).sum()),
     )
-    missing = [
-        "energy is integrated from power, and not a meter's register",
-        *_missing_words(known),
-    ]
+    missing = [*_integrated_words(len(quarters) - metered, metered), *_missing_words(known)]
     try:
         bill = make_bill(tariff, usage, facts, market=_market(market, known, first, tariff.currency))
     except TariffError as error:
@@ -91,6 +89,13 @@ def month_bill(
         total=str(bill.total),
         missing=tuple(missing),
     )
+
+
+def _integrated_words(integrated: int, metered: int) -> list[str]:
+    if not metered:
+        return ["energy is integrated from power, and not a meter's register"]
+    hours = f"{integrated * QUARTER_S / 3_600:,.2f} h"
+    return [f"{hours} are integrated from power, and not a meter's register"] if integrated else []
 
 
 def _missing_words(known: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[str]:

@@ -11,7 +11,8 @@ from hashwerk.energy.sources import AttributionError, Declaration
 from hashwerk.energy.tariff import Tariff
 from hashwerk.energy.usage import BillingFacts
 from hashwerk.site.energy import accounts
-from hashwerk.site.energy.record import EnergyRecord
+from hashwerk.site.energy.metered import SiteRegisters
+from hashwerk.site.energy.record import EnergyRecord, Quarter
 from hashwerk.site.energy.view import BillView, CleanView
 
 log = logging.getLogger(__name__)
@@ -24,12 +25,18 @@ class Month:
     """Bill and scores of the month so far. `renew` runs in a thread; what it leaves is read by the loop."""
 
     def __init__(
-        self, energy: EnergySettings, tariff: Tariff | None, facts: BillingFacts, record: EnergyRecord
+        self,
+        energy: EnergySettings,
+        tariff: Tariff | None,
+        facts: BillingFacts,
+        record: EnergyRecord,
+        registers: SiteRegisters | None = None,
     ) -> None:
         self._energy = energy
         self._tariff = tariff
         self._facts = facts
         self._record = record
+        self._registers = registers
         self.bill: BillView | None = None
         self.clean: CleanView | None = None
         self.peak_w = 0.0
@@ -41,15 +48,19 @@ class Month:
             StoreError: If the record cannot be used.
         """
         begin_s = accounts.month_begin_s(now, zone)
-        quarters = self._record.quarters(begin_s, now)
+        quarters = self._quarters(begin_s, now)
         self.peak_w = accounts.peak_w(quarters)
         if self._tariff is not None:
             self.bill = accounts.month_bill(self._tariff, self._facts, quarters, begin_s)
         if self._energy.sources:
             declared = self._declared(now)
             since_s = float(declared.start_s)
-            counted = quarters if since_s >= begin_s else self._record.quarters(since_s, now)
+            counted = quarters if since_s >= begin_s else self._quarters(since_s, now)
             self.clean = accounts.clean_view(self._energy, declared, counted, grid_g_per_kwh)
+
+    def _quarters(self, start_s: float, now: float) -> list[Quarter]:
+        quarters = self._record.quarters(start_s, now)
+        return quarters if self._registers is None else self._registers.counted(quarters)
 
     def _declared(self, now: float) -> Declaration:
         """Return the rule that holds now. A new one holds from the next full hour: nothing is declared for what is past."""

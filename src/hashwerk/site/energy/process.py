@@ -14,9 +14,11 @@ from hashwerk.dispatch.orders import OrderSource
 from hashwerk.grid_orders.build import open_order_sources, show_to
 from hashwerk.grid_orders.present import Present
 from hashwerk.site.energy.fleet_port import FleetMachines
+from hashwerk.site.energy.metered import SiteRegisters
 from hashwerk.site.energy.planner import EnergyParts
 from hashwerk.site.energy.service import EnergyService
 from hashwerk.site.fleet.service import FleetService
+from hashwerk.site.metering import RECORD
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,14 @@ async def running_energy(
         return
     machines = FleetMachines(fleet, clock)
     every = (*sources, *open_order_sources(config.grid_order, clock, folder))
-    service = EnergyService(parts_of(config), machines, clock, folder / "energy.sqlite", sources=every)
+    service = EnergyService(
+        parts_of(config),
+        machines,
+        clock,
+        folder / "energy.sqlite",
+        sources=every,
+        registers=SiteRegisters(folder / RECORD, config.meter),
+    )
     show_to(every, lambda: Present(import_w=service.import_w, sheddable_w=service.sheddable_w()))
     await asyncio.to_thread(service.open)
     task = asyncio.create_task(service.run(), name="energy")

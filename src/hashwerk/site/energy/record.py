@@ -59,11 +59,12 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Quarter(msgspec.Struct, frozen=True, kw_only=True):
-    """A quarter of an hour: energy by integrated power, and means."""
+    """A quarter of an hour: energy, and means."""
 
     start_s: int
     covered_s: float  # of which power was known
     import_wh: float
+    is_metered: bool = False  # counted by registers; else it is integrated power
     setpoint_w: float | None = None
     price_per_mwh: float | None = None
     hashrate_hs: float | None = None

@@ -19,6 +19,7 @@ from hashwerk.errors import FleetError, HashwerkError, StoreError
 from hashwerk.fleet.states import State
 from hashwerk.site.energy import showing
 from hashwerk.site.energy.curtailment import Curtailment
+from hashwerk.site.energy.metered import SiteRegisters
 from hashwerk.site.energy.month import Month
 from hashwerk.site.energy.order_figures import told_asleep
 from hashwerk.site.energy.planner import EnergyParts, Planner
@@ -60,6 +61,7 @@ class EnergyService:
         record: Path,
         *,
         sources: Sequence[OrderSource] = (),
+        registers: SiteRegisters | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -69,6 +71,7 @@ class EnergyService:
             clock: Where the time comes from.
             record: The file of the record.
             sources: Who brings orders of grid operators; an order's own source begins with the name of who brought it.
+            registers: What meters at the border counted; None: energy is integrated power.
 
         Raises:
             ConfigError: If a feed, a tariff or the rules cannot be used.
@@ -82,7 +85,7 @@ class EnergyService:
         self.curtailment = Curtailment(self.record, clock, record_every_s=self.settings.record_every_s)
         self.planner = Planner(parts, fleet, clock, self.curtailment)
         self.gauge = self.planner.gauge
-        self._month = Month(parts.energy, self.planner.tariff, self.planner.facts, self.record)
+        self._month = Month(parts.energy, self.planner.tariff, self.planner.facts, self.record, registers)
         self._steering = Steering(self.settings, fleet)
         self._integrator = Integrator(self.settings.record_every_s)
         self._recent: list[Moment] = []
@@ -236,7 +239,7 @@ class EnergyService:
             orders=self.orders(),
             bill=self._month.bill,
             clean=self._month.clean,
-            feeds=signals.feeds(),
+            feeds=(*signals.feeds(), *self._silent_sources()),
             meters=self._meters(now),
             assumptions=self._assumptions(),
         )
@@ -266,6 +269,14 @@ class EnergyService:
                 text = "it is silent: power is not known"
                 found.append(FeedView(name=name, state="silent", text=text))
         return tuple(found)
+
+    def _silent_sources(self) -> tuple[FeedView, ...]:
+        """Return by which ways orders cannot be heard now; what is in force stays so."""
+        return tuple(
+            FeedView(name=f"orders from {name}", state="silent", text=source.trouble)
+            for name, source in self._sources.items()
+            if source.trouble is not None
+        )
 
     def _assumptions(self) -> tuple[str, ...]:
         settings, found = self.settings, list(self._parts.assumptions)
