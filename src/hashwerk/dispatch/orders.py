@@ -64,6 +64,11 @@ class OrderSource(Protocol):
 
     name: str
 
+    @property
+    def trouble(self) -> str | None:
+        """Why orders cannot be heard now; None if they can. What is in force stays so."""
+        ...
+
     async def listen(self, receive: Callable[[Order | Cancel], None]) -> None:
         """Hand every order over as it arrives, until cancelled. A repeated order has the same id; it replaces the first."""
         ...

@@ -41,6 +41,7 @@ class DryContact:
         self._client: AsyncModbusTcpClient | None = None
         self._lock = asyncio.Lock()
         self._answered: bool | None = None
+        self.trouble: str | None = None
 
     async def listen(self, receive: Receive) -> None:
         """Read the contact until cancelled.
@@ -60,12 +61,13 @@ class DryContact:
                 except DeviceError as error:
                     if not is_silent and now - heard_at >= settings.silent_after_s:
                         is_silent, level = True, None
+                        self.trouble = f"the module is silent: {error}; on silence: {settings.on_silence}"
                         log.warning("%s is silent: %s; on silence: %s", self.name, error, settings.on_silence)
                         self._silence(receive)
                 else:
                     if is_silent:
                         log.warning("%s answers again", self.name)
-                    heard_at, is_silent = now, False
+                    heard_at, is_silent, self.trouble = now, False, None
                     if found is not level:
                         level, changed_at = found, now
                     if now - changed_at >= settings.debounce_s:

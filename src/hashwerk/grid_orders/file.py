@@ -37,6 +37,7 @@ class File:
         self._every_s = settings.every_s
         self._clock = clock
         self._intake = Intake(settings.name, settings.operator, clock, memory)
+        self.trouble: str | None = None
 
     async def listen(self, receive: Receive) -> None:
         """Look at the file until cancelled.
@@ -78,21 +79,29 @@ class File:
             with self._path.open("rb") as file:
                 text = file.read(_MAX_BYTES + 1)
         except FileNotFoundError:
+            self._tell(None)
             return b""
         except OSError as error:
-            log.warning("orders in %s cannot be read: %s; the last ones stand", self._path, error)
+            self._tell(f"cannot be read: {error.strerror}")
             return None
         if len(text) > _MAX_BYTES:
-            log.warning("orders in %s are longer than %d bytes; the last ones stand", self._path, _MAX_BYTES)
+            self._tell(f"are longer than {_MAX_BYTES} bytes")
             return None
         return text
+
+    def _tell(self, trouble: str | None) -> None:
+        """Say once what is wrong, and not again every second."""
+        if trouble is not None and trouble != self.trouble:
+            log.warning("orders in %s %s; the last ones stand", self._path, trouble)
+        self.trouble = trouble
 
     def _take(self, receive: Receive, text: bytes) -> None:
         try:
             said = self._said(text)
         except NoticeError as error:
-            log.warning("orders in %s are not understood: %s; the last ones stand", self._path, error)
+            self._tell(f"are not understood: {error}")
             return
+        self._tell(None)
         named = {one.id for one in said if isinstance(one, Notice)}
         for order in self._intake.standing():
             if order.id not in named:

@@ -97,6 +97,13 @@ class ModbusMap:
         self._masters: set[asyncio.StreamWriter] = set()
         self._restore()
 
+    @property
+    def trouble(self) -> str | None:
+        """Why orders cannot be heard: the master's heartbeat is lost."""
+        if not self._is_silent:
+            return None
+        return f"no heartbeat of the master; on silence: {self._settings.on_silence}"
+
     async def listen(self, receive: Receive) -> None:
         """Serve until cancelled.
 

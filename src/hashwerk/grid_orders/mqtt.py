@@ -43,6 +43,7 @@ class Mqtt:
         self._password = read_secret(settings.name, settings.password_file)
         self._tls = _tls(settings)
         self._client: aiomqtt.Client | None = None
+        self.trouble: str | None = None
 
     async def listen(self, receive: Receive) -> None:
         """Take orders until cancelled.
@@ -63,11 +64,17 @@ class Mqtt:
                     await client.subscribe(settings.topic, qos=1)
                     end_if_cancelled()
                     self._client = client
+                    if self.trouble is not None:
+                        log.info("orders from %s: the broker answers again", self.name)
+                    self.trouble = None
                     async for message in client.messages:
                         await self._answer(client, self._take(receive, message.payload))
                         end_if_cancelled()
             except aiomqtt.MqttError as error:
-                log.warning("orders from %s: the broker cannot be reached: %s", self.name, error)
+                trouble = f"the broker cannot be reached: {error}"
+                if self.trouble != trouble:  # told once, however often it is tried again
+                    log.warning("orders from %s: %s", self.name, trouble)
+                self.trouble = trouble
                 end_if_cancelled()
             finally:
                 self._client = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -14,7 +14,7 @@ from hashwerk.dispatch.orders import OrderKind
 from hashwerk.errors import HashwerkError
 
 #: Nobody has a limit above this, kW; a figure that is higher is a slip.
-_HIGHEST_KW = 2_000_000.0
+HIGHEST_KW: Final = 2_000_000.0
 Moment = Annotated[datetime.datetime, Meta(tz=True)]
 
 
@@ -46,7 +46,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     id: Annotated[str, Meta(min_length=1, max_length=64)]
     kind: Literal["reduce to", "reduce by", "all", "cancel"]
-    amount_kw: Annotated[float, Meta(ge=0, le=_HIGHEST_KW)] | None = None
+    amount_kw: Annotated[float, Meta(ge=0, le=HIGHEST_KW)] | None = None
     start: float | Moment | None = None
     stop: float | Moment | None = None
     minutes: Annotated[float, Meta(gt=0, le=525_600)] | None = None

@@ -31,6 +31,8 @@ _RETRY_S: Final = 10.0
 #: All events are asked for this often, besides those that are new.
 _SYNC_S: Final = 300.0
 _LONGEST_POLL_S: Final = 3_600.0
+#: OpenADR 2.0b's code of a response to an event that is older than what is known of it.
+_OUT_OF_SEQUENCE: Final = 450
 _REPORT, _POINT = "hashwerk-power", "import"
 
 
@@ -79,7 +81,8 @@ class OpenAdr:
         self._tls = self._context()
         self._import_w: tuple[float, float] | None = None  # moment, W
         self._reported: dict[str, float] = {}
-        self._trouble: str | None = None
+        self._modifications: dict[str, int] = {}  # of each event, the highest that was seen
+        self.trouble: str | None = None
         # Each failed request would be written to the log besides, with the whole message.
         logging.getLogger("openleadr").setLevel(logging.CRITICAL)
 
@@ -98,9 +101,9 @@ class OpenAdr:
                 try:
                     await self._follow(self._ven(session), receive)
                 except _LostError as error:
-                    if self._trouble != str(error):
+                    if self.trouble != str(error):
                         log.warning("orders from %s: %s", self.name, error)
-                    self._trouble = str(error)
+                    self.trouble = str(error)
             end_if_cancelled()
             await asyncio.sleep(self._retry_s)
 
@@ -159,9 +162,9 @@ class OpenAdr:
                 kind, payload = await self._ask(ven.request_event(), "events")
                 synced_at = now
                 await self._message(ven, receive, kind, payload, is_all=True)
-                if self._trouble is not None:
+                if self.trouble is not None:
                     log.info("orders from %s: the VTN answers again", self.name)
-                self._trouble = None
+                self.trouble = None
             kind, payload = await self._ask(ven.poll(), "news")
             await self._message(ven, receive, kind, payload, is_all=False)
             await self._report(ven)
@@ -215,12 +218,18 @@ class OpenAdr:
                 log.warning("orders from %s: %s", self.name, error)
                 continue
             seen.add(event.id)
-            is_obeyed = self._obey(receive, event)
+            code = 200
+            if event.modification < self._modifications.get(event.id, 0):
+                log.warning("orders from %s: event %s comes again as it was before", self.name, event.id)
+                is_obeyed, code = False, _OUT_OF_SEQUENCE
+            else:
+                self._modifications[event.id] = event.modification
+                is_obeyed = self._obey(receive, event)
             if event.wants_answer:
                 answers.append(
                     {
-                        "response_code": 200,
-                        "response_description": "OK",
+                        "response_code": code,
+                        "response_description": "OK" if code == 200 else "out of sequence",
                         "opt_type": "optIn" if is_obeyed else "optOut",
                         "request_id": payload.get("request_id"),
                         "modification_number": event.modification,
@@ -228,6 +237,7 @@ class OpenAdr:
                     }
                 )
         if is_all:
+            self._modifications = {key: n for key, n in self._modifications.items() if key in seen}
             for order in self._intake.standing():
                 if order.id.partition("/")[0] not in seen:
                     self._intake.end(receive, order.id)
@@ -244,8 +254,9 @@ class OpenAdr:
 
     def _obey(self, receive: Receive, event: Event) -> bool:
         """Do what an event says; return whether it is obeyed."""
-        orders = () if event.is_cancelled else event.orders
-        if event.problem is not None and not event.is_cancelled:
+        is_over = event.is_cancelled or event.is_completed
+        orders = () if is_over else event.orders
+        if event.problem is not None and not is_over:
             log.warning("orders from %s: event %s is not obeyed: %s", self.name, event.id, event.problem)
             return False
         if event.is_test:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -10,12 +11,14 @@ from typing import Any, Final
 import msgspec
 
 from hashwerk.dispatch.orders import OrderKind
-from hashwerk.grid_orders.notice import Notice, NoticeError
+from hashwerk.grid_orders.notice import HIGHEST_KW, Notice, NoticeError
 from hashwerk.grid_orders.settings import OpenAdrOrders
 
 Document = Mapping[str, Any]
 
 _SCALES: Final = {"none": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+#: Types whose payload is a share of what the whole site draws; the last one is a change, the others are what is left.
+_SHARES: Final = ("multiplier", "x-loadControlCapacity", "x-loadControlPercentOffset")
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +27,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     modification: int
     is_cancelled: bool
+    is_completed: bool
     is_test: bool
     wants_answer: bool
     orders: tuple[Notice, ...]
@@ -53,7 +57,8 @@ def read_event(settings: OpenAdrOrders, document: Document) -> Event:
         id=event_id,
         modification=modification,
         is_cancelled=descriptor.get("event_status") == "cancelled",
-        is_test=bool(descriptor.get("test_event")),
+        is_completed=descriptor.get("event_status") == "completed",
+        is_test=descriptor.get("test_event") not in (None, False),  # whatever is not "false" is a test
         wants_answer=document.get("response_required") != "never",
         orders=orders,
         problem=problem,
@@ -67,7 +72,7 @@ def _orders(settings: OpenAdrOrders, event_id: str, document: Document) -> tuple
     signal = _understood(settings, signals)
     period: Document = document["active_period"]
     start: datetime.datetime = period["dtstart"]
-    recovery = period.get("recovery_period")
+    late = _late(settings, event_id, period)
     intervals: Sequence[Document] = signal["intervals"]
     found: list[Notice] = []
     for number, interval in enumerate(intervals):
@@ -83,21 +88,49 @@ def _orders(settings: OpenAdrOrders, event_id: str, document: Document) -> tuple
                     id=event_id if len(intervals) == 1 else f"{event_id}/{number}",
                     kind=asked[0],
                     amount_w=asked[1],
-                    start_s=begin.timestamp(),
-                    stop_s=start.timestamp() if duration else None,
-                    restore_s=recovery.total_seconds() if recovery else 300.0,
+                    start_s=begin.timestamp() + late,
+                    stop_s=start.timestamp() + late if duration else None,
+                    restore_s=_recovery_s(period),
                 )
             )
     return tuple(found)
 
 
+def _late(settings: OpenAdrOrders, event_id: str, period: Document) -> float:
+    """Return by how many seconds an event is shifted where the VTN wants its sites to begin at random within a tolerance.
+
+    The same event is shifted by the same time whenever it is read, by this site; other sites have other times.
+    """
+    tolerance = period.get("tolerance")
+    startafter = tolerance["tolerate"]["startafter"] if tolerance else None
+    if not startafter:
+        return 0.0
+    digest = hashlib.sha256(f"{settings.ven_name}/{event_id}".encode()).digest()
+    return float(round(startafter.total_seconds() * int.from_bytes(digest[:8]) / 2**64))
+
+
+def _recovery_s(period: Document) -> float:
+    recovery = period.get("recovery_period") or period.get("recovery")
+    if isinstance(recovery, Mapping):
+        recovery = recovery.get("duration")
+    return recovery.total_seconds() if isinstance(recovery, datetime.timedelta) else 300.0
+
+
 def _understood(settings: OpenAdrOrders, signals: Sequence[Document]) -> Document:
-    """Return the signal that is obeyed: a set-point before a level."""
+    """Return the signal that is obeyed: a set-point before a level, and one that cannot be obeyed after those that can."""
     by_name = {str(one["signal_name"]).upper(): one for one in signals}
+    problem: NoticeError | None = None
     for name in ("LOAD_DISPATCH", "LOAD_CONTROL", "BID_LOAD", "SIMPLE"):
-        if name in by_name:
+        if name not in by_name:
+            continue
+        try:
+            for interval in by_name[name]["intervals"]:
+                _asked(settings, by_name[name], interval["signal_payload"])
+        except NoticeError as error:
+            problem = problem or error
+        else:
             return by_name[name]
-    raise NoticeError(
+    raise problem or NoticeError(
         f"signals {', '.join(by_name) or 'none'}: only SIMPLE, LOAD_CONTROL, LOAD_DISPATCH, BID_LOAD are obeyed"
     )
 
@@ -112,18 +145,25 @@ def _asked(
         raise NoticeError("its value is no number")
     if name == "SIMPLE":
         return _level(settings, value)
-    if name == "LOAD_CONTROL" and kind == "x-loadControlCapacity":
-        if settings.site_kw is None:
-            raise NoticeError("shares of the capacity need `site_kw` in the settings")
-        if not 0 <= value <= 1:
-            raise NoticeError(f"a share of {value:g} of the capacity is none")
-        return OrderKind.REDUCE_TO, value * settings.site_kw * 1e3
+    if kind in _SHARES and name in ("LOAD_CONTROL", "LOAD_DISPATCH"):
+        return _share(settings, kind, value)
     value_w = value * _factor(settings, signal)
     if name == "LOAD_DISPATCH" and kind == "delta":
-        return None if value_w == 0 else (OrderKind.REDUCE_BY, _not_negative(-value_w))
+        return None if value_w == 0 else (OrderKind.REDUCE_BY, _power(-value_w))
     if kind in ("setpoint", "x-loadControlSetpoint"):
-        return OrderKind.REDUCE_TO, _not_negative(value_w)
+        return OrderKind.REDUCE_TO, _power(value_w)
     raise NoticeError(f"{name} of type {kind} is not obeyed")
+
+
+def _share(settings: OpenAdrOrders, kind: str, value: float) -> tuple[OrderKind, float | None] | None:
+    if settings.site_kw is None:
+        raise NoticeError(f"{kind} is a share of the site, which needs `site_kw` in the settings")
+    is_change = kind == "x-loadControlPercentOffset"
+    if not (-1 if is_change else 0) <= value <= 1:
+        raise NoticeError(f"{kind} of {value:g} is no share of the site: 1.0 is all of it")
+    if is_change:
+        return None if value == 0 else (OrderKind.REDUCE_BY, _power(-value * settings.site_kw * 1e3))
+    return OrderKind.REDUCE_TO, value * settings.site_kw * 1e3
 
 
 def _level(settings: OpenAdrOrders, value: float) -> tuple[OrderKind, float | None] | None:
@@ -146,7 +186,9 @@ def _factor(settings: OpenAdrOrders, signal: Document) -> float:
     return _SCALES[scale]
 
 
-def _not_negative(value_w: float) -> float:
+def _power(value_w: float) -> float:
     if value_w < 0:
         raise NoticeError(f"{value_w:,.0f} W is below zero: more load is not taken")
+    if value_w > HIGHEST_KW * 1e3:
+        raise NoticeError(f"{value_w:.3g} W is no power of a site")
     return value_w

@@ -6,7 +6,15 @@ from hashwerk.dispatch.follower import FollowedMachine
 from hashwerk.dispatch.safety import GuardedMachine
 from hashwerk.fleet.limits import Limits
 from hashwerk.fleet.machine import Capability
+from hashwerk.fleet.states import State
 from hashwerk.site.energy.ports import MachineNow
+
+
+def drawn_w(machine: MachineNow) -> float:
+    """Return what a machine is believed to draw; many say nothing of it while they sleep."""
+    if machine.power_w is not None:
+        return machine.power_w
+    return machine.idle_w if machine.state is State.ASLEEP else 0.0
 
 
 def power_in_mode_w(machine: MachineNow, mode: str | None) -> float:

@@ -5,6 +5,7 @@ What an order means for a plan is decided by `hashwerk.dispatch.orders`. Here ar
 
 from __future__ import annotations
 
+import datetime
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
@@ -17,13 +18,15 @@ from hashwerk.dispatch.baselines import (
     BaselineKind,
     MeterSeries,
     Settlement,
-    high_4_of_5,
     meter_before,
     settle_order,
 )
 from hashwerk.dispatch.orders import Cancel, Order, OrderBook, OrderKind, OrderSource, laggards
 from hashwerk.errors import DispatchError, HashwerkError
 from hashwerk.fleet.identity import MachineKey
+from hashwerk.fleet.states import State
+from hashwerk.site.energy.as_seen import drawn_w
+from hashwerk.site.energy.order_baseline import REACH_BACK_DAYS, like_days_w
 from hashwerk.site.energy.order_figures import meter_series, settlement_words, words
 from hashwerk.site.energy.ports import MachineNow
 from hashwerk.site.energy.record import EnergyRecord, Moment, OrderRecord
@@ -37,6 +40,9 @@ _TOLERANCE: Final = 0.05
 _PATIENCE_S: Final = 60.0
 _LAGGARDS: Final = 20
 _SHOWN: Final = 50
+#: Orders whose days are no days like any other.
+_RECALLED: Final = 1_000
+_DAY_S: Final = 86_400
 
 
 class Curtailment:
@@ -136,9 +142,14 @@ class Curtailment:
         return book
 
     def fix_baselines(
-        self, now: float, moments: Sequence[Moment], import_w: float | None, ahead_s: float
+        self,
+        now: float,
+        moments: Sequence[Moment],
+        import_w: float | None,
+        ahead_s: float,
+        zone: datetime.tzinfo = datetime.UTC,
     ) -> None:
-        """Measure the baselines of orders that begin to bear on plans, once and for all."""
+        """Measure the baselines of orders that begin to bear on plans, once and for all; like days are those of ``zone``."""
         for record in list(self._known.values()):
             order = record.order
             is_due = (
@@ -146,20 +157,25 @@ class Curtailment:
             )
             if not is_due or (order.stop_s is not None and now >= order.stop_s):
                 continue
-            baseline_w, text = self._baseline(order, moments, min(now, order.start_s), import_w)
+            baseline_w, text = self._baseline(order, moments, min(now, order.start_s), import_w, zone=zone)
             if baseline_w is None:
                 continue
             self._put(msgspec.structs.replace(record, baseline_w=baseline_w, baseline_text=text))
             self.book.set_baseline(order, baseline_w)
 
     def _baseline(
-        self, order: Order, moments: Sequence[Moment], at_s: float, import_w: float | None
+        self,
+        order: Order,
+        moments: Sequence[Moment],
+        at_s: float,
+        import_w: float | None,
+        *,
+        zone: datetime.tzinfo,
     ) -> tuple[float | None, str]:
         meter = meter_series(moments, self._every_s)
-        if meter is not None and order.baseline is BaselineKind.HIGH_4_OF_5 and order.stop_s is not None:
+        if order.baseline is BaselineKind.HIGH_4_OF_5:
             try:
-                values = high_4_of_5(meter, order.start_s, order.stop_s)
-                return float(values.mean()), "high 4 of 5"
+                return self._like_days_w(order, zone), "the four highest of the five last days like it"
             except DispatchError as error:
                 log.warning("order %s: %s; the meter before it is taken", order.id, error)
         if meter is not None and at_s - meter.start_s >= 2 * meter.interval_s:
@@ -171,6 +187,12 @@ class Curtailment:
             else:
                 return baseline_w, f"mean of the {at_s - first_s:,.0f} s before"
         return import_w, "one reading: the meter was not watched before"
+
+    def _like_days_w(self, order: Order, zone: datetime.tzinfo) -> float:
+        since_s = order.start_s - (REACH_BACK_DAYS + 1) * _DAY_S
+        quarters = self._record.quarters(since_s, order.start_s)
+        others = [one.order for one in self._record.orders(_RECALLED) if one.order.id != order.id]
+        return like_days_w(order, quarters, others, zone)
 
     def follow(
         self,
@@ -214,7 +236,8 @@ class Curtailment:
             if since is None:
                 continue
             patience_s = max(_PATIENCE_S, machine.sleep_s)
-            one = (machine.key, machine.power_w, machine.idle_w)
+            is_silent = machine.power_w is None and machine.state is not State.ASLEEP
+            one = (machine.key, None if is_silent else drawn_w(machine), machine.idle_w)
             slow = laggards([one], now - since, patience_s=patience_s)
             found += [f"{each.machine}: {each.what_to_do}" for each in slow]
         if len(found) > _LAGGARDS:

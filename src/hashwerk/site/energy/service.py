@@ -239,8 +239,8 @@ class EnergyService:
             orders=self.orders(),
             bill=self._month.bill,
             clean=self._month.clean,
-            feeds=(*signals.feeds(), *self._silent_sources()),
-            meters=self._meters(now),
+            feeds=signals.feeds(),
+            meters=(*self._meters(now), *self._silent_sources()),
             assumptions=self._assumptions(),
         )
 
@@ -297,7 +297,9 @@ class EnergyService:
         self._replan.clear()
         now, machines = self._clock.time(), self._fleet.machines()
         self.gauge.look(machines, now)
-        self.curtailment.fix_baselines(now, self._recent, self.gauge.import_w, self.settings.interval_s)
+        self.curtailment.fix_baselines(
+            now, self._recent, self.gauge.import_w, self.settings.interval_s, self.planner.zone
+        )
         plan = await self.planner.make(self._stance, self._reasons)
         if plan is not None:
             self._steering.new_plan(now, orders_active=bool(self.curtailment.active()))

@@ -25,7 +25,7 @@ from hashwerk.fleet.commands import Command, SetMode, Sleep, Wake
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.limits import Limits
 from hashwerk.fleet.machine import Capability
-from hashwerk.site.energy.as_seen import followed, guarded, power_in_mode_w
+from hashwerk.site.energy.as_seen import drawn_w, followed, guarded, power_in_mode_w
 from hashwerk.site.energy.groups import Wanted, assign, command_for
 from hashwerk.site.energy.planning import Plan
 from hashwerk.site.energy.ports import FleetPort, MachineNow
@@ -268,7 +268,7 @@ class Steering:
                 if isinstance(command, Sleep):
                     if bound.is_over:
                         sleepers.append(key)
-                    elif self._may_fall(plan, machine.idle_w - (machine.power_w or 0.0), bound):
+                    elif self._may_fall(plan, machine.idle_w - drawn_w(machine), bound):
                         is_hard = bound.is_ordered and bound.import_w is None
                         if is_hard or self._may_now(machine, how, now):
                             ask(machine, command, f"plan of {plan.policy}", is_hard=is_hard)
@@ -421,15 +421,15 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
 
 def _as_fits(machine: MachineNow, command: Command, room_w: float) -> tuple[Command, float]:
     """Return a command to draw more, in the highest mode that there is room for, and by how much power rises."""
-    drawn_w = machine.power_w or 0.0
+    now_w = drawn_w(machine)
     mode = command.mode if isinstance(command, Wake | SetMode) else None
-    rise_w = power_in_mode_w(machine, mode) - drawn_w
+    rise_w = power_in_mode_w(machine, mode) - now_w
     if not isinstance(command, Wake) or mode is None or rise_w <= room_w:
         return command, rise_w
-    lower = [one for one in machine.modes if one.power_w - drawn_w <= min(room_w, rise_w)]
+    lower = [one for one in machine.modes if one.power_w - now_w <= min(room_w, rise_w)]
     if not lower:
         return command, rise_w
-    return Wake(lower[-1].name), lower[-1].power_w - drawn_w
+    return Wake(lower[-1].name), lower[-1].power_w - now_w
 
 
 def _lowest(*limits_w: float | None) -> float | None:

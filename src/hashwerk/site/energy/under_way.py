@@ -11,7 +11,7 @@ from hashwerk.fleet.commands import Command, SetMode, SetPowerLimit, Sleep, Wake
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.machine import Capability
 from hashwerk.fleet.states import State
-from hashwerk.site.energy.as_seen import power_in_mode_w
+from hashwerk.site.energy.as_seen import drawn_w, power_in_mode_w
 from hashwerk.site.energy.ports import MachineNow
 
 #: The same command is repeated after so long, times the fleet's pace; until then the fleet itself tells again who did not hear.
@@ -59,7 +59,7 @@ class UnderWay:
 
     def look(self, machines: Iterable[MachineNow], now: float, import_w: float | None) -> None:
         """Count no more on what should have shown by now."""
-        powers = {machine.key: machine.power_w or 0.0 for machine in machines}
+        powers = {machine.key: drawn_w(machine) for machine in machines}
         kept: dict[MachineKey, Pending] = {}
         for key, one in self._pending.items():
             if key not in powers:
@@ -87,7 +87,7 @@ class UnderWay:
         are never of the same moment: while power falls, one of the two is wrong.
         """
         by_polls_w = import_w + sum(
-            self._pending[machine.key].goal_w - (machine.power_w or 0.0)
+            self._pending[machine.key].goal_w - drawn_w(machine)
             for machine in machines
             if machine.key in self._pending
         )
@@ -104,7 +104,7 @@ class UnderWay:
     def rise_w(self, machines: Iterable[MachineNow]) -> float:
         """Return by how much power will still rise; what falls makes room only once the meter shows it."""
         return sum(
-            max(0.0, self._pending[machine.key].goal_w - (machine.power_w or 0.0))
+            max(0.0, self._pending[machine.key].goal_w - drawn_w(machine))
             for machine in machines
             if machine.key in self._pending
         )
@@ -148,7 +148,7 @@ class UnderWay:
                 goal_w, takes_s = power_in_mode_w(machine, mode), machine.wake_s + seen_s
             case SetMode(mode):
                 goal_w = power_in_mode_w(machine, mode)
-                is_lower = goal_w < (machine.power_w or 0.0)
+                is_lower = goal_w < drawn_w(machine)
                 takes_s = self.patience_s(machine) if is_lower else machine.mode_s + seen_s
             case _:
                 self._drop(machine)
@@ -157,13 +157,13 @@ class UnderWay:
         if not self._pending:
             self._before_w = self._import_w
         self._pending[machine.key] = Pending(
-            from_w=machine.power_w or 0.0, goal_w=goal_w, until=now + takes_s, may_last=command != Sleep()
+            from_w=drawn_w(machine), goal_w=goal_w, until=now + takes_s, may_last=command != Sleep()
         )
 
     def _drop(self, machine: MachineNow) -> None:
         one = self._pending.pop(machine.key, None)
         if one is not None:
-            self._settle(one, machine.power_w or 0.0)
+            self._settle(one, drawn_w(machine))
 
     def forget(self, keys: Sequence[MachineKey]) -> None:
         """Forget what could not be told."""
