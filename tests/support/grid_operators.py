@@ -350,15 +350,19 @@ class VtnOperator:
         self.reports: list[float] = []
         self.answers: list[tuple[str, str]] = []
         self._tls = tls
-        keys = (
-            {}
-            if tls is None
-            else {"http_cert": tls["server"], "http_key": tls["server_key"], "http_ca_file": tls["ca"]}
-        )
+        keys: dict[str, Any] = {}
+        if tls is not None:  # messages are signed with the server's own certificate
+            keys = {
+                "http_cert": tls["server"], "http_key": tls["server_key"], "http_ca_file": tls["ca"],
+                "cert": tls["server"], "key": tls["server_key"],
+            }  # fmt: skip
+        fingerprint = None if tls is None else tls["client_fingerprint"]
         self.vtn: Any = _vtn(
             vtn_id="VTN1", http_port=port, show_fingerprint=False, requested_poll_freq=datetime.timedelta(seconds=1),
-            ven_lookup=lambda ven_id: {"ven_id": ven_id, "ven_name": "mine", "registration_id": "reg-1", "fingerprint": None},
-            verify_message_signatures=False, **keys,
+            ven_lookup=lambda ven_id: {
+                "ven_id": ven_id, "ven_name": "mine", "registration_id": "reg-1", "fingerprint": fingerprint
+            },
+            verify_message_signatures=tls is not None, **keys,
         )  # fmt: skip
         self.vtn.add_handler("on_create_party_registration", self._register)
         self.vtn.add_handler("on_register_report", self._offered)
@@ -383,20 +387,25 @@ class VtnOperator:
 
         return take, datetime.timedelta(seconds=1)
 
-    def source(self) -> OrderSource:
+    def source(self, **other: Any) -> OrderSource:
         more: dict[str, Any] = {"url": f"http://127.0.0.1:{self._port}/OpenADR2/Simple/2.0b"}
         if self._tls is not None:
             more = {
                 "url": f"https://localhost:{self._port}/OpenADR2/Simple/2.0b",
                 "certificate": self._tls["client"], "key": self._tls["client_key"], "ca_file": self._tls["ca"],
+                "vtn_fingerprint": self._tls["server_fingerprint"],
             }  # fmt: skip
-        settings = OpenAdrOrders(name="openadr", ven_name="mine", poll_s=0.05, levels_kw={"1": 300.0}, **more)
+        settings = OpenAdrOrders(
+            name="openadr", ven_name="mine", poll_s=0.05, levels_kw={"1": 300.0}, **(more | other)
+        )
         return OpenAdr(settings, self._clock, self._memory, retry_s=0.2)
 
     async def ready(self, source: Any) -> None:
         """A VEN asks when it is there."""
 
-    def add(self, name: str, kind: str, value: float, minutes: int, **more: Any) -> str:
+    def add(
+        self, name: str, kind: str, value: float, minutes: int, *, is_test: bool = False, **more: Any
+    ) -> str:
         self._number += 1
         event_id = f"event-{self._number}"
         start = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
@@ -412,7 +421,7 @@ class VtnOperator:
         event = objects.Event(
             event_descriptor=objects.EventDescriptor(
                 event_id=event_id, modification_number=0, market_context="oadr://grid.example",
-                event_status="far", created_date_time=start,
+                event_status="far", created_date_time=start, test_event=is_test,
             ),
             event_signals=[signal],
             targets=[objects.Target(ven_id="ven-1")],

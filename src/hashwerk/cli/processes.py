@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from hashwerk.site.orders import Orders
 
 log = logging.getLogger(__name__)
+
+#: Libraries that tell at INFO what they do all day; their warnings are heard.
+_CHATTY: Final = (
+    "httpx",
+    "uvicorn.error",
+    "pymodbus.logging",
+    "openleadr",
+    "apscheduler",
+    "aiohttp.access",
+    "mqtt",
+)
 
 
 @click.command(hidden=True)
@@ -66,7 +77,7 @@ def _orders() -> Orders:
         format="%(levelname).1s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    for chatty in ("httpx", "uvicorn.error", "pymodbus.logging"):
+    for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     return orders
 

@@ -11,6 +11,7 @@ import datetime
 import logging
 import ssl
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,28 @@ _LONGEST_POLL_S: Final = 3_600.0
 #: OpenADR 2.0b's code of a response to an event that is older than what is known of it.
 _OUT_OF_SEQUENCE: Final = 450
 _REPORT, _POINT = "hashwerk-power", "import"
+
+
+#: What the library tells its log during a request: it forgets why one failed, and so this is the only place to learn it.
+_said: ContextVar[list[str] | None] = ContextVar("_said", default=None)
+
+
+class _Hearing(logging.Handler):
+    """Keeps what the library tells its log for whoever made the request."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = _said.get()
+        if said is not None:
+            said.append(record.getMessage().partition(" with data ")[0][:300])
+
+
+def _hear_library() -> None:
+    """Take the library's warnings: each failed request would be written to the log besides, with the whole message."""
+    library = logging.getLogger("openleadr")
+    library.setLevel(logging.WARNING)
+    library.propagate = False
+    if not any(isinstance(handler, _Hearing) for handler in library.handlers):
+        library.addHandler(_Hearing())
 
 
 class _LostError(DispatchError):
@@ -83,8 +106,7 @@ class OpenAdr:
         self._reported: dict[str, float] = {}
         self._modifications: dict[str, int] = {}  # of each event, the highest that was seen
         self.trouble: str | None = None
-        # Each failed request would be written to the log besides, with the whole message.
-        logging.getLogger("openleadr").setLevel(logging.CRITICAL)
+        _hear_library()
 
     async def listen(self, receive: Receive) -> None:
         """Ask the VTN until cancelled.
@@ -179,6 +201,8 @@ class OpenAdr:
         Raises:
             _LostError: If there is none.
         """
+        said = list[str]()
+        token = _said.set(said)
         try:
             answer = await request
         except (
@@ -188,8 +212,11 @@ class OpenAdr:
             ValueError,
         ) as error:  # the library takes its answers for granted
             raise _LostError(f"{self._settings.url} answers about {what} with what cannot be read") from error
+        finally:
+            _said.reset(token)
         if needs_answer and (answer is None or answer[0] is None):
-            raise _LostError(f"{self._settings.url} does not answer about {what}, or not in OpenADR 2.0b")
+            why = f": {' '.join(said)}" if said else ", or not in OpenADR 2.0b"
+            raise _LostError(f"{self._settings.url} does not answer about {what}{why}")
         return answer if answer is not None else (None, {})
 
     async def _message(
