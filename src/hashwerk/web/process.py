@@ -71,7 +71,7 @@ async def serve_site(orders: Orders, stop: asyncio.Event) -> None:
     try:
         async with (
             running_fleet(config, folder.here, clock, reader) as fleet,
-            running_energy(config, fleet, folder.here, clock) as energy,
+            running_energy(config, fleet, folder.here, clock, latest=view.latest) as energy,
             running_logbook(config, folder.here, clock, fleet=fleet, energy=energy),
             running_time(config.evidence, folder.ledger, folder.root, clock) as time,
         ):

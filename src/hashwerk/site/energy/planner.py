@@ -20,7 +20,7 @@ from hashwerk.dispatch.safety import Signal as Watched
 from hashwerk.dispatch.safety import Stance
 from hashwerk.dispatch.schedule import Schedule
 from hashwerk.dispatch.settings import DispatchSettings
-from hashwerk.energy.ports import Signal
+from hashwerk.energy.ports import Feed, Signal
 from hashwerk.energy.series import Series
 from hashwerk.energy.settings import EnergySettings
 from hashwerk.energy.tariff import Tariff
@@ -61,7 +61,14 @@ class Planner:
         ConfigError: If a feed, a tariff or the rules cannot be used.
     """
 
-    def __init__(self, parts: EnergyParts, fleet: FleetPort, clock: Clock, curtailment: Curtailment) -> None:
+    def __init__(
+        self,
+        parts: EnergyParts,
+        fleet: FleetPort,
+        clock: Clock,
+        curtailment: Curtailment,
+        own_feeds: Sequence[Feed] = (),
+    ) -> None:
         self._settings = parts.dispatch
         self._fleet = fleet
         self._clock = clock
@@ -69,7 +76,7 @@ class Planner:
         self.tariff: Tariff | None = parts.energy.tariff.load()
         self.facts = parts.energy.tariff.facts()
         self.zone: datetime.tzinfo = datetime.UTC if self.tariff is None else ZoneInfo(self.tariff.zone)
-        self.signals = Signals(parts.feeds, clock, parts.dispatch.currency)
+        self.signals = Signals(parts.feeds, clock, parts.dispatch.currency, own_feeds)
         self.gauge = Gauge(fleet, parts.dispatch, parts.energy)
         self._place = Place(parts.place, parts.energy)
         self._policy = make_policy(parts.dispatch)

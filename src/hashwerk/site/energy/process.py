@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from hashwerk.clock import Clock
 from hashwerk.config.site import SiteConfig
 from hashwerk.dispatch.orders import OrderSource
+from hashwerk.feeds.node import NodeFeed
 from hashwerk.grid_orders.build import open_order_sources, show_to
 from hashwerk.grid_orders.present import Present
 from hashwerk.site.energy.fleet_port import FleetMachines
 from hashwerk.site.energy.metered import SiteRegisters
+from hashwerk.site.energy.own_node import OwnNode, tells_money
 from hashwerk.site.energy.planner import EnergyParts
 from hashwerk.site.energy.service import EnergyService
 from hashwerk.site.fleet.service import FleetService
+from hashwerk.site.messages import Snapshot
 from hashwerk.site.metering import RECORD
 
 log = logging.getLogger(__name__)
@@ -34,11 +37,15 @@ async def running_energy(
     fleet: FleetService | None,
     folder: Path,
     clock: Clock,
+    *,
     sources: Sequence[OrderSource] = (),
+    latest: Callable[[], Snapshot | None] | None = None,
 ) -> AsyncIterator[EnergyService | None]:
     """Run the site's energy; None without a fleet, or where the site file says so.
 
     Orders come from ``sources``, from the ways that the site file names in its sections ``[[grid_order]]``, and through the API.
+    Of a node of the main network, whose work ``latest`` shows, difficulty and fees are taken where no feed tells them.
+
     A mistake that ends its loops is logged and ends nothing else: pages go on, machines go on as they are.
 
     Raises:
@@ -57,6 +64,9 @@ async def running_energy(
         folder / "energy.sqlite",
         sources=every,
         registers=SiteRegisters(folder / RECORD, config.meter),
+        own_feeds=[]
+        if latest is None or not tells_money(config.node)
+        else [NodeFeed("own node", OwnNode(latest))],
     )
     show_to(every, lambda: Present(import_w=service.import_w, sheddable_w=service.sheddable_w()))
     await asyncio.to_thread(service.open)

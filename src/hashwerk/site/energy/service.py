@@ -15,6 +15,7 @@ from typing import Final
 from hashwerk.clock import Clock
 from hashwerk.dispatch.orders import Cancel, Order, OrderSource
 from hashwerk.dispatch.safety import Stance
+from hashwerk.energy.ports import Feed
 from hashwerk.errors import FleetError, HashwerkError, StoreError
 from hashwerk.fleet.states import State
 from hashwerk.site.energy import showing
@@ -62,6 +63,7 @@ class EnergyService:
         *,
         sources: Sequence[OrderSource] = (),
         registers: SiteRegisters | None = None,
+        own_feeds: Sequence[Feed] = (),
     ) -> None:
         """Put the parts together.
 
@@ -72,6 +74,7 @@ class EnergyService:
             record: The file of the record.
             sources: Who brings orders of grid operators; an order's own source begins with the name of who brought it.
             registers: What meters at the border counted; None: energy is integrated power.
+            own_feeds: What the mine itself tells, as its node of difficulty and fees.
 
         Raises:
             ConfigError: If a feed, a tariff or the rules cannot be used.
@@ -83,7 +86,7 @@ class EnergyService:
         self._sources = {source.name: source for source in sources}
         self.record = EnergyRecord(record)
         self.curtailment = Curtailment(self.record, clock, record_every_s=self.settings.record_every_s)
-        self.planner = Planner(parts, fleet, clock, self.curtailment)
+        self.planner = Planner(parts, fleet, clock, self.curtailment, own_feeds)
         self.gauge = self.planner.gauge
         self._month = Month(parts.energy, self.planner.tariff, self.planner.facts, self.record, registers)
         self._steering = Steering(self.settings, fleet)

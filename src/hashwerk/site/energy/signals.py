@@ -30,6 +30,7 @@ from hashwerk.feeds.settings import (
     MqttFeed,
     SmardFeed,
     TypicalFeed,
+    WatchSettings,
 )
 from hashwerk.feeds.table import open_feed
 from hashwerk.feeds.typical import Typical, typical_days
@@ -38,6 +39,7 @@ from hashwerk.site.energy.view import FeedView, SeriesView
 
 #: A coin price or difficulty older than this is not believed: an assumption takes its place, and is said to.
 _MONEY_AGE_S: Final = 6 * 3_600.0
+_OWN_WATCH: Final = WatchSettings(every_s=60.0, max_age_s=3_600.0)
 
 
 class Hashprice(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +56,10 @@ class Signals:
     Cancellation: `run` ends at once.
     """
 
-    def __init__(self, feeds: Sequence[FeedSettings], clock: Clock, currency: str) -> None:
-        """Open the feeds.
+    def __init__(
+        self, feeds: Sequence[FeedSettings], clock: Clock, currency: str, own: Sequence[Feed] = ()
+    ) -> None:
+        """Open the feeds; ``own`` are the mine's own, which tell of money where no other does.
 
         Raises:
             ConfigError: If a key, a library, or a zone is missing.
@@ -68,6 +72,9 @@ class Signals:
         for settings in feeds:
             feed = open_feed(settings, clock)
             self._watches.append(FeedWatch(feed, settings.watch, _typical_of(settings)))
+        for feed in own:
+            self._watches.append(FeedWatch(feed, _OWN_WATCH, None))
+            self._tells.append(frozenset())
 
     @property
     def is_configured(self) -> bool:
