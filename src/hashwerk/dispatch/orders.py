@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 import numpy as np
@@ -17,6 +17,10 @@ from hashwerk.dispatch.baselines import BaselineKind
 from hashwerk.dispatch.grid import FloatArray, Grid
 from hashwerk.dispatch.problem import Limit, Problem
 from hashwerk.errors import DispatchError
+
+#: No site draws more than this, W, and no order is of a later time: a figure beyond is a slip. Comparisons refuse NaN as well.
+_HIGHEST_W: Final = 1e12
+_LATEST_S: Final = 4_102_444_800.0  # 1 January 2100
 
 
 class OrderKind(enum.Enum):
@@ -45,8 +49,13 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(
                 f"order {self.id}: {self.kind.value} {'needs' if self.amount_w is None else 'has no'} amount"
             )
-        if self.amount_w is not None and self.amount_w < 0:
-            raise ValueError(f"order {self.id}: an amount is not negative: {self.amount_w}")
+        if self.amount_w is not None and not 0 <= self.amount_w <= _HIGHEST_W:
+            raise ValueError(f"order {self.id}: {self.amount_w:g} W is no power of a site")
+        if not 0 <= self.restore_s < _LATEST_S:
+            raise ValueError(f"order {self.id}: power is not given back over {self.restore_s:g} s")
+        for moment in (self.received_s, self.start_s, self.stop_s):
+            if moment is not None and not 0 <= moment < _LATEST_S:
+                raise ValueError(f"order {self.id}: {moment:g} is no time in this century, in Unix seconds")
         if self.stop_s is not None and self.stop_s <= self.start_s:
             raise ValueError(f"order {self.id}: it ends before it begins")
 

@@ -79,6 +79,9 @@ class File:
             with self._path.open("rb") as file:
                 text = file.read(_MAX_BYTES + 1)
         except FileNotFoundError:
+            if not self._path.parent.is_dir():  # a share that is not mounted says nothing about orders
+                self._tell("cannot be read: its folder is not there")
+                return None
             self._tell(None)
             return b""
         except OSError as error:

@@ -92,7 +92,8 @@ class ModbusMap:
         self._told: Told | None = None
         self._beats = 0
         self._heard_at = clock.monotonic()
-        self._is_silent = False
+        # A silence that lasted when the last process ended lasts until the heartbeat is back.
+        self._is_silent = any(one.id.startswith(_SILENCE) for one in self._intake.standing())
         self._is_refused = False
         self._masters: set[asyncio.StreamWriter] = set()
         self._restore()
@@ -168,8 +169,9 @@ class ModbusMap:
         if first <= ACTIVATE < first + len(values):
             try:
                 self._activate()
-            except RegisterError:
-                self._written[ACTIVATE] = before[ACTIVATE]
+            except RegisterError:  # nothing of the request was written, but that the master lives was heard
+                before[HEARTBEAT] = self._written[HEARTBEAT]
+                self._written = before
                 self._is_refused = True
                 raise
             self._is_refused = False

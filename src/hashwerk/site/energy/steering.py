@@ -42,6 +42,8 @@ _RESTORE_S: Final = 60.0
 _CONFIRM_S: Final = 10.0
 #: So much below a hard limit nothing is raised any more, as a share of it.
 _MARGIN: Final = 0.005
+#: A plan's own figure is that good, as a share of an order's limit.
+_BELOW_PLAN: Final = 0.02
 _NOBODY: Final = frozenset[MachineKey]()
 
 
@@ -251,6 +253,7 @@ class Steering:
         to go if power limits and modes that show in time do not do.
         """
         now, room_w, sleepers = bound.now, bound.room_w, list[MachineKey]()
+        spare_w = self._spare_w(plan, bound)
         for number, herd in enumerate(plan.herds):
             wanted = assign(
                 herd,
@@ -268,18 +271,20 @@ class Steering:
                 if isinstance(command, Sleep):
                     if bound.is_over:
                         sleepers.append(key)
-                    elif self._may_fall(plan, machine.idle_w - drawn_w(machine), bound):
+                    elif drawn_w(machine) - machine.idle_w <= spare_w:
                         is_hard = bound.is_ordered and bound.import_w is None
                         if is_hard or self._may_now(machine, how, now):
+                            spare_w -= drawn_w(machine) - machine.idle_w
                             ask(machine, command, f"plan of {plan.policy}", is_hard=is_hard)
                     continue
                 command, rise_w = _as_fits(machine, command, room_w)
                 if rise_w > max(0.0, room_w):
                     continue
-                if rise_w < 0 and not self._may_lower(plan, machine, rise_w, bound):
+                if rise_w < 0 and not self._may_lower(machine, rise_w, spare_w, bound):
                     continue
                 room_w -= max(0.0, rise_w)
                 if self._may_now(machine, how, now):
+                    spare_w += min(0.0, rise_w)
                     ask(machine, command, f"plan of {plan.policy}", is_hard=False)
         return frozenset(sleepers)
 
@@ -290,17 +295,16 @@ class Steering:
             shed = {k: at for k, at in shed if bound.now - at < _RESTORE_S * self._fleet.pace}.items()
         return frozenset(self._guarded) | {key for key, _ in shed}
 
-    def _may_fall(self, plan: Plan, rise_w: float, bound: Bound) -> bool:
-        """Say whether a machine may draw less as planned: below an order, not where less than planned would be left."""
-        if not bound.is_ordered or bound.import_w is None or bound.expected_w is None:
-            return True
-        return min(bound.import_w, bound.expected_w) + rise_w / 2 >= self._setpoint(plan, bound.now)
+    def _spare_w(self, plan: Plan, bound: Bound) -> float:
+        """Return by how much power may fall as planned: below an order, no further than to what the plan has."""
+        if not bound.is_ordered or bound.import_w is None or bound.expected_w is None or bound.cap_w is None:
+            return math.inf
+        lowest_w = self._setpoint(plan, bound.now) - _BELOW_PLAN * bound.cap_w
+        return min(bound.import_w, bound.expected_w) - lowest_w
 
-    def _may_lower(self, plan: Plan, machine: MachineNow, rise_w: float, bound: Bound) -> bool:
+    def _may_lower(self, machine: MachineNow, rise_w: float, spare_w: float, bound: Bound) -> bool:
         """Say whether a lower mode helps against a limit, or may be as planned below it."""
-        if bound.is_over:
-            return self._under_way.patience_s(machine) > 0
-        return self._may_fall(plan, rise_w, bound)
+        return self._under_way.patience_s(machine) > 0 if bound.is_over else -rise_w <= spare_w
 
     def _may_now(self, machine: MachineNow, wanted: Wanted, now: float) -> bool:
         """Say whether the fleet would do it now: minimum times and starts are left to run out, without asking in vain."""
