@@ -242,16 +242,36 @@ def test_a_batch_is_previewed_then_carried_out(site: HallSite, visit: Visit) -> 
 def test_the_log_says_who_told_which_machine_what(site: HallSite, visit: Visit) -> None:
     page = visit.page
     page.goto(site.url + "log")
+    expect(page.locator(".sentence .words")).to_have_text(
+        re.compile(r"In the last 24 hours page gave \d+ commands\.")
+    )
     told = page.get_by_role("region", name="Commands, newest first").get_by_role("row")
     expect(told.nth(1)).to_contain_text(re.compile(r"turn its light on.*page: looking for it.*accepted"))
-    expect(told.filter(has_text="by hand on the page").first).to_contain_text(re.compile(r"sleep.*\d → \d+ W"))
-    panel = page.locator(".panel", has_text="Commands to machines")
-    panel.get_by_label("Filter").fill("no such machine")
-    expect(told).to_have_text([re.compile("Time"), "Nothing matches the filter."])
-    panel.get_by_label("Filter").fill("")
-    told.nth(1).get_by_role("link").click()
+    expect(told.filter(has_text="by hand on the page").first).to_contain_text(
+        re.compile(r"sleep.*\d → \d+ W")
+    )
+    orders = page.get_by_role("region", name="Orders, newest first").get_by_role("row")
+    expect(orders.nth(1)).to_contain_text(
+        re.compile(r"Turn its light on, \d+ machines.*page: looking for it")
+    )
+    page.get_by_label("Command", exact=True).select_option("wake")
+    expect(page).to_have_url(re.compile(r"/log\?command=wake$"))
+    expect(told).to_have_text([re.compile("Time"), "No command fits."])
+    page.get_by_role("link", name="All", exact=True).click()
+    page.get_by_label("Who or why").fill("looking for it")
+    page.keyboard.press("Enter")
+    expect(page.locator(".record-line")).to_contain_text(re.compile(r"\d+ commands? that fit"))
+    expect(told.filter(has_text="by hand on the page")).to_have_count(0)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    lines = download.value.path().read_text().splitlines()
+    assert "looking for it" in lines[1]
+    assert len(lines) == told.count()
+    told.nth(1).get_by_role("link", name=re.compile(r"^10\.20\.")).click()
     expect(page).to_have_url(re.compile("/machine/"))
-    expect(page.get_by_text("What it was told, and what was measured")).to_be_visible()
+    page.get_by_role("link", name="All of it, to look through").click()
+    expect(page.get_by_label("Machine", exact=True)).to_have_value(re.compile("mac:"))
+    expect(told.nth(1)).to_contain_text("turn its light on")
 
 
 def test_alerts_are_answered_in_plain_words(site: HallSite, visit: Visit) -> None:

@@ -80,6 +80,18 @@ class CommandRecord(msgspec.Struct, frozen=True, kw_only=True):
     settled_at: float | None = None
 
 
+class CommandQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which commands are asked for; what is None is no condition."""
+
+    keys: tuple[MachineKey, ...] | None = None
+    order_id: str | None = None
+    who: str | None = None  # part of who gave it, or why
+    command: str | None = None  # how it begins, in words
+    result: str | None = None  # confirmed, claimed, contradicted, open, unmeasured, refused
+    since: float | None = None
+    until: float | None = None
+
+
 class TransitionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One change of a machine's state, and its cause."""
 

@@ -36,10 +36,11 @@ from hashwerk.fleet.orders import (
     fold,
 )
 from hashwerk.fleet.place import Placement
-from hashwerk.fleet.record import CommandRecord, HistoryPoint, MachineRecord, TransitionRecord
+from hashwerk.fleet.record import CommandQuery, CommandRecord, HistoryPoint, MachineRecord, TransitionRecord
 from hashwerk.fleet.states import State, Transition
 from hashwerk.fleet.timing import TimingRow
 from hashwerk.store.connection import WriterLock, connect_writer, store_error
+from hashwerk.store.fleet_commands import count_commands, read_commands
 from hashwerk.store.migrations import FLEET, migrate
 from hashwerk.store.settings import StoreSettings
 
@@ -194,18 +195,18 @@ class FleetStore:
         *,
         before: int | None = None,
         key: MachineKey | None = None,
-        order_id: str | None = None,
+        query: CommandQuery | None = None,
     ) -> list[CommandRecord]:
-        """Return the newest commands, the newest first."""
+        """Return the newest commands, of one machine or those that fit, the newest first."""
+        if query is None:
+            query = CommandQuery(keys=None if key is None else (key,))
         with self._read("commands cannot be read") as connection:
-            rows = connection.execute(
-                "SELECT id, at, order_id, key, who, why, holder, command, attempt, outcome, message, verdict,"
-                " effect, before_w, after_w, settled_at FROM commands WHERE (?1 IS NULL OR id < ?1)"
-                " AND (?2 IS NULL OR key = ?2) AND (?3 IS NULL OR order_id = ?3) ORDER BY id DESC LIMIT ?4",
-                (before, key, order_id, limit),
-            ).fetchall()
-        names = CommandRecord.__struct_fields__
-        return [CommandRecord(**dict(zip(names, row, strict=True))) for row in rows]
+            return read_commands(connection, query, limit, before)
+
+    def command_counts(self, query: CommandQuery) -> dict[tuple[str, str], int]:
+        """Return how many commands fit, by who gave them and what came of them."""
+        with self._read("commands cannot be counted") as connection:
+            return count_commands(connection, query)
 
     # --- machines ---
 

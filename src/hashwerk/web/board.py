@@ -21,7 +21,7 @@ from hashwerk.web.evidence_frames import evidence_frame
 from hashwerk.web.fleet_frames import fleet_frame
 from hashwerk.web.frames import mine_frame
 from hashwerk.web.history import LIVE, LOST_STATES, RANGES, History, Point
-from hashwerk.web.record_frames import command_rows, event_rows
+from hashwerk.web.record_frames import event_rows
 from hashwerk.web.settings_frames import settings_frame
 from hashwerk.web.state import NO_SITE, MineView, Site
 
@@ -131,21 +131,6 @@ class Board:
             self._events_read_at = self._clock.monotonic()
             events = await self.history.events(EVENTS_SHOWN)
             self._update({"rows.events": event_rows(events)})
-            if self.site.fleet is not None:
-                self._update({"rows.commands": await self.commands()})
-
-    async def commands(self, before: int | None = None) -> list[dict[str, Any]]:
-        """Return the newest commands of all machines, or those before one, as rows.
-
-        Raises:
-            StoreError: If the record cannot be read.
-        """
-        fleet = self.site.fleet
-        if fleet is None:
-            return []
-        addresses = ((key, unit.member.address) for key, unit in fleet.roster.units.items())
-        names = {key: address.host for key, address in addresses if address is not None}
-        return command_rows(await fleet.commands(EVENTS_SHOWN, before), names)
 
     def _refresh_live(self, now: float) -> None:
         if self._clock.monotonic() - self._live_drawn_at < LIVE.step_s:

@@ -250,7 +250,7 @@ def _order_row(order: Order) -> Row:
         "k": spec.id,
         "c": "attention" if order.state is OrderState.STOPPED else "",
         "glyph": "▲" if order.state is OrderState.STOPPED else "●",
-        "title": _task_words(order),
+        "title": f"{task_words(order)}:",
         "text": f"{order.state.value}. {order.text}".strip(),
         "since": spec.at,
         "note": " · ".join(notes),
@@ -260,20 +260,22 @@ def _order_row(order: Order) -> Row:
     }
 
 
-def _task_words(order: Order) -> str:
+def task_words(order: Order) -> str:
+    """Return what an order wants, as people say it."""
     spec = order.spec
     of = f"group {spec.group}" if spec.group else "the fleet"
     if spec.keys is not None:
         of = "1 machine" if len(spec.keys) == 1 else f"{len(spec.keys):,} machines"
     if not isinstance(spec.task, Reduce):
-        return f"{command_words(spec.task.command).capitalize()}, {of}:"
+        told = command_words(spec.task.command)
+        return f"{told[:1].upper()}{told[1:]}, {of}"
     match spec.task.goal:
         case ReduceTo(power_w):
-            return f"Curtail {of} to {format_power(power_w)}:"
+            return f"Curtail {of} to {format_power(power_w)}"
         case ReduceBy(power_w):
-            return f"Curtail {of} by {format_power(power_w)}:"
+            return f"Curtail {of} by {format_power(power_w)}"
         case ReduceAll():
-            return f"Put {of} to sleep:"
+            return f"Put {of} to sleep"
 
 
 def _order_actions(order: Order) -> list[Row]:

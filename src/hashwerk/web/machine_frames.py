@@ -66,7 +66,7 @@ def machine_frame(machine: MachineView, alerts: Sequence[Alert], now: float) -> 
 
 def _commanded(machine: MachineView, now: float) -> Frame:
     return {
-        "m.told": (machine.commanded or "nothing").capitalize(),
+        "m.told": _told(machine.commanded),
         "m.told.at": "nobody has told it to sleep, wake or change its mode"
         if machine.commanded_at is None
         else f"told {words.format_age(machine.commanded_at, now)}",
@@ -261,6 +261,10 @@ def _against(power_w: float, published: Any) -> str:
     if published is None:
         return "nothing is published of it"
     return f"{100 * (power_w / published.power_w - 1):+.1f} % against {published.power_w:,.0f} W published"
+
+
+def _told(commanded: str | None) -> str:
+    return "Nothing" if not commanded else f"{commanded[:1].upper()}{commanded[1:]}"
 
 
 def history_frame(commands: Sequence[CommandRecord], transitions: Sequence[TransitionRecord]) -> Frame:

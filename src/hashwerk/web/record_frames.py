@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from hashwerk.fleet.orders import OrderState
 from hashwerk.web import words
+from hashwerk.web.fleet_frames import task_words
 
 if TYPE_CHECKING:
+    from hashwerk.fleet.orders import Order
     from hashwerk.fleet.record import CommandRecord
     from hashwerk.web.history import LedgerEvent
 
 Row = dict[str, Any]
+
+#: How commands begin in the record, and what they are called where one is chosen.
+COMMANDS: Final = {
+    "sleep": "sleep",
+    "wake": "wake",
+    "change to mode": "change mode",
+    "draw no more": "power limit",
+    "reboot": "reboot",
+    "turn its light": "light",
+    "use pools": "pools",
+    "run its fans": "fans",
+}
+#: What came of commands, as `CommandQuery.result` has it.
+RESULTS: Final = {
+    "confirmed": "● confirmed",
+    "claimed": "○ only it says so",
+    "contradicted": "▲ contradicted",
+    "open": "◌ not known yet",
+    "refused": "✕ not accepted",
+    "unmeasured": "– nothing to measure",
+}
+#: Since when: words, and seconds.
+SPANS: Final = {
+    "hour": ("an hour ago", 3_600.0),
+    "day": ("a day ago", 86_400.0),
+    "week": ("a week ago", 7 * 86_400.0),
+    "month": ("30 days ago", 30 * 86_400.0),
+}
 
 _VERDICTS: Final = {
     "confirmed": ("● confirmed", "violet"),
@@ -35,6 +67,7 @@ def command_rows(records: Sequence[CommandRecord], names: Mapping[str, str]) -> 
                     "u": f"/machine/{quote(record.key, safe='')}",
                 },
                 *row["c"][1:],
+                {"t": "command", "u": f"/api/v1/fleet/commands/{record.id}", "c": "small"},
             ],
         }
         for record, row in ((record, command_row(record)) for record in records)
@@ -59,9 +92,89 @@ def command_row(record: CommandRecord) -> Row:
             {"t": answer, "h": record.message or ""},
             {"t": verdict, "c": colour},
             change or "–",
-            record.effect or "",
+            (record.effect or "").removeprefix(f"{record.command}: "),
         ],
     }
+
+
+def order_rows(orders: Sequence[Order]) -> list[Row]:
+    """Return orders as rows: when, what, who and why, how it stands, how many were told and left out."""
+    return [
+        {
+            "k": order.spec.id,
+            "c": [
+                {"e": order.spec.at},
+                task_words(order) + (" (dry run: nothing is sent)" if order.spec.dry_run else ""),
+                f"{order.spec.who}: {order.spec.why}",
+                {
+                    "t": f"▲ {order.state.value}" if order.state is OrderState.STOPPED else order.state.value,
+                    "c": "attention" if order.state is OrderState.STOPPED else "",
+                },
+                {
+                    "t": f"{len(order.machines):,}",
+                    "s": len(order.machines),
+                    "u": f"/log?order={quote(order.spec.id, safe='')}",
+                },
+                f"{len(order.skips):,}",
+                order.text,
+                {"t": "order", "u": f"/api/v1/fleet/orders/{quote(order.spec.id, safe='')}", "c": "small"},
+            ],
+        }
+        for order in orders
+    ]
+
+
+def told_frame(counts: Mapping[tuple[str, str], int]) -> dict[str, str]:
+    """Return the answer to who did what in the last day, and what came of it, from counts by giver and result."""
+    givers, results = Counter[str](), Counter[str]()
+    for (who, result), count in counts.items():
+        givers[who] += count
+        results[result] += count
+    if not givers:
+        return {
+            "log.state": "",
+            "log.glyph": "○",
+            "log.sentence": "No machine was told anything in the last 24 hours.",
+            "log.results": "",
+        }
+    first, *others = givers.most_common()
+    named = [f"{first[0]} gave {_many(first[1], 'command')}"]
+    named += [f"{who} {count:,}" for who, count in others[:3]]
+    if len(others) > 3:
+        named.append(f"{len(others) - 3:,} others {sum(count for _, count in others[3:]):,}")
+    wrong = results["contradicted"] + results["refused"]
+    return {
+        "log.state": "attention" if wrong else "",
+        "log.glyph": "▲" if wrong else "●",
+        "log.sentence": f"In the last 24 hours {_listed(named)}.",
+        "log.results": "Of these "
+        + _listed([f"{results[name]:,} {words}" for name, words in _CAME_OF_IT.items() if results[name]])
+        + ".",
+    }
+
+
+_CAME_OF_IT: Final = {
+    "contradicted": "contradicted by what was measured",
+    "refused": "not accepted",
+    "confirmed": "confirmed by measurement",
+    "claimed": "borne out by the machine's own word only",
+    "open": "not settled yet",
+    "unmeasured": "of a kind that nothing measures",
+}
+
+
+def fitting_words(fitting: int, shown: int, *, narrowed: bool) -> str:
+    """Return how many commands there are, and how many of them stand here."""
+    what = _many(fitting, "command") + (" that fits" if fitting == 1 else " that fit") * narrowed
+    return what if shown == fitting else f"{shown:,} of {what}"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
 
 
 def event_rows(events: Sequence[LedgerEvent]) -> list[Row]:

@@ -25,7 +25,7 @@ from hashwerk.fleet.orders import Order, OrderSpec, OrderState, Reduce, Tell
 from hashwerk.fleet.place import Placement, read_places
 from hashwerk.fleet.ports import Driver
 from hashwerk.fleet.ramp import Ramp
-from hashwerk.fleet.record import CommandRecord, HistoryPoint, TransitionRecord
+from hashwerk.fleet.record import CommandQuery, CommandRecord, HistoryPoint, TransitionRecord
 from hashwerk.fleet.settings import FleetSettings
 from hashwerk.fleet.states import State
 from hashwerk.fleet.timing import Timings
@@ -213,10 +213,19 @@ class FleetService:
         return self.alarms.book.alerts()
 
     async def commands(
-        self, limit: int = 100, before: int | None = None, key: MachineKey | None = None
+        self,
+        limit: int = 100,
+        before: int | None = None,
+        key: MachineKey | None = None,
+        *,
+        query: CommandQuery | None = None,
     ) -> list[CommandRecord]:
-        """Return the newest commands, the newest first."""
-        return await asyncio.to_thread(self.store.commands, limit, before=before, key=key)
+        """Return the newest commands, of one machine or those that fit, the newest first."""
+        return await asyncio.to_thread(self.store.commands, limit, before=before, key=key, query=query)
+
+    async def command_counts(self, query: CommandQuery) -> dict[tuple[str, str], int]:
+        """Return how many commands fit, by who gave them and what came of them."""
+        return await asyncio.to_thread(self.store.command_counts, query)
 
     async def transitions(self, key: MachineKey | None = None, limit: int = 100) -> list[TransitionRecord]:
         """Return the newest changes of state, the newest first."""

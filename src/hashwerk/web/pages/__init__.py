@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from nicegui import ui
 
 from hashwerk import __version__
@@ -35,7 +35,6 @@ _BUILDERS: Final = {
     "/energy": energy_page,
     "/evidence": evidence_page,
     "/settings": settings_page,
-    "/log": log_page,
 }
 #: Each open page holds about a megabyte here.
 MAX_PAGES: Final = 128
@@ -74,7 +73,12 @@ def mount_pages(
         if not is_full():
             await machine_page(board, title, machine)
 
+    async def log(request: Request) -> None:
+        if not is_full():
+            await log_page(board, title, request.query_params)
+
     ui.page("/machine/{machine}", response_timeout=10.0)(one)
+    ui.page("/log", response_timeout=10.0)(log)
     ui.add_head_html(_HEAD, shared=True)
     ui.run_with(
         app,

@@ -111,7 +111,7 @@ def _build(sheet: Sheet, key: str) -> None:
             _tell(key)
             _body(sheet, source)
     _pools(sheet, source)
-    _history(sheet, source)
+    _history(sheet, source, key)
 
 
 def _truths(sheet: Sheet, source: str) -> None:
@@ -289,8 +289,8 @@ def _pools(sheet: Sheet, source: str) -> None:
         _bound(sheet, "rows.m.pools", columns, "Pools", "It names no pool. hashwerk fleet pools writes them.")
 
 
-def _history(sheet: Sheet, source: str) -> None:
-    with panel("What it was told, and what was measured", "tall", source=f"{source}/commands"):
+def _history(sheet: Sheet, source: str, key: str) -> None:
+    with panel("What it was told, and what was measured", "tall cards", source=f"{source}/commands"):
         sheet.text("p", "m.trouble", "attention")
         _bound(
             sheet,
@@ -307,7 +307,10 @@ def _history(sheet: Sheet, source: str) -> None:
             "Commands, newest first",
             "It was never told anything.",
         )
-    with panel("How its state changed", "tall", source=f"{source}/transitions"):
+        with box("p", "more"):
+            link = fixed("a", "All of it, to look through")
+            link.props(f'href="/log?machine={quote(key, safe="")}"')
+    with panel("How its state changed", "tall cards", source=f"{source}/transitions"):
         columns = [("Time", ""), ("State", ""), ("Cause", "prose")]
         _bound(
             sheet, "rows.m.transitions", columns, "Changes of state, newest first", "Nothing has changed yet."
