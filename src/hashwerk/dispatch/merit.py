@@ -78,3 +78,21 @@ def round_counts(order: MeritOrder, fractional: FloatArray) -> IntArray:
         if len(below):
             whole[s] = np.minimum(whole[s], whole[below[-1]])
     return whole.astype(np.int64)
+
+
+def cover_reserves(problem: Problem, order: MeritOrder, counts: IntArray) -> IntArray:
+    """Return whole counts (S, T) with machines added, the best first, where rounding left less than was sold as reserve."""
+    counts = counts.copy()
+    most = order.available(problem)
+    for reserve in problem.reserves:
+        fast = np.array([problem.groups[g].response_s <= reserve.response_s for g in order.group])
+        lacking_w = reserve.sold_w - (counts * (order.power_w * fast)[:, None]).sum(axis=0)
+        for s in np.flatnonzero(fast):
+            # A higher step presupposes the lower one, which stands before it.
+            below = np.flatnonzero((order.group[:s] == order.group[s]) & (order.rank[:s] < order.rank[s]))
+            room = (counts[below[-1]] if len(below) else most[s]) - counts[s]
+            wanted = np.ceil(np.maximum(lacking_w, 0.0) / order.power_w[s] - 1e-9).astype(np.int64)
+            more = np.clip(wanted, 0, np.maximum(room, 0))
+            counts[s] += more
+            lacking_w = lacking_w - more * order.power_w[s]
+    return counts

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from hashwerk.dispatch.cover import cover
 from hashwerk.dispatch.instructions import Instruction
 from hashwerk.fleet.commands import SetPowerLimit, Sleep
 
@@ -30,6 +31,7 @@ class GuardedMachine(msgspec.Struct, frozen=True, kw_only=True):
     power_w: float | None = None
     chip_max_c: float | None = None
     inlet_c: float | None = None
+    is_deaf: bool = False  # told to sleep before, and it does not: nothing is saved by telling it again
 
     @property
     def assumed_w(self) -> float:
@@ -200,7 +202,7 @@ def _shed(
     reasons: list[str],
     settings: SafetySettings,
 ) -> float:
-    """Put machines on a feeder to sleep, the least efficient first, until it is below its limit; return what is left above."""
+    """Put machines on a feeder to sleep until it is below its limit, the least efficient first; return what is left above."""
     fed = [machine for machine in machines if machine.feeder == feeder.name]
     drawn_w = feeder.measured_w
     if drawn_w is None:
@@ -210,13 +212,18 @@ def _shed(
     reason = f"feeder {feeder.name} at {drawn_w / 1e3:,.1f} of {feeder.limit_w / 1e3:,.1f} kW"
     reasons.append(reason)
     excess_w = drawn_w - feeder.limit_w * (1 - settings.feeder_margin)
+    running = list[GuardedMachine]()
     for machine in sorted(fed, key=lambda machine: machine.hashrate_per_w):
-        if excess_w <= 0:
-            return 0.0
-        if not _draws(machine):
+        if not _draws(machine) or machine.is_deaf:
             continue
         already = instructions.get(machine.name)
-        if already is None or not isinstance(already.command, Sleep):
-            instructions[machine.name] = _sleep(machine, reason)
-        excess_w -= machine.assumed_w - machine.residual_w
+        if already is not None and isinstance(already.command, Sleep):
+            excess_w -= machine.assumed_w - machine.residual_w
+        else:
+            running.append(machine)
+    saved_w = [machine.assumed_w - machine.residual_w for machine in running]
+    for place in cover(excess_w, saved_w):
+        machine = running[place]
+        instructions[machine.name] = _sleep(machine, reason)
+        excess_w -= saved_w[place]
     return max(0.0, excess_w)

@@ -74,6 +74,30 @@ class SiteLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError("feeders_kw: a limit is above 0")
 
 
+class BatterySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A battery behind the meter. A feed with the signal `battery charge` tells how full it is."""
+
+    capacity_kwh: Annotated[float, Meta(description="What it stores.", gt=0)]
+    power_kw: Annotated[float, Meta(description="How fast it charges and discharges, at most.", gt=0)]
+    efficiency: Annotated[float, Meta(description="Of a full cycle.", gt=0, le=1)] = 0.92
+    wear_per_mwh: Annotated[float, Meta(description="What a MWh discharged costs in wear.", ge=0)] = 0.0
+    reserve_share: Annotated[
+        float, Meta(description="Part of the capacity that stays for emergencies.", ge=0, lt=1)
+    ] = 0.1
+
+
+class ReserveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Power sold to the grid as reserve: plans keep that much on, in machines that can be turned off in time."""
+
+    name: Annotated[str, Meta(description="Shown with every plan.", min_length=1)]
+    sold_kw: Annotated[float, Meta(description="How much.", gt=0)]
+    response_s: Annotated[float, Meta(description="How fast it must be gone.", gt=0)] = 60.0
+    from_hour: Annotated[int, Meta(description="From this local hour on, every day.", ge=0, le=23)] = 0
+    to_hour: Annotated[
+        int, Meta(description="Until this local hour; not above `from_hour`: over midnight.", ge=0, le=24)
+    ] = 24
+
+
 class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which machines run when: the policy, what it may do, and how it is carried out."""
 
@@ -130,6 +154,13 @@ class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Literal["keep", "curtail", "fall back"],
         Meta(description="What machines do without a believable meter of the site, once there was one."),
     ] = "keep"
+    battery: Annotated[
+        BatterySettings | None, Meta(description="A battery behind the meter; none: there is none.")
+    ] = None
+    reserves: Annotated[
+        tuple[ReserveSettings, ...],
+        Meta(description="Power sold as reserve, in sections [[dispatch.reserves]]."),
+    ] = ()
     hashprice: Annotated[HashpriceSettings, Meta(description="What a hash earns.")] = HashpriceSettings()
     limits: Annotated[SiteLimits, Meta(description="What wires and contracts bear.")] = SiteLimits()
     follower: Annotated[

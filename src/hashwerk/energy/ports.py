@@ -22,6 +22,7 @@ class Signal(enum.StrEnum):
     CLEAN_SHARE = "clean share"  # carbon-free part, 0 to 1
     LOAD = "load"  # W, of a grid or a house
     GENERATION = "generation"  # W
+    BATTERY_CHARGE = "battery charge"  # stored part of the capacity, 0 to 1
     TEMPERATURE = "temperature"  # °C
     COIN_PRICE = "coin price"  # currency per BTC
     DIFFICULTY = "difficulty"

@@ -85,8 +85,17 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     kind: Annotated[Literal["own", "contract"], Meta(description="Behind the meter, or brought by the grid.")]
     fuel: Annotated[FuelName, Meta(description="What it runs on.")]
     price_per_mwh: Annotated[Decimal, Meta(description="For contracts: what its energy costs.")] = Decimal(0)
+    power_kw: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(
+            description="For contracts: what can be taken at any time; plans are made with the first that says it."
+        ),
+    ] = None
+    resold: Annotated[
+        bool, Meta(description="For contracts: what is not used is sold at the market's price.")
+    ] = False
     min_take_mwh: Annotated[
-        Decimal, Meta(description="For contracts: least quantity per settlement period.")
+        Decimal, Meta(description="For contracts: least quantity per settlement period, the local month.")
     ] = Decimal(0)
     shortfall_per_mwh: Annotated[
         Decimal, Meta(description="For contracts: what each MWh that was not taken costs.")

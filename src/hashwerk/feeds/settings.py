@@ -15,6 +15,7 @@ SignalName = Literal[
     "clean share",
     "load",
     "generation",
+    "battery charge",
     "temperature",
     "coin price",
     "difficulty",

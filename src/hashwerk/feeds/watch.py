@@ -31,6 +31,7 @@ _BOUNDS: Final[dict[Signal, tuple[float, float]]] = {
     Signal.CARBON_MARGINAL: (0.0, 2_000.0),
     Signal.CLEAN_SHARE: (0.0, 1.0),
     Signal.FEE_SHARE: (0.0, 1.0),
+    Signal.BATTERY_CHARGE: (0.0, 1.0),
     Signal.LOAD: (0.0, 1e13),
     Signal.TEMPERATURE: (-90.0, 70.0),
     Signal.COIN_PRICE: (0.0, 1e9),

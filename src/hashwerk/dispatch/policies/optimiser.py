@@ -9,7 +9,7 @@ import numpy as np
 from hashwerk.dispatch.enforce import BatteryUse, keep_limits
 from hashwerk.dispatch.formulation.columns import steps_of
 from hashwerk.dispatch.grid import FloatArray
-from hashwerk.dispatch.merit import MeritOrder, merit_order, round_counts
+from hashwerk.dispatch.merit import MeritOrder, cover_reserves, merit_order, round_counts
 from hashwerk.dispatch.policies.marginal import climb_down
 from hashwerk.dispatch.problem import Problem
 from hashwerk.dispatch.schedule import Origin, Schedule
@@ -49,9 +49,10 @@ class Optimiser:
 def in_whole_machines(problem: Problem, plan: Schedule) -> Schedule:
     """Return a linear plan in whole machines, every hard limit kept."""
     order = merit_order(problem)
+    counts = cover_reserves(problem, order, round_counts(order, _fractions(problem, order, plan.running)))
     rounded = keep_limits(
         problem,
-        round_counts(order, _fractions(problem, order, plan.running)),
+        counts,
         order=order,
         origin=Origin.OPTIMISER,
         battery=BatteryUse(plan.charge_w, plan.discharge_w, plan.stored_wh) if problem.battery else None,

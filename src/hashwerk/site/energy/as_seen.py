@@ -43,8 +43,8 @@ def followed(machine: MachineNow, highest_w: float, *, takes_limits: bool, limit
     )
 
 
-def guarded(machine: MachineNow) -> GuardedMachine:
-    """Return a machine for the guard."""
+def guarded(machine: MachineNow, *, is_deaf: bool = False) -> GuardedMachine:
+    """Return a machine for the guard; a deaf one was told to sleep and does not."""
     highest_w = max((mode.power_w for mode in machine.modes), default=machine.power_w or 0.0)
     rate_hs = max((mode.hashrate_hs for mode in machine.modes), default=0.0)
     takes_limits = bool(Capability.POWER_LIMIT & machine.capabilities)
@@ -58,4 +58,5 @@ def guarded(machine: MachineNow) -> GuardedMachine:
         power_w=machine.power_w,
         chip_max_c=machine.chip_max_c,
         inlet_c=machine.inlet_c,
+        is_deaf=is_deaf,
     )

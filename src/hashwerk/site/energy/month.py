@@ -12,6 +12,7 @@ from hashwerk.energy.tariff import Tariff
 from hashwerk.energy.usage import BillingFacts
 from hashwerk.site.energy import accounts
 from hashwerk.site.energy.metered import SiteRegisters
+from hashwerk.site.energy.obligations import contract_of, taken_wh
 from hashwerk.site.energy.record import EnergyRecord, Quarter
 from hashwerk.site.energy.view import BillView, CleanView
 
@@ -40,6 +41,7 @@ class Month:
         self.bill: BillView | None = None
         self.clean: CleanView | None = None
         self.peak_w = 0.0
+        self.taken_wh = 0.0  # of the contract that plans are made with
 
     def renew(self, now: float, zone: datetime.tzinfo, grid_g_per_kwh: float | None) -> None:
         """Add up the month so far.
@@ -50,6 +52,8 @@ class Month:
         begin_s = accounts.month_begin_s(now, zone)
         quarters = self._quarters(begin_s, now)
         self.peak_w = accounts.peak_w(quarters)
+        contract = contract_of(self._energy.sources)
+        self.taken_wh = 0.0 if contract is None else taken_wh(contract, quarters)
         if self._tariff is not None:
             self.bill = accounts.month_bill(self._tariff, self._facts, quarters, begin_s)
         if self._energy.sources:

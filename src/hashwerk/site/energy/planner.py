@@ -29,6 +29,7 @@ from hashwerk.feeds.settings import FeedSettings
 from hashwerk.policy.settings import PlaceSettings
 from hashwerk.site.energy.curtailment import Curtailment
 from hashwerk.site.energy.groups import make_herds
+from hashwerk.site.energy.obligations import Contract, contract_of, month_stop_s
 from hashwerk.site.energy.place import Place
 from hashwerk.site.energy.planning import Known, Plan, make_plan, make_policy, make_problem_of
 from hashwerk.site.energy.ports import FleetPort, MachineNow
@@ -70,6 +71,7 @@ class Planner:
         own_feeds: Sequence[Feed] = (),
     ) -> None:
         self._settings = parts.dispatch
+        self.contract = contract_of(parts.energy.sources)
         self._fleet = fleet
         self._clock = clock
         self._curtailment = curtailment
@@ -88,6 +90,8 @@ class Planner:
         self.generation: Series | None = None
         self.hashprice = Hashprice(per_ph_day=None, text="not known yet")
         self.month_peak_w = 0.0
+        self.taken_wh = 0.0  # of the contract, this month
+        self.battery: Series | None = None
 
     async def renew_signals(self) -> None:
         """Take in what feeds tell now."""
@@ -97,6 +101,8 @@ class Planner:
         self.price = await self.signals.series(Signal.PRICE, start_s, stop_s)
         self.carbon = await self.signals.series(Signal.CARBON_AVERAGE, start_s, stop_s)
         self.generation = await self.signals.series(Signal.GENERATION, start_s, stop_s)
+        if self._settings.battery is not None:
+            self.battery = await self.signals.series(Signal.BATTERY_CHARGE, start_s, stop_s)
         self.hashprice = self.signals.hashprice(self._settings.hashprice)
 
     def price_now(self) -> float | None:
@@ -200,6 +206,12 @@ class Planner:
             return "no feed has told a price yet"
         return None
 
+    def _contract(self, now: float) -> Contract | None:
+        if self.contract is None:
+            return None
+        stop_s = month_stop_s(now, self.zone)
+        return Contract(source=self.contract, taken_wh=self.taken_wh, period_stop_s=stop_s)
+
     def _known(self, machines: Sequence[MachineNow], now: float) -> Known:
         fleet, settings, gauge = self._fleet, self._settings, self.gauge
         herds = tuple(make_herds(machines, fleet.limits, now, pace=fleet.pace))
@@ -218,6 +230,9 @@ class Planner:
             cooling_share=gauge.cooling_share,
             import_w=gauge.import_w,
             month_peak_w=self.month_peak_w,
+            battery_content=None if self.battery is None else self.battery.at(now),
+            contract=self._contract(now),
+            zone=self.zone,
             forbidden=self._place.forbidden(now, now + span_s, most_w),
             remarks=self._place.remarks(now, most_w),
         )

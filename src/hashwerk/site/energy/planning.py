@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -27,6 +28,7 @@ from hashwerk.energy.tariff_price import demand_terms, prices_ahead
 from hashwerk.energy.usage import BillingFacts
 from hashwerk.errors import DispatchError
 from hashwerk.site.energy.groups import Herd
+from hashwerk.site.energy.obligations import Contract, plan_battery, plan_contract, plan_reserves
 
 #: The grid of facts/dispatch.md in units of its finest interval: 5 min for 6 h, 15 min for a day, then hours.
 _SECTIONS: Final = ((1, 72), (3, 288), (12, None))
@@ -48,7 +50,10 @@ class Known:
     cooling_share: float
     import_w: float | None  # measured just now
     month_peak_w: float
-    forbidden: tuple[tuple[float, float], ...]  # spans in which rules of the place forbid to run
+    battery_content: float | None = None  # stored part of its capacity
+    contract: Contract | None = None
+    zone: datetime.tzinfo = datetime.UTC
+    forbidden: tuple[tuple[float, float], ...] = ()  # spans in which rules of the place forbid to run
     remarks: tuple[str, ...] = ()
 
 
@@ -133,6 +138,8 @@ def make_problem_of(
     for start_s, stop_s in known.forbidden:
         available[:, (grid.ends_s > start_s) & (grid.starts_s < stop_s)] = 0
     hashprice = known.hashprice_per_ph_day
+    battery, said = plan_battery(settings.battery, known.battery_content)
+    remarks += [said] if said else []
     problem = make_problem(
         grid,
         [herd.group for herd in known.herds],
@@ -147,6 +154,9 @@ def make_problem_of(
         export_limit_w=settings.limits.export_kw * 1e3,
         limits=_limits(grid, known, settings),
         ramp=_ramp(known, settings),
+        battery=battery,
+        ppa=plan_contract(grid, known.contract, sell),
+        reserves=plan_reserves(grid, settings.reserves, known.zone),
         demand=_demand(grid, known, tariff, facts),
         carbon=_carbon(grid, known, settings),
         clean=CleanEnergy(contracted_w=np.full(len(grid), settings.contracted_clean_kw * 1e3))

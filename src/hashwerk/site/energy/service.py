@@ -373,6 +373,7 @@ class EnergyService:
         grid = None if carbon is None else carbon.at(now)
         await asyncio.to_thread(self._month.renew, now, self.planner.zone, grid)
         self.planner.month_peak_w = self._month.peak_w
+        self.planner.taken_wh = self._month.taken_wh
 
     # --- loops ---
 

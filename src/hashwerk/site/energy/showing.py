@@ -42,6 +42,7 @@ def plan_view(plan: Plan) -> PlanView:
         load_w=_numbers(load_w),
         import_w=_numbers(schedule.import_w),
         price_per_mwh=_numbers(price),
+        battery_w=None if problem.battery is None else _numbers(schedule.charge_w - schedule.discharge_w),
         groups=tuple(
             GroupPlan(name=group.name, running=_numbers(schedule.on[g]), power_w=_numbers(drawn_w[g]))
             for g, group in enumerate(problem.groups)

@@ -30,7 +30,7 @@ from hashwerk.site.energy.groups import Wanted, assign, command_for
 from hashwerk.site.energy.planning import Plan
 from hashwerk.site.energy.ports import FleetPort, MachineNow
 from hashwerk.site.energy.surplus import SurplusFollower
-from hashwerk.site.energy.under_way import UnderWay
+from hashwerk.site.energy.under_way import SEEN_S, UnderWay
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +78,9 @@ class Steering:
         self._follows_hard = False
         self._shed: dict[MachineKey, float] = {}  # asleep by the follower, since when
         self._guarded: dict[MachineKey, float] = {}  # asleep by the guard, since when
+        self._on_feeders: dict[
+            str, tuple[float, float]
+        ] = {}  # what each will draw, and until when that counts
         self._over_since: float | None = None  # above a hard limit, what is under way counted in
         self._under_way = UnderWay(fleet.pace)
 
@@ -119,10 +122,10 @@ class Steering:
                 not keep it from being obeyed.
             is_shown_only: Nothing will be sent, and nothing is to be remembered as told.
         """
-        decision = self._guard(machines, signals, emergency)
+        self._under_way.look(machines, now, import_w)
+        decision = self._guard(machines, signals, emergency, now)
         batches: dict[tuple[Command, bool, str], list[MachineKey]] = {}
         by_key = {machine.key: machine for machine in machines}
-        self._under_way.look(machines, now, import_w)
 
         def ask(machine: MachineNow, command: Command, why: str, *, is_hard: bool) -> None:
             if self._under_way.is_new(machine, command, now, is_hard=is_hard):
@@ -391,23 +394,47 @@ class Steering:
     # --- safety ---
 
     def _guard(
-        self, machines: Iterable[MachineNow], signals: Sequence[Signal], emergency: str | None
+        self, machines: Iterable[MachineNow], signals: Sequence[Signal], emergency: str | None, now: float
     ) -> Decision:
         ours = [machine for machine in machines if machine.held_by is None]
-        return guard(
-            [guarded(machine) for machine in ours],
-            feeders=[
-                GuardedFeeder(name=name, limit_w=limit_kw * 1e3, measured_w=self._feeder_w(name))
-                for name, limit_kw in self._settings.limits.feeders_kw.items()
-            ],
+        feeders = [
+            GuardedFeeder(name=name, limit_w=limit_kw * 1e3, measured_w=self._feeder_w(name, now))
+            for name, limit_kw in self._settings.limits.feeders_kw.items()
+        ]
+        decision = guard(
+            [guarded(machine, is_deaf=self._under_way.is_deaf(machine, now)) for machine in ours],
+            feeders=feeders,
             signals=signals,
             emergency=emergency,
             settings=self._settings.safety,
         )
+        self._expect_on_feeders(decision, ours, feeders, now)
+        return decision
 
-    def _feeder_w(self, name: str) -> float | None:
+    def _feeder_w(self, name: str, now: float) -> float | None:
+        """Return what a feeder draws: while machines that were shed fall asleep, no more than it will once they do."""
         found = self._fleet.meter(f"feeder:{name}")
-        return None if found is None else found.power_w
+        if found is None:
+            return None
+        expected_w, until = self._on_feeders.get(name, (math.inf, 0.0))
+        return min(found.power_w, expected_w) if now < until else found.power_w
+
+    def _expect_on_feeders(
+        self,
+        decision: Decision,
+        machines: Sequence[MachineNow],
+        feeders: Sequence[GuardedFeeder],
+        now: float,
+    ) -> None:
+        """Keep what feeders will draw without those who are shed now: a meter that is behind takes nobody else."""
+        sleepers = {one.machine for one in decision.instructions if isinstance(one.command, Sleep)}
+        for feeder in feeders:
+            shed = [m for m in machines if m.feeder == feeder.name and m.key in sleepers]
+            if feeder.measured_w is None or feeder.measured_w <= feeder.limit_w or not shed:
+                continue
+            saved_w = sum(max(0.0, drawn_w(machine) - machine.idle_w) for machine in shed)
+            until = now + max(machine.sleep_s for machine in shed) + SEEN_S * self._fleet.pace
+            self._on_feeders[feeder.name] = (feeder.measured_w - saved_w, until)
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ _AGAIN_S: Final = 600.0
 #: Who has slept for so long, times the pace, has done as told.
 _DONE_S: Final = 60.0
 #: Some time until a poll sees what a command did, beside the machine's own.
-_SEEN_S: Final = 15.0
+SEEN_S: Final = 15.0
 #: A lower mode must show so long after the order, times the pace, less the time that falling asleep would take: an order is
 #: obeyed within a minute, and whoever does not come down by his mode has to sleep by then.
 _DEADLINE_S: Final = 45.0
@@ -132,6 +132,14 @@ class UnderWay:
         is_asleep = told is not None and isinstance(told[0], Sleep) and machine.state is State.ASLEEP
         return is_asleep and told is not None and now - told[1] >= _DONE_S * self._pace
 
+    def is_deaf(self, machine: MachineNow, now: float) -> bool:
+        """Say whether a machine was told to sleep, had its time, and draws the power of work all the same."""
+        told = self.told.get(machine.key)
+        if told is None or not isinstance(told[0], Sleep):
+            return False
+        is_late = now - told[1] >= machine.sleep_s + SEEN_S * self._pace
+        return is_late and (machine.power_w is None or machine.power_w > machine.idle_w * 1.5 + 20.0)
+
     def patience_s(self, machine: MachineNow) -> float:
         """Return how long a lower mode may take to show against a deadline; 0: it is not tried."""
         patience_s = max(0.0, _DEADLINE_S * self._pace - machine.sleep_s)
@@ -140,7 +148,7 @@ class UnderWay:
     def note(self, machine: MachineNow, command: Command, now: float) -> None:
         """Keep what a machine is told now."""
         self.told[machine.key] = (command, now)
-        seen_s = _SEEN_S * self._pace
+        seen_s = SEEN_S * self._pace
         match command:
             case Sleep():
                 goal_w, takes_s = machine.idle_w, machine.sleep_s + seen_s
