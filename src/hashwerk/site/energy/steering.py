@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -18,19 +18,21 @@ import msgspec
 from hashwerk.dispatch.follower import Follower
 from hashwerk.dispatch.instructions import Instruction
 from hashwerk.dispatch.policies.clean import SurplusOnly
-from hashwerk.dispatch.safety import Decision, GuardedFeeder, Signal, Stance, guard
+from hashwerk.dispatch.safety import Decision, Signal, Stance
 from hashwerk.dispatch.settings import DispatchSettings
 from hashwerk.errors import FleetError, StoreError
-from hashwerk.fleet.commands import Command, SetMode, Sleep, Wake
+from hashwerk.fleet.commands import Command, Sleep, Wake
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.limits import Limits
 from hashwerk.fleet.machine import Capability
-from hashwerk.site.energy.as_seen import drawn_w, followed, guarded, power_in_mode_w
+from hashwerk.site.energy.as_seen import drawn_w, followed, power_in_mode_w
+from hashwerk.site.energy.binding import MARGIN, Bound, LimitWatch, as_fits, lowest
 from hashwerk.site.energy.groups import Wanted, assign, command_for
+from hashwerk.site.energy.guarding import Guarding
 from hashwerk.site.energy.planning import Plan
 from hashwerk.site.energy.ports import FleetPort, MachineNow
 from hashwerk.site.energy.surplus import SurplusFollower
-from hashwerk.site.energy.under_way import SEEN_S, UnderWay
+from hashwerk.site.energy.under_way import UnderWay
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +40,6 @@ log = logging.getLogger(__name__)
 _SHED_S: Final = 900.0
 #: Who was shed may wake again after so long, times the pace, where there is room.
 _RESTORE_S: Final = 60.0
-#: More than what is under way is shed only if it is missing for so long, times the pace: meters and polls take turns.
-_CONFIRM_S: Final = 10.0
-#: So much below a hard limit nothing is raised any more, as a share of it.
-_MARGIN: Final = 0.005
 #: A plan's own figure is that good, as a share of an order's limit.
 _BELOW_PLAN: Final = 0.02
 _NOBODY: Final = frozenset[MachineKey]()
@@ -78,11 +76,9 @@ class Steering:
         self._follows_hard = False
         self._shed: dict[MachineKey, float] = {}  # asleep by the follower, since when
         self._guarded: dict[MachineKey, float] = {}  # asleep by the guard, since when
-        self._on_feeders: dict[
-            str, tuple[float, float]
-        ] = {}  # what each will draw, and until when that counts
-        self._over_since: float | None = None  # above a hard limit, what is under way counted in
         self._under_way = UnderWay(fleet.pace)
+        self._guarding = Guarding(settings, fleet, self._under_way)
+        self._watch = LimitWatch(self._under_way, fleet.pace)
 
     @property
     def told(self) -> Mapping[MachineKey, tuple[Command, float]]:
@@ -123,7 +119,7 @@ class Steering:
             is_shown_only: Nothing will be sent, and nothing is to be remembered as told.
         """
         self._under_way.look(machines, now, import_w)
-        decision = self._guard(machines, signals, emergency, now)
+        decision = self._guarding.look(machines, signals, emergency, now)
         batches: dict[tuple[Command, bool, str], list[MachineKey]] = {}
         by_key = {machine.key: machine for machine in machines}
 
@@ -141,10 +137,10 @@ class Steering:
         setpoint_w, is_hard = None, False
         may_follow = decision.stance not in {Stance.STOP, Stance.CURTAIL}
         if may_follow and (plan is not None or (orders_active and ordered_w is not None)):
-            cap_w = _lowest(None if plan is None else plan.limit_w(now), ordered_w)
+            cap_w = lowest(None if plan is None else plan.limit_w(now), ordered_w)
             setpoint_w = cap_w if plan is None else self._setpoint(plan, now)
-            bound = self._bound(machines, now, import_w, cap_w, orders_active=orders_active)
-            is_hard = orders_active or bound.is_over or (bound.room_w < 0 and bound.import_w is not None)
+            bound = self._watch.look(machines, now, import_w, cap_w, orders_active=orders_active)
+            is_hard = orders_active or bound.is_over or bound.is_above
             follows_surplus = plan is not None and plan.policy == SurplusOnly.name and not is_hard
             sleepers = _NOBODY
             if follows_surplus:
@@ -207,44 +203,6 @@ class Steering:
             elif machine.reason_not_ours is None and self._may_now(machine, Wanted("as before"), now):
                 ask(machine, Wake(), "the order is over", is_hard=False)
 
-    # --- the limit ---
-
-    def _bound(
-        self,
-        machines: Sequence[MachineNow],
-        now: float,
-        import_w: float | None,
-        cap_w: float | None,
-        *,
-        orders_active: bool,
-    ) -> Bound:
-        """Return how the site stands to the limit that binds, with what is under way counted in."""
-        expected_w, highest_w = (
-            (None, None) if import_w is None else self._under_way.expected_w(machines, import_w)
-        )
-        is_over = cap_w is not None and expected_w is not None and expected_w > cap_w
-        if not is_over:
-            self._over_since = None
-        elif self._over_since is None:
-            self._over_since = now
-        waited_s = 0.0 if self._over_since is None else now - self._over_since
-        room_w = math.inf
-        if cap_w is not None and import_w is not None and highest_w is not None:
-            taken_w = max(import_w + self._under_way.rise_w(machines), highest_w)
-            room_w = cap_w * (1 - _MARGIN) - taken_w
-        elif orders_active:
-            room_w = 0.0  # nobody knows what there is room for
-        return Bound(
-            now=now,
-            cap_w=cap_w,
-            import_w=import_w,
-            expected_w=expected_w,
-            room_w=room_w,
-            is_ordered=orders_active,
-            is_over=is_over,
-            is_sure=not self._under_way.is_anything or waited_s >= _CONFIRM_S * self._fleet.pace,
-        )
-
     # --- the plan ---
 
     def _carry_out(
@@ -280,7 +238,7 @@ class Steering:
                             spare_w -= drawn_w(machine) - machine.idle_w
                             ask(machine, command, f"plan of {plan.policy}", is_hard=is_hard)
                     continue
-                command, rise_w = _as_fits(machine, command, room_w)
+                command, rise_w = as_fits(machine, command, room_w)
                 if rise_w > max(0.0, room_w):
                     continue
                 if rise_w < 0 and not self._may_lower(machine, rise_w, spare_w, bound):
@@ -356,7 +314,7 @@ class Steering:
                 return ()
             step = self._follower.step(now, measured_w, bound.cap_w, ordered=True, is_limit=True, first=first)
             return step.instructions
-        highest_w = bound.cap_w * (1 - _MARGIN)
+        highest_w = bound.cap_w * (1 - MARGIN)
         measured_w = max(bound.import_w, at_most_w)
         return () if measured_w > highest_w else self._follower.step(now, measured_w, highest_w).instructions
 
@@ -390,81 +348,6 @@ class Steering:
         for gone in self._followed.keys() - here.keys():
             self._follower.remove(gone)
         self._followed = here
-
-    # --- safety ---
-
-    def _guard(
-        self, machines: Iterable[MachineNow], signals: Sequence[Signal], emergency: str | None, now: float
-    ) -> Decision:
-        ours = [machine for machine in machines if machine.held_by is None]
-        feeders = [
-            GuardedFeeder(name=name, limit_w=limit_kw * 1e3, measured_w=self._feeder_w(name, now))
-            for name, limit_kw in self._settings.limits.feeders_kw.items()
-        ]
-        decision = guard(
-            [guarded(machine, is_deaf=self._under_way.is_deaf(machine, now)) for machine in ours],
-            feeders=feeders,
-            signals=signals,
-            emergency=emergency,
-            settings=self._settings.safety,
-        )
-        self._expect_on_feeders(decision, ours, feeders, now)
-        return decision
-
-    def _feeder_w(self, name: str, now: float) -> float | None:
-        """Return what a feeder draws: while machines that were shed fall asleep, no more than it will once they do."""
-        found = self._fleet.meter(f"feeder:{name}")
-        if found is None:
-            return None
-        expected_w, until = self._on_feeders.get(name, (math.inf, 0.0))
-        return min(found.power_w, expected_w) if now < until else found.power_w
-
-    def _expect_on_feeders(
-        self,
-        decision: Decision,
-        machines: Sequence[MachineNow],
-        feeders: Sequence[GuardedFeeder],
-        now: float,
-    ) -> None:
-        """Keep what feeders will draw without those who are shed now: a meter that is behind takes nobody else."""
-        sleepers = {one.machine for one in decision.instructions if isinstance(one.command, Sleep)}
-        for feeder in feeders:
-            shed = [m for m in machines if m.feeder == feeder.name and m.key in sleepers]
-            if feeder.measured_w is None or feeder.measured_w <= feeder.limit_w or not shed:
-                continue
-            saved_w = sum(max(0.0, drawn_w(machine) - machine.idle_w) for machine in shed)
-            until = now + max(machine.sleep_s for machine in shed) + SEEN_S * self._fleet.pace
-            self._on_feeders[feeder.name] = (feeder.measured_w - saved_w, until)
-
-
-class Bound(msgspec.Struct, frozen=True, kw_only=True):
-    """How the site stands to the limit that binds."""
-
-    now: float
-    cap_w: float | None  # None: there is none
-    import_w: float | None
-    expected_w: float | None  # what is under way counted in
-    room_w: float  # for whoever would draw more
-    is_ordered: bool  # a grid operator's order is in force
-    is_over: bool
-    is_sure: bool  # it is no matter of a meter that is a moment behind
-
-
-def _as_fits(machine: MachineNow, command: Command, room_w: float) -> tuple[Command, float]:
-    """Return a command to draw more, in the highest mode that there is room for, and by how much power rises."""
-    now_w = drawn_w(machine)
-    mode = command.mode if isinstance(command, Wake | SetMode) else None
-    rise_w = power_in_mode_w(machine, mode) - now_w
-    if not isinstance(command, Wake) or mode is None or rise_w <= room_w:
-        return command, rise_w
-    lower = [one for one in machine.modes if one.power_w - now_w <= min(room_w, rise_w)]
-    if not lower:
-        return command, rise_w
-    return Wake(lower[-1].name), lower[-1].power_w - now_w
-
-
-def _lowest(*limits_w: float | None) -> float | None:
-    return min((limit_w for limit_w in limits_w if limit_w is not None), default=None)
 
 
 class Ask(Protocol):
