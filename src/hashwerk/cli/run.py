@@ -19,6 +19,7 @@ from hashwerk.cli.output import json_option, print_json
 from hashwerk.errors import ConfigError, HashwerkError
 
 if TYPE_CHECKING:
+    from hashwerk.config.origin import Origins
     from hashwerk.config.site import SiteConfig
     from hashwerk.site.messages import Snapshot
 
@@ -59,7 +60,7 @@ def run(site_file: Path | None, as_json: bool, **options: object) -> None:
     if options.get("no_hall"):
         config = msgspec.structs.replace(config, twin=None)
     has_demo = site_file is None and not options.get("no_hall") and wants_demo(config)
-    exit_code = asyncio.run(_run(config, has_demo=has_demo, as_json=as_json))
+    exit_code = asyncio.run(_run(config, _origins(site_file, config), has_demo=has_demo, as_json=as_json))
     if exit_code:
         raise SystemExit(exit_code)
 
@@ -143,7 +144,19 @@ def _node_options(node: str, config: SiteConfig) -> dict[str, object]:
     return {"kind": "core", "core": msgspec.structs.replace(config.node.core, **core)}
 
 
-async def _run(config: SiteConfig, *, has_demo: bool, as_json: bool) -> int:
+def _origins(site_file: Path | None, config: SiteConfig) -> Origins:
+    from hashwerk.config.origin import COMMAND_LINE, Origins, changed_paths
+    from hashwerk.config.site import SiteConfig, load_site
+
+    written = load_site(site_file) if site_file is not None else SiteConfig()
+    return Origins(
+        file=None if site_file is None else site_file.name,
+        laid_over=dict.fromkeys(changed_paths(written, config), COMMAND_LINE),
+    )
+
+
+async def _run(config: SiteConfig, origins: Origins, *, has_demo: bool, as_json: bool) -> int:
+    from hashwerk.config.origin import DEMONSTRATION, changed_paths
     from hashwerk.site.demo import with_demo
     from hashwerk.site.folder import DataFolder, default_data_dir
     from hashwerk.site.mine import Mine
@@ -161,10 +174,12 @@ async def _run(config: SiteConfig, *, has_demo: bool, as_json: bool) -> int:
     reserved = None
     if has_demo:
         try:
-            config, reserved = with_demo(config, folder.here)
+            plain, (config, reserved) = config, with_demo(config, folder.here)
+            added = dict.fromkeys(changed_paths(plain, config), DEMONSTRATION)
+            origins = msgspec.structs.replace(origins, laid_over=origins.laid_over | added)
         except ConfigError as error:
             view.log("run", f"the mine goes on without its demonstration hall: {error}")
-    mine = Mine(config, folder, runtime, view)
+    mine = Mine(config, folder, runtime, view, origins)
     loop.add_signal_handler(signal.SIGHUP, mine.request_upgrade)
     try:
         await mine.run(stop)

@@ -32,6 +32,7 @@ from hashwerk.evidence.proof import AccountProof, ShareProof
 from hashwerk.evidence.proof_file import Openings
 from hashwerk.site.evidence_worker import Outcome, Task
 from hashwerk.site.external_time import ExternalTime
+from hashwerk.site.key_lines import KeyLine, read_key_lines
 from hashwerk.store import epochs, own_shares
 from hashwerk.store.connection import connect_reader, store_error
 from hashwerk.store.stamp_book import read_kept
@@ -186,6 +187,14 @@ class EvidenceDesk:
         site, key, lines = await asyncio.to_thread(_read, self._ledger, EPOCHS_SHOWN, None)
         self._change(site=site, key=key, epochs=lines, services=self._services(), witness=self._witness_key())
         return self._view
+
+    async def keys(self) -> tuple[KeyLine, ...]:
+        """Return the site's keys, the present one first.
+
+        Raises:
+            StoreError: If the ledger cannot be read.
+        """
+        return await asyncio.to_thread(read_key_lines, self._ledger, self._keys)
 
     def _services(self) -> tuple[ServiceLine, ...]:
         return tuple(

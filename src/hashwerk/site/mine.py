@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from hashwerk.config.origin import Origins
 from hashwerk.config.site import SiteConfig
 from hashwerk.errors import HashwerkError
 from hashwerk.site.child import News, Progress, Ready
@@ -49,8 +50,16 @@ class Mine:
         Every process has ended when `run` returns. The local sockets lie in ``runtime``, which the caller removes.
     """
 
-    def __init__(self, config: SiteConfig, folder: DataFolder, runtime: Path, view: View) -> None:
+    def __init__(
+        self,
+        config: SiteConfig,
+        folder: DataFolder,
+        runtime: Path,
+        view: View,
+        origins: Origins = Origins(),  # noqa: B008 - frozen
+    ) -> None:
         self._config = config
+        self._origins = origins
         self._folder = folder
         self._runtime = runtime
         self._view = view
@@ -109,6 +118,7 @@ class Mine:
             stratum_url=self._urls.get("stratum"),
             stratum_port=_port(self._urls.get("stratum")),
             web_port=_port(self._urls.get("web")),
+            origins=self._origins,
         )
 
     def _serve_orders(self) -> Orders:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from hashwerk.config.origin import Origins
 from hashwerk.config.site import SiteConfig
 
 
@@ -18,3 +19,4 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     stratum_url: str | None = None  # mine: where to connect
     stratum_port: int | None = None  # serve: the port it had before, when the configured one is 0
     web_port: int | None = None  # site: likewise
+    origins: Origins = Origins()  # of the settings

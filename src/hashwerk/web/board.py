@@ -67,7 +67,7 @@ class Board:
         """Tell a page of every change from now on; the frame is brought up to date at once."""
         self._listeners.append(listener)
         if "settings.set" not in self.frame:
-            self._update(settings_frame(self.site.config))
+            self._update(settings_frame(self.site.config, self.site.origins))
         self._update(mine_frame(self._view, self._clock.time()))
         self._refresh_fleet()
         self._woken.set()

@@ -100,7 +100,14 @@ async def serve_site(orders: Orders, stop: asyncio.Event) -> None:
                 clock,
                 session_key=_session_key(folder),
                 routers=routers,
-                site=Site(fleet=fleet, config=config, books=books, energy=energy, evidence=evidence),
+                site=Site(
+                    fleet=fleet,
+                    config=config,
+                    books=books,
+                    energy=energy,
+                    evidence=evidence,
+                    origins=orders.origins,
+                ),
             )
             await serve_web(app, settings, stop, lambda url: tell(Ready({"web": url})))
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -12,7 +12,9 @@ import msgspec
 from hashwerk.config.decode import describe
 
 if TYPE_CHECKING:
+    from hashwerk.config.origin import Origins
     from hashwerk.config.site import SiteConfig
+    from hashwerk.site.key_lines import KeyLine
 
 Frame = dict[str, Any]
 Row = dict[str, Any]
@@ -24,17 +26,22 @@ _SECRET_PLACES: Final = ("fleet.credentials[",)
 _HIDDEN: Final = "set, not shown"
 
 
-def settings_frame(config: SiteConfig | None) -> Frame:
-    """Return one table a section, and in words who may come in."""
+def settings_frame(config: SiteConfig | None, origins: Origins | None = None) -> Frame:
+    """Return one table a section, and in words who may come in; ``origins`` says who set what."""
     if config is None:
         return {"settings.sections": [], "settings.set": "The configuration is not known to this page."}
-    rows = {section: list(_rows(getattr(config, section), section)) for section in config.__struct_fields__}
+    rows = {
+        section: [_with_origin(row, origins) for row in _rows(getattr(config, section), section)]
+        for section in config.__struct_fields__
+    }
     settings = [row for section in rows.values() for row in section]
     own = sum(1 for row in settings if row["c"][2]["s"])
     return {
         "settings.sections": [section for section in rows if rows[section]],
         "settings.set": f"{len(settings):,} settings run; {own:,} were set, the others are defaults.",
-        "rows.settings": [row for row in settings if row["c"][2]["s"]],
+        "settings.read": _read_words(origins),
+        "rows.settings": [_beside_default(row) for row in settings if row["c"][2]["s"]],
+        **{f"settings.count.{section}": _count_words(found) for section, found in rows.items()},
         **{f"rows.settings.{section}": found for section, found in rows.items()},
         **_door_frame(config),
     }
@@ -69,6 +76,7 @@ def _row(path: str, value: Any, default: Any, description: str | None) -> Row:
     shown = _HIDDEN if is_secret(path) and value not in (None, (), "") else setting_text(value)
     return {
         "k": path,
+        "d": _default_text(path, default),
         "c": [
             {"t": path, "c": "mono"},
             {"t": shown, "c": "mono"},
@@ -83,6 +91,89 @@ def _row(path: str, value: Any, default: Any, description: str | None) -> Row:
             {"t": description or ""},
         ],
     }
+
+
+def _default_text(path: str, default: Any) -> str:
+    if default is msgspec.NODEFAULT or default in (None, (), ""):
+        return "–"
+    return _HIDDEN if is_secret(path) else setting_text(default)
+
+
+def _with_origin(row: Row, origins: Origins | None) -> Row:
+    """Say of a setting that was set who did it."""
+    from_cell = row["c"][2]
+    if origins is None or not from_cell["s"]:
+        return row
+    who = origins.laid_over.get(row["k"], origins.file or "set")
+    cells = [*row["c"][:2], from_cell | {"t": f"● {who}", "h": None}, row["c"][3]]
+    return row | {"c": cells}
+
+
+def _beside_default(row: Row) -> Row:
+    """Put what it would be otherwise beside a setting that was set."""
+    path, value, origin, meaning = row["c"]
+    default = {"t": row["d"], "c": "mono muted"}
+    return {"k": row["k"], "c": [path, value, default, origin, meaning]}
+
+
+def _read_words(origins: Origins | None) -> str:
+    if origins is None:
+        lead = "Set in the site's file or on the command line, read once at the start."
+    else:
+        others = " and ".join(f"by the {who}" for who in sorted(set(origins.laid_over.values())))
+        if origins.file is not None:
+            lead = f"Set in {origins.file}{' and ' * bool(others)}{others}, read once at the start."
+        else:
+            lead = f"There is no site file{': set ' * bool(others)}{others}."
+    return f"{lead} Passwords, tokens and what machines ask for are never shown."
+
+
+def _count_words(rows: list[Row]) -> str:
+    own = sum(1 for row in rows if row["c"][2]["s"])
+    settings = f"{len(rows):,} setting" + ("" if len(rows) == 1 else "s")
+    return settings + (f", {own:,} set" if own else "")
+
+
+def key_rows(keys: Sequence[KeyLine]) -> list[Row]:
+    """Return the site's keys as rows: what each is for, its fingerprint, since when, and what to do about it."""
+    return [
+        {
+            "k": f"{line.role} {line.fingerprint}",
+            "c": [
+                _KEY_ROLES[line.role],
+                {"t": f"{line.fingerprint[:16]}…", "y": line.fingerprint, "h": line.fingerprint, "c": "mono"},
+                {"e": line.since} if line.since is not None else "–",
+                "–" if line.from_epoch is None else f"{line.from_epoch:,}",
+                {"t": _key_words(line), "c": "attention" if line.is_here else ""},
+            ],
+        }
+        for line in keys
+    ]
+
+
+_KEY_ROLES: Final = {
+    "signs": {"t": "● signs now", "c": "violet"},
+    "next": "○ signs next",
+    "recovery": "◇ recovery",
+    "before": {"t": "– signed before", "c": "muted"},
+    "revoked": {"t": "✕ revoked", "c": "attention"},
+}
+
+
+def _key_words(line: KeyLine) -> str:
+    match line.role:
+        case "signs":
+            return "Whoever checks your evidence pins this one."
+        case "next":
+            return "Committed to; hashwerk key rotate lets it begin."
+        case "recovery" if line.is_here:
+            return "Its file still lies in the data folder: take it off this machine."
+        case "recovery":
+            return "Its file is not on this machine, as it should be. It revokes a stolen key."
+        case "revoked":
+            return "What it signed afterwards counts for nothing."
+        case _:
+            return ""
 
 
 def is_secret(path: str) -> bool:

@@ -13,6 +13,7 @@ from hashwerk.web.history import LIVE, Point
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
+    from hashwerk.config.origin import Origins
     from hashwerk.config.site import SiteConfig
     from hashwerk.site.energy import EnergyService
     from hashwerk.site.evidence_desk import EvidenceDesk
@@ -34,6 +35,7 @@ class Site:
     books: PoolBooks | None = None
     energy: EnergyService | None = None
     evidence: EvidenceDesk | None = None
+    origins: Origins | None = None
 
 
 #: The mine alone: neither fleet nor configuration is known.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from hashwerk.config.origin import DEMONSTRATION, Origins, changed_paths
 from hashwerk.config.site import SiteConfig, parse_site
-from hashwerk.web.settings_frames import is_secret, setting_text, settings_frame
+from hashwerk.site.key_lines import KeyLine
+from hashwerk.web.settings_frames import is_secret, key_rows, setting_text, settings_frame
 
 FILE = """
 [site]
@@ -84,3 +86,38 @@ def test_who_may_come_in(frame):
     assert frame["door.control"].startswith("dry runs only")
     assert settings_frame(SiteConfig())["door.commands"].startswith("the token in fleet.token")
     assert settings_frame(None)["settings.sections"] == []
+
+
+def test_it_says_who_set_what_and_what_it_would_be_otherwise():
+    config = parse_site(FILE)
+    laid_over = dict.fromkeys(changed_paths(SiteConfig(), config), "command line")
+    assert {"site.name", "fleet.alarms.mqtt.host", "fleet.credentials[1].make"} <= laid_over.keys()
+    assert "fleet.control" not in laid_over
+    origins = Origins(
+        file="hall.toml", laid_over={"fleet.ranges": "command line", "site.name": DEMONSTRATION}
+    )
+    frame = settings_frame(config, origins)
+    own = {row["k"]: [cell["t"] for cell in row["c"]] for row in frame["rows.settings"]}
+    assert own["fleet.ranges"][:4] == ["fleet.ranges", "10.0.0.0/22", "–", "● command line"]
+    assert own["fleet.alarms.mqtt.host"][3] == "● hall.toml"
+    assert own["site.name"][2:4] == ["My mine", "● demonstration"]
+    assert rows(frame, "fleet")["fleet.control"][2] == "default"
+    assert frame["settings.read"].startswith(
+        "Set in hall.toml and by the command line and by the demonstration, read"
+    )
+    assert settings_frame(config, Origins())["settings.read"].startswith("There is no site file.")
+    assert frame["settings.count.site"].endswith("1 set")
+
+
+def test_keys_say_what_they_are_for():
+    lines = (
+        KeyLine(role="signs", fingerprint="ab" * 32, since=1.0, from_epoch=3),
+        KeyLine(role="next", fingerprint="cd" * 32),
+        KeyLine(role="recovery", fingerprint="ef" * 32, is_here=True),
+        KeyLine(role="revoked", fingerprint="01" * 32, since=0.0, from_epoch=0),
+    )
+    present, coming, recovery, revoked = (row["c"] for row in key_rows(lines))
+    assert (present[0]["t"], present[1]["y"], present[3]) == ("● signs now", "ab" * 32, "3")
+    assert "hashwerk key rotate" in coming[4]["t"]
+    assert (recovery[4]["c"], "take it off" in recovery[4]["t"]) == ("attention", True)
+    assert revoked[0]["t"] == "✕ revoked"

@@ -34,7 +34,6 @@ _BUILDERS: Final = {
     "/work": work_page,
     "/energy": energy_page,
     "/evidence": evidence_page,
-    "/settings": settings_page,
 }
 #: Each open page holds about a megabyte here.
 MAX_PAGES: Final = 128
@@ -73,12 +72,17 @@ def mount_pages(
         if not is_full():
             await machine_page(board, title, machine)
 
+    async def settings() -> None:
+        if not is_full():
+            await settings_page(board, title)
+
     async def log(request: Request) -> None:
         if not is_full():
             await log_page(board, title, request.query_params)
 
     ui.page("/machine/{machine}", response_timeout=10.0)(one)
     ui.page("/log", response_timeout=10.0)(log)
+    ui.page("/settings", response_timeout=10.0)(settings)
     ui.add_head_html(_HEAD, shared=True)
     ui.run_with(
         app,
