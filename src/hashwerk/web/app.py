@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from hashwerk import __version__
@@ -105,6 +107,7 @@ def _create(  # noqa: PLR0917 - private, called from two places
         redoc_url=None,
         lifespan=lifespan,
     )
+    app.add_exception_handler(RequestValidationError, _refuse)
     app.add_middleware(Guard, settings=settings, credentials=credentials, sessions=sessions, clock=clock)
     app.include_router(api_router(view, history, clock))
     for router in routers:
@@ -114,6 +117,13 @@ def _create(  # noqa: PLR0917 - private, called from two places
     app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
     pages = None if mount is None else mount(app, view, history, clock, title)
     return app
+
+
+async def _refuse(request: Request, error: Exception) -> JSONResponse:
+    """Say what is wrong with a request, without repeating it: NaN cannot be said in JSON, and a secret should not be."""
+    assert isinstance(error, RequestValidationError)
+    detail = [{key: one[key] for key in ("type", "loc", "msg")} for one in error.errors()]
+    return JSONResponse({"detail": detail}, status_code=422)
 
 
 def _check(settings: WebSettings) -> None:
