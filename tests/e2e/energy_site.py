@@ -295,7 +295,10 @@ class RecordedEnergy:
             setpoint_w=tuple(load),
             price_per_mwh=tuple(None for _ in at),
             hashrate_hs=tuple(None for _ in at),
-            sources={},
+            sources={
+                name: tuple(self.own_w(when)[number] if when >= self.first_s else None for when in at)
+                for number, name in enumerate(("roof", "engine"))
+            },
         )
 
     # As the API asks of the running energy

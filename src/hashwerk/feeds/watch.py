@@ -211,11 +211,11 @@ class FeedWatch:
     def _behaviour(self) -> str:
         match self.settings.when_stale:
             case "nothing":
-                return "plans get nothing in its place"
+                return "plans use nothing in its place"
             case "last":
-                return "plans get the same hour of a day or a week before, marked as estimated"
+                return "plans use the same hour of a day or a week before, marked as estimated"
             case _:
-                return "plans get the typical day of the month, marked as such"
+                return "plans use the typical day of the month, marked as such"
 
 
 class _RefusedError(FeedError):

@@ -70,8 +70,18 @@ class EnergyBoard:
         if drawn == self._drawn and tick - self._drawn_at < _CHART_EVERY_S:
             return {}
         self._drawn, self._drawn_at = drawn, tick
-        day = day_chart(view.price, view.plan, view.at_s, self._zone)
-        whole = energy_chart(view.price, view.carbon, view.plan, self._moments, view.at_s, zone=self._zone)
+        day = day_chart(
+            view.price, view.plan, view.at_s, self._zone, moments=self._moments, sources=view.sources
+        )
+        whole = energy_chart(
+            view.price,
+            view.carbon,
+            view.plan,
+            self._moments,
+            view.at_s,
+            zone=self._zone,
+            sources=view.sources,
+        )
         return {
             "chart.energy.day": day,
             "chart.energy.day.height": f"height: {chart_height(day)}px",

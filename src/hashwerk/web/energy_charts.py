@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, Final
 
-from hashwerk.site.energy.view import GroupPlan, Moments, PlanView, SeriesView
+from hashwerk.site.energy.view import GroupPlan, Moments, PlanView, SeriesView, SourcePower
 from hashwerk.web.charts import CLOCK_LABELS, TEXT
 
 Options = dict[str, Any]
@@ -45,15 +45,23 @@ class Pane:
 
 
 def day_chart(
-    price: SeriesView | None, plan: PlanView | None, now: float, zone: datetime.tzinfo | None = None
+    price: SeriesView | None,
+    plan: PlanView | None,
+    now: float,
+    zone: datetime.tzinfo | None = None,
+    *,
+    moments: Moments | None = None,
+    sources: Sequence[SourcePower] = (),
 ) -> Options:
-    """Return price and machines on, from two hours ago for a day: what stands on *Now*. Empty without either."""
+    """Return price, machines on and power by source, from two hours ago for a day: what stands on *Now*. Empty without any."""
     start, stop = now - SHORT_BEHIND_S, now + SHORT_AHEAD_S
     panes = []
     if price is not None and has_values(price, start, stop):
         panes.append(price_pane(price, start, stop, 118))
     if plan is not None and plan.groups:
         panes.append(machines_pane(plan, start, stop, 84))
+    if moments is not None and moments.at_s:
+        panes.append(sources_pane(moments, sources, start, stop, 96, plan=plan))
     return stacked(panes, start, stop, now, zone)
 
 
@@ -65,8 +73,9 @@ def energy_chart(
     now: float,
     *,
     zone: datetime.tzinfo | None = None,
+    sources: Sequence[SourcePower] = (),
 ) -> Options:
-    """Return price, carbon, plan by group and power under each other: what stands on *Energy*. Empty without any."""
+    """Return price, carbon, plan by group, power by source and from the grid below each other for *Energy*. Empty without any."""
     start, stop = now - BEHIND_S, _end(price, plan, now)
     panes = []
     if price is not None and has_values(price, start, stop):
@@ -75,6 +84,8 @@ def energy_chart(
         panes.append(carbon_pane(carbon, start, stop, 80))
     if plan is not None and plan.groups:
         panes.append(strips_pane(plan, start, stop))
+    if moments is not None and moments.sources:
+        panes.append(sources_pane(moments, sources, start, stop, 120))
     if plan is not None or (moments is not None and moments.at_s):
         panes.append(power_pane(plan, moments, start, stop, 150))
     return stacked(panes, start, stop, now, zone)
@@ -213,6 +224,45 @@ def power_pane(
         series.append(_line("Planned, W", ahead, "var(--violet)", dashed=True))
     axis = _value_axis("hw.watts") | {"splitNumber": 3, "minInterval": 100}
     return Pane("Power from the grid", height, axis, series, has_zero=True)
+
+
+def sources_pane(
+    moments: Moments,
+    sources: Sequence[SourcePower],
+    start: float,
+    stop: float,
+    height: int,
+    *,
+    plan: PlanView | None = None,
+) -> Pane:
+    """Return measured power stacked by source: clean plants lowest, then fossil ones, the grid on top; with the plan's import."""
+    clean = {source.name: source.is_clean for source in sources}
+    ranks = {True: 0, False: 1, None: 2}
+    names = sorted(moments.sources, key=lambda name: (ranks[clean.get(name)], name))
+    colours = {True: "var(--teal)", False: "var(--brown)", None: "var(--muted)"}
+    layers = [(name, moments.sources[name], colours[clean.get(name)]) for name in names]
+    layers.append(("Grid", moments.measured_w, "var(--blue)"))
+    step_s = _step_of(moments.at_s)
+    series = []
+    for name, values, colour in layers:
+        # A layer on a gap would stand on nothing: where the grid is not known none is drawn.
+        points: Points = [
+            [_ms(at), None if grid is None or value is None else round(value, 1)]
+            for at, value, grid in zip(moments.at_s, values, moments.measured_w, strict=True)
+            if start <= at < stop
+        ]
+        if points:
+            end = _ms(moments.at_s[-1] + step_s)
+            points += [[end, points[-1][1]], [end, None]]
+        fill = {"color": colour, "opacity": 0.55}
+        drawn = _line(f"{name}, W", points, colour, areaStyle=fill, lineStyle={"width": 0})
+        series.append(drawn | {"stack": "sources"})
+    if plan is not None:
+        ahead = _held(plan.starts_s, plan.ends_s, plan.import_w, start, stop)
+        series.append(_line("Planned from the grid, W", ahead, "var(--violet)", dashed=True))
+    kinds = " over ".join(["grid", *("clean" if clean.get(name) else name for name in reversed(names))])
+    axis = _value_axis("hw.watts") | {"splitNumber": 2, "minInterval": 100}
+    return Pane(f"Power by source: {kinds}", height, axis, series, has_zero=True)
 
 
 def stacked(

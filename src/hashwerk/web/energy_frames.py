@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -77,7 +78,7 @@ def _sentence_frame(view: EnergyView) -> Frame:
     typical = [series for series in (view.price, view.carbon) if series is not None and series.is_typical]
     names = " and ".join("prices" if series is view.price else "carbon" for series in typical)
     return {
-        "energy.sentence": view.sentence,
+        "energy.sentence": true_minus(view.sentence),
         "energy.glyph": "■" if urgent else "▲" if uneasy else "●",
         "energy.state": "attention" if urgent or uneasy else "",
         "energy.stance": f"{stance}: {because}." if stance and because else "",
@@ -289,7 +290,7 @@ def _group_row(group: GroupView, currency: str) -> Row:
                 "t": NO_VALUE if strike is None else f"{format_price(strike)} {currency}/MWh",
                 "s": strike or 0.0,
             },
-            group.sentence,
+            true_minus(group.sentence),
         ],
     }
 
@@ -415,7 +416,7 @@ def _feed_row(feed: FeedView) -> Row:
             {"t": f"{glyph} {feed.state}", "c": "" if is_well else "attention"},
             {"e": feed.since_s} if feed.since_s else NO_VALUE,
             feed.text,
-            feed.instead.removeprefix("plans get ") or ("" if is_well else "nothing"),
+            feed.instead.removeprefix("plans use ") or ("" if is_well else "nothing"),
         ],
     }
 
@@ -459,9 +460,14 @@ def _alert_words(alert: Alert, fleet: FleetService) -> str:
 
 
 def _feed_words(kind: str, feed: FeedView) -> str:
-    instead = f"; plans get {feed.instead.removeprefix('plans get ')}" if feed.instead else ""
+    instead = f"; plans use {feed.instead.removeprefix('plans use ')}" if feed.instead else ""
     says = feed.text.removeprefix(f"{feed.name} ")
     return f"{kind} {feed.name} is {feed.state}: {says}{instead}"
+
+
+def true_minus(text: str) -> str:
+    """Return words with the minus sign of the figures beside them before negative numbers."""
+    return re.sub(r"(?<![\w.,-])-(?=\d)", "−", text)
 
 
 def as_sentence(text: str) -> str:

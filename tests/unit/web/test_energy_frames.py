@@ -17,7 +17,7 @@ import pytest
 from hashwerk.clock import VirtualClock
 from hashwerk.config.site import parse_site
 from hashwerk.errors import StoreError
-from hashwerk.site.energy.view import EnergyView, FeedView, GroupPlan, SeriesView, SourcePower
+from hashwerk.site.energy.view import EnergyView, FeedView, GroupPlan, Moments, SeriesView, SourcePower
 from hashwerk.web.board import Board
 from hashwerk.web.energy_charts import (
     MOST_STRIPS,
@@ -35,6 +35,7 @@ from hashwerk.web.energy_frames import (
     format_money,
     format_price,
     power_bar,
+    true_minus,
 )
 from hashwerk.web.history import History
 from hashwerk.web.pages import energy as page
@@ -109,7 +110,7 @@ def test_what_is_not_known_is_never_zero(view_of):
 
 def test_a_silent_feed_is_no_missing_one(view_of):
     feed = FeedView(
-        name="FR", state="silent", text="FR cannot be asked", instead="plans get nothing in its place"
+        name="FR", state="silent", text="FR cannot be asked", instead="plans use nothing in its place"
     )
     view = msgspec.structs.replace(view_of("rich"), carbon=None, feeds=(feed,))
     frame = energy_frame(view)
@@ -117,7 +118,7 @@ def test_a_silent_feed_is_no_missing_one(view_of):
     assert frame["energy.unknown"] == "Carbon is not known now: feeds and meters below say why."
     assert frame["rows.energy.feeds"][0]["c"][4] == "nothing in its place"
     (row, *_) = alerts_frame([], None, view)["rows.open_alerts"][-1:]
-    assert row["c"][2] == "Feed FR is silent: cannot be asked; plans get nothing in its place"
+    assert row["c"][2] == "Feed FR is silent: cannot be asked; plans use nothing in its place"
 
 
 def test_without_energy_the_frame_says_so():
@@ -217,6 +218,35 @@ def test_all_plots_share_one_axis_of_time(view_of, energy_site):
     assert chart_height(chart) > tops[-1]
     assert energy_chart(None, None, None, None, NOW) == {} == day_chart(None, None, NOW)
     assert chart_height({}) == 0
+
+
+def test_power_is_stacked_by_source_clean_lowest(view_of):
+    view = view_of("rich")
+    moments = Moments(
+        at_s=(NOW - 180, NOW - 120, NOW - 60),
+        measured_w=(1_000.0, None, 1_200.0),
+        setpoint_w=(None, None, None),
+        price_per_mwh=(None, None, None),
+        hashrate_hs=(None, None, None),
+        sources={"engine": (90.0, 90.0, 0.0), "roof": (200.0, 210.0, None)},
+    )
+    chart = day_chart(view.price, None, NOW, moments=moments, sources=view.sources)
+    assert chart["title"][-1]["text"] == "Power by source: grid over engine over clean"
+    layers = [one for one in chart["series"] if one.get("stack") == "sources"]
+    assert [(one["name"], one["areaStyle"]["color"]) for one in layers] == [
+        ("roof, W", "var(--teal)"),
+        ("engine, W", "var(--brown)"),
+        ("Grid, W", "var(--blue)"),
+    ]
+    # Where the grid is not known no layer stands; each value holds to its interval's end.
+    assert [value for _, value in layers[0]["data"]] == [200.0, None, None, None, None]
+    assert [value for _, value in layers[1]["data"]] == [90.0, None, 0.0, 0.0, None]
+    assert layers[2]["data"][-2] == [int(NOW * 1000), 1_200.0]
+
+
+def test_minus_signs_are_those_of_figures():
+    text = "All 5 run: price -18.5 €/MWh is below 3; until 2026-11-23, level -2"
+    assert true_minus(text) == "All 5 run: price −18.5 €/MWh is below 3; until 2026-11-23, level −2"
 
 
 def test_extreme_prices_stand_in_the_plot(view_of):

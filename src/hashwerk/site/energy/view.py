@@ -66,9 +66,8 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
     load_w: tuple[float, ...]
     import_w: tuple[float, ...]
     price_per_mwh: tuple[float, ...]  # what a MWh more costs at the meter, taxes and fees included
-    battery_w: (
-        tuple[float, ...] | None
-    )  # what the battery draws, negative where it gives; None: none is planned with
+    #: What the battery draws, negative where it gives; None: none is planned with.
+    battery_w: tuple[float, ...] | None = None
     groups: tuple[GroupPlan, ...]
     margin: str  # expected over the plan
     remarks: tuple[str, ...] = ()  # limits that gave way, a solver that failed, assumptions

@@ -236,6 +236,9 @@ def _legend() -> None:
         fixed("span", "set-point", "key key-setpoint")
         fixed("span", "below zero", "key key-below")
         fixed("span", "machines on", "key key-strip")
+        fixed("span", "clean", "key key-clean")
+        fixed("span", "fossil", "key key-fossil")
+        fixed("span", "grid mix", "key key-mix")
         fixed("span", "night, 22 to 6", "key key-night")
 
 
@@ -337,7 +340,7 @@ def _feeds(sheet: Sheet) -> None:
             ("State", ""),
             ("Since", ""),
             ("What it tells", "prose"),
-            ("Plans get instead", "prose"),
+            ("Plans use instead", "prose"),
         ]
         _bound(
             sheet,

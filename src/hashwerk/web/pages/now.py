@@ -77,6 +77,9 @@ def _energy(sheet: Sheet) -> None:
                 fixed("span", "forecast", "key key-forecast")
                 fixed("span", "below zero", "key key-below")
                 fixed("span", "machines on, as planned", "key key-band")
+                fixed("span", "clean", "key key-clean")
+                fixed("span", "fossil", "key key-fossil")
+                fixed("span", "grid mix", "key key-mix")
                 fixed("span", "night, 22 to 6", "key key-night")
             with box("p", "more"):
                 fixed("a", "Carbon, each group and why, orders, bill").props('href="/energy"')
