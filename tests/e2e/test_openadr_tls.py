@@ -5,7 +5,6 @@ The utility is openleadr's own server; both authorities are made here.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from openleadr.utils import certificate_fingerprint
 
 from hashwerk.dispatch.orders import Cancel, Order
+from hashwerk.grid_orders.present import Present
 from support.grid_operators import Listening, until, vtn
 from support.tls import make_authority
 
@@ -53,7 +53,10 @@ async def test_a_utility_behind_tls_is_believed_and_believes_only_whom_it_knows(
         # what must not be believed: each of them says why, and hears nothing. To whom it does not know openleadr says 500
         refused = {
             "status 500": {"certificate": tls["stranger"], "key": tls["stranger_key"]},
-            "does not answer about registration": {"certificate": other["client"], "key": other["client_key"]},
+            "does not answer about registration": {
+                "certificate": other["client"],
+                "key": other["client_key"],
+            },
             "certificate verify failed": {"ca_file": other["ca"]},
             "certificate fingerprint was incorrect": {"vtn_fingerprint": tls["stranger_fingerprint"]},
         }
@@ -96,9 +99,13 @@ async def test_tests_changes_repetitions_and_a_utility_that_is_gone(tmp_path: Pa
         assert isinstance(ended, Cancel)
         assert ended.id == strict
 
+        listening.source.look = lambda: Present(is_commanded=False)
+        shown = utility.add("LOAD_DISPATCH", "setpoint", 300.0, 60)
+        await _until(lambda: (shown, "optOut") in utility.answers)
+        await listening.count(5)
+
         await utility.vtn.stop()
         await _until(lambda: listening.source.trouble)
         assert "127.0.0.1" in listening.source.trouble
-        await asyncio.sleep(0)
-        assert len(listening.heard) == 4, "what is in force stays in force"
+        assert len(listening.heard) == 5, "what is in force stays in force"
         await listening.stop()

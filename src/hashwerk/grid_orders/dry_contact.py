@@ -41,6 +41,7 @@ class DryContact:
         self._client: AsyncModbusTcpClient | None = None
         self._lock = asyncio.Lock()
         self._answered: bool | None = None
+        self._refusal: str | None = None
         self.trouble: str | None = None
 
     async def listen(self, receive: Receive) -> None:
@@ -119,12 +120,16 @@ class DryContact:
         )
 
     async def _answer_end(self) -> None:
-        """Switch the answer off once no order stands; a module that does not take it is told about and asked again."""
-        if self._answered and not self._intake.standing():
-            try:
-                await self._answer(False)
-            except DeviceError as error:
+        """Switch the answer off where no order stands, also one that an earlier process left on; asked until it is taken."""
+        if self._answered is False or self._intake.standing():
+            return
+        try:
+            await self._answer(False)
+            self._refusal = None
+        except DeviceError as error:
+            if self._refusal != str(error):
                 log.warning("%s: %s", self.name, error)
+            self._refusal = str(error)
 
     async def _answer(self, is_obeyed: bool) -> None:
         if self._settings.answer_coil is None or self._answered is is_obeyed:

@@ -301,6 +301,9 @@ class OpenAdr:
                 if len(orders) == 1:
                     log.warning("orders from %s: %s", self.name, error)
                     is_obeyed = False
+        if orders and not self.look().is_commanded:
+            log.warning("orders from %s: event %s is shown only: nothing is commanded", self.name, event.id)
+            return False
         return is_obeyed
 
     # --- reports ---

@@ -12,6 +12,7 @@ class Present(msgspec.Struct, frozen=True, kw_only=True):
 
     import_w: float | None = None
     sheddable_w: float | None = None  # what would go if every machine slept
+    is_commanded: bool = True  # False: orders are shown, and no machine is told anything
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,7 +68,12 @@ async def running_energy(
         if latest is None or not tells_money(config.node)
         else [NodeFeed("own node", OwnNode(latest))],
     )
-    show_to(every, lambda: Present(import_w=service.import_w, sheddable_w=service.sheddable_w()))
+    show_to(
+        every,
+        lambda: Present(
+            import_w=service.import_w, sheddable_w=service.sheddable_w(), is_commanded=service.controls
+        ),
+    )
     await asyncio.to_thread(service.open)
     task = asyncio.create_task(service.run(), name="energy")
     task.add_done_callback(_tell_failure)
