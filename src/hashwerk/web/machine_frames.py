@@ -247,14 +247,28 @@ def _curve(machine: MachineView) -> Frame:
                         "t": f"● {curve.source}" if curve.source == "learned" else curve.source,
                         "c": "violet" if curve.source == "learned" else "muted",
                     },
-                    _against(curve.power_w, by_mode.get(curve.mode))
-                    if curve.source == "learned"
-                    else curve.learning or "nothing is being learned: it needs a meter of its own",
                 ],
             }
             for curve in machine.curves
         ],
+        "m.learning": _learning(
+            {
+                curve.mode or "": _against(curve.power_w, by_mode.get(curve.mode))
+                if curve.source == "learned"
+                else curve.learning or "nothing is being learned: it needs a meter of its own"
+                for curve in machine.curves
+            }
+        ),
     }
+
+
+def _learning(of_modes: dict[str, str]) -> str:
+    """Return what is learned of each mode, or once what holds for all."""
+    words_of = set(of_modes.values())
+    if len(words_of) == 1:
+        text = next(iter(words_of))
+        return f"{text[:1].upper()}{text[1:]}."
+    return "; ".join(f"{mode}: {text}" if mode else text for mode, text in of_modes.items())
 
 
 def _against(power_w: float, published: Any) -> str:

@@ -177,7 +177,7 @@ def test_a_learned_curve_stands_over_the_published_one(service):
     assert here["data"] == [[80e12, 1_450.0, "Standard"]]
     assert len(now["data"]) == 1
     row = next(row for row in frame["rows.m.curves"] if row["k"] == "Standard")
-    assert row["c"][-1] == "+3.3 % against 1,403 W published"
+    assert "Standard: +3.3 % against 1,403 W published" in frame["m.learning"]
     assert row["c"][4] == "+4.2 W/K"
 
 

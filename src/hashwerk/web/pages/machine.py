@@ -176,11 +176,11 @@ def _curve(sheet: Sheet, source: str) -> None:
                     "How much more power a degree of inlet air costs, from 25 °C on.",
                 ),
                 ("Known from", ""),
-                ("Learning", "prose muted"),
             ],
             "Modes of this machine",
             "Nothing is published of this model, and nothing was learned yet: that takes a meter of its own.",
         )
+        sheet.text("p", "m.learning", "small muted more")
 
 
 def _past(sheet: Sheet, source: str) -> None:
