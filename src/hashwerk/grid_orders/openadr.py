@@ -1,27 +1,28 @@
-"""An OpenADR 2.0b VEN that asks its VTN (pull mode), through `openleadr`.
-
-Of the library the messages are used: making, signing, reading. Its own loop is not, since that starts a scheduler and tasks
-which outlive it, forgets why a request failed, and refuses every event of a VTN whose id is a number.
-"""
+"""An OpenADR 2.0b VEN that asks its VTN (pull mode)."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime
 import logging
-import ssl
-from collections.abc import Callable
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 
 from hashwerk.clock import Clock
-from hashwerk.errors import ConfigError, DispatchError, end_if_cancelled
+from hashwerk.errors import end_if_cancelled
 from hashwerk.grid_orders.intake import Intake, Receive
 from hashwerk.grid_orders.notice import NoticeError
 from hashwerk.grid_orders.openadr_event import Document, Event, read_event
+from hashwerk.grid_orders.openadr_library import (
+    LostError,
+    ask,
+    hear_library,
+    open_ven,
+    request_id,
+    tls_context,
+)
 from hashwerk.grid_orders.present import nothing_known
 from hashwerk.grid_orders.secret import read_secret
 from hashwerk.grid_orders.settings import OpenAdrOrders
@@ -34,51 +35,6 @@ _SYNC_S: Final = 300.0
 _LONGEST_POLL_S: Final = 3_600.0
 #: OpenADR 2.0b's code of a response to an event that is older than what is known of it.
 _OUT_OF_SEQUENCE: Final = 450
-_REPORT, _POINT = "hashwerk-power", "import"
-
-
-#: What the library tells its log during a request: it forgets why one failed, and so this is the only place to learn it.
-_said: ContextVar[list[str] | None] = ContextVar("_said", default=None)
-
-
-class _Hearing(logging.Handler):
-    """Keeps what the library tells its log for whoever made the request."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        said = _said.get()
-        if said is not None:
-            said.append(record.getMessage().partition(" with data ")[0][:300])
-
-
-def _hear_library() -> None:
-    """Take the library's warnings: each failed request would be written to the log besides, with the whole message."""
-    library = logging.getLogger("openleadr")
-    library.setLevel(logging.WARNING)
-    library.propagate = False
-    if not any(isinstance(handler, _Hearing) for handler in library.handlers):
-        library.addHandler(_Hearing())
-
-
-class _LostError(DispatchError):
-    """The VTN does not answer, or knows us no more: it is registered with again."""
-
-
-class _Jobs:
-    """Stands in for the library's scheduler: reports are made by our own loop, which ends with its task."""
-
-    def __init__(self) -> None:
-        self.once: list[tuple[datetime.datetime, Callable[[], Any]]] = []
-
-    def add_job(self, func: Callable[[], Any], trigger: str, **when: Any) -> _Jobs:
-        if trigger == "date":
-            self.once.append((when["run_date"], func))
-        return self
-
-    def remove(self) -> None:
-        """A job ends with its request, which the library removes itself."""
-
-    def remove_all_jobs(self) -> None:
-        self.once.clear()
 
 
 class OpenAdr:
@@ -101,12 +57,12 @@ class OpenAdr:
         self._retry_s = retry_s
         self._intake = Intake(settings.name, settings.operator, clock, memory)
         self._passphrase = read_secret(settings.name, settings.passphrase_file)
-        self._tls = self._context()
+        self._tls = tls_context(settings, self._passphrase)
         self._import_w: tuple[float, float] | None = None  # moment, W
         self._reported: dict[str, float] = {}
         self._modifications: dict[str, int] = {}  # of each event, the highest that was seen
         self.trouble: str | None = None
-        _hear_library()
+        hear_library()
 
     async def listen(self, receive: Receive) -> None:
         """Ask the VTN until cancelled.
@@ -121,8 +77,10 @@ class OpenAdr:
                 timeout=aiohttp.ClientTimeout(total=30, sock_connect=5, sock_read=10),
             ) as session:
                 try:
-                    await self._follow(self._ven(session), receive)
-                except _LostError as error:
+                    await self._follow(
+                        open_ven(self._settings, self._passphrase, session, self._measured), receive
+                    )
+                except LostError as error:
                     if self.trouble != str(error):
                         log.warning("orders from %s: %s", self.name, error)
                     self.trouble = str(error)
@@ -134,90 +92,34 @@ class OpenAdr:
         if import_w is not None:
             self._import_w = (self._clock.time(), import_w)
 
-    def _ven(self, session: aiohttp.ClientSession) -> Any:
-        from openleadr import OpenADRClient, objects
-
-        settings = self._settings
-        ven = OpenADRClient(
-            ven_name=settings.ven_name,
-            vtn_url=settings.url,
-            ven_id=settings.ven_id,
-            cert=settings.certificate,
-            key=settings.key,
-            passphrase=self._passphrase,
-            ca_file=settings.ca_file,
-            vtn_fingerprint=settings.vtn_fingerprint,
-            show_fingerprint=False,
-        )
-        ven.client_session, ven.scheduler = session, _Jobs()
-        ven.add_report(
-            self._measured,
-            resource_id=settings.ven_name,
-            measurement="REAL_POWER",
-            unit="W",
-            report_specifier_id=_REPORT,
-            r_id=_POINT,
-            report_duration=datetime.timedelta(hours=1),
-            sampling_rate=objects.SamplingRate(
-                min_period=datetime.timedelta(seconds=1),
-                max_period=datetime.timedelta(hours=1),
-                on_change=False,
-            ),
-        )
-        return ven
-
     async def _follow(self, ven: Any, receive: Receive) -> None:
         """Register, then ask again and again.
 
         Raises:
-            _LostError: If that cannot be gone on with.
+            LostError: If that cannot be gone on with.
         """
-        await self._ask(ven.create_party_registration(ven_id=self._settings.ven_id), "registration")
+        await ask(
+            self._settings.url, ven.create_party_registration(ven_id=self._settings.ven_id), "registration"
+        )
         if not ven.registration_id:
-            raise _LostError(f"{self._settings.url} does not register this VEN")
-        await self._ask(ven.register_reports(ven.reports), "reports", needs_answer=False)
+            raise LostError(f"{self._settings.url} does not register this VEN")
+        await ask(self._settings.url, ven.register_reports(ven.reports), "reports", needs_answer=False)
         every_s = self._settings.poll_s or min(_LONGEST_POLL_S, ven.poll_frequency.total_seconds())
         synced_at = None
         while True:
             now = self._clock.monotonic()
             if synced_at is None or now - synced_at >= _SYNC_S:
-                kind, payload = await self._ask(ven.request_event(), "events")
+                kind, payload = await ask(self._settings.url, ven.request_event(), "events")
                 synced_at = now
                 await self._message(ven, receive, kind, payload, is_all=True)
                 if self.trouble is not None:
                     log.info("orders from %s: the VTN answers again", self.name)
                 self.trouble = None
-            kind, payload = await self._ask(ven.poll(), "news")
+            kind, payload = await ask(self._settings.url, ven.poll(), "news")
             await self._message(ven, receive, kind, payload, is_all=False)
             await self._report(ven)
             end_if_cancelled()
             await asyncio.sleep(every_s)
-
-    async def _ask(
-        self, request: Any, what: str, *, needs_answer: bool = True
-    ) -> tuple[str | None, Document]:
-        """Return an answer of the VTN.
-
-        Raises:
-            _LostError: If there is none.
-        """
-        said = list[str]()
-        token = _said.set(said)
-        try:
-            answer = await request
-        except (
-            TypeError,
-            KeyError,
-            AttributeError,
-            ValueError,
-        ) as error:  # the library takes its answers for granted
-            raise _LostError(f"{self._settings.url} answers about {what} with what cannot be read") from error
-        finally:
-            _said.reset(token)
-        if needs_answer and (answer is None or answer[0] is None):
-            why = f": {' '.join(said)}" if said else ", or not in OpenADR 2.0b"
-            raise _LostError(f"{self._settings.url} does not answer about {what}{why}")
-        return answer if answer is not None else (None, {})
 
     async def _message(
         self, ven: Any, receive: Receive, kind: str | None, payload: Document, *, is_all: bool
@@ -225,15 +127,15 @@ class OpenAdr:
         if kind == "oadrDistributeEvent":
             await self._events(ven, receive, payload, is_all=is_all)
         elif kind == "oadrCreateReport":
-            await self._ask(ven.create_report(payload), "reports", needs_answer=False)
+            await ask(self._settings.url, ven.create_report(payload), "reports", needs_answer=False)
         elif kind == "oadrCancelReport":
-            await self._ask(ven.cancel_report(payload), "reports", needs_answer=False)
+            await ask(self._settings.url, ven.cancel_report(payload), "reports", needs_answer=False)
         elif kind in ("oadrRequestReregistration", "oadrCancelPartyRegistration"):
-            raise _LostError(f"{self._settings.url} asks this VEN to register again")
+            raise LostError(f"{self._settings.url} asks this VEN to register again")
         elif kind == "oadrResponse":
             code = payload.get("response", {}).get("response_code", 200)
             if code != 200:
-                raise _LostError(f"{self._settings.url} answers with code {code}")
+                raise LostError(f"{self._settings.url} answers with code {code}")
 
     async def _events(self, ven: Any, receive: Receive, payload: Document, *, is_all: bool) -> None:
         """Take events in and say which are obeyed. A list of all events ends those that are not in it any more."""
@@ -277,7 +179,9 @@ class OpenAdr:
             message = ven._create_message(
                 "oadrCreatedEvent", response=response, event_responses=answers, ven_id=ven.ven_id
             )
-            await self._ask(ven._perform_request("EiEvent", message), "answers", needs_answer=False)
+            await ask(
+                self._settings.url, ven._perform_request("EiEvent", message), "answers", needs_answer=False
+            )
 
     def _obey(self, receive: Receive, event: Event) -> bool:
         """Do what an event says; return whether it is obeyed."""
@@ -339,24 +243,8 @@ class OpenAdr:
             if not report.intervals:
                 continue
             message = ven._create_message(
-                "oadrUpdateReport", ven_id=ven.ven_id, request_id=_request_id(), reports=[report]
+                "oadrUpdateReport", ven_id=ven.ven_id, request_id=request_id(), reports=[report]
             )
-            await self._ask(ven._perform_request("EiReport", message), "a report", needs_answer=False)
-
-    def _context(self) -> ssl.SSLContext | None:
-        settings = self._settings
-        if not settings.url.startswith("https"):
-            return None
-        try:
-            context = ssl.create_default_context(cafile=settings.ca_file)
-            if settings.certificate is not None:
-                context.load_cert_chain(settings.certificate, settings.key, self._passphrase)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"{settings.name}: its certificates cannot be used: {error}") from error
-        return context
-
-
-def _request_id() -> str:
-    from openleadr import utils
-
-    return str(utils.generate_id())
+            await ask(
+                self._settings.url, ven._perform_request("EiReport", message), "a report", needs_answer=False
+            )
