@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import ipaddress
 import logging
 from collections.abc import Sequence
@@ -21,49 +20,31 @@ from hashwerk.grid_orders.modbus_frame import (
     RegisterError,
     serve_master,
 )
+from hashwerk.grid_orders.modbus_registers import (
+    ACTIVATE,
+    HEARTBEAT,
+    KINDS,
+    MAP_VERSION,
+    MINUTES,
+    MODE,
+    SEEN,
+    SETPOINT,
+    WRITTEN,
+    WRITTEN_COUNT,
+    Mode,
+    Status,
+    number,
+    words,
+)
 from hashwerk.grid_orders.notice import Notice, NoticeError
 from hashwerk.grid_orders.present import Told, nothing_known
 from hashwerk.grid_orders.settings import ModbusMapOrders
 
 log = logging.getLogger(__name__)
 
-MAP_VERSION: Final = 1
-#: First registers, and how many there are: what is read, and what is written.
-SEEN, SEEN_COUNT = 0, 14
-WRITTEN, WRITTEN_COUNT = 100, 6
-SETPOINT, MODE, MINUTES, HEARTBEAT, ACTIVATE = 0, 2, 3, 4, 5  # from WRITTEN on
-#: Of a figure of two registers that is not known.
-UNKNOWN: Final = -(2**31)
 _TICK_S: Final = 1.0
 _MAX_MASTERS: Final = 16
 _SILENCE: Final = "silence"
-
-
-class Status(enum.IntEnum):
-    """What register 8 says."""
-
-    FREE = 0
-    AHEAD = 1  # taken; power does not follow yet, or its baseline is being measured
-    REDUCING = 2
-    REACHED = 3
-    MASTER_SILENT = 4
-    REFUSED = 5  # the last activation
-
-
-class Mode(enum.IntEnum):
-    """What is written to the mode register."""
-
-    NONE = 0
-    REDUCE_TO = 1
-    REDUCE_BY = 2
-    ALL = 3
-
-
-_KINDS: Final = {
-    Mode.REDUCE_TO: OrderKind.REDUCE_TO,
-    Mode.REDUCE_BY: OrderKind.REDUCE_BY,
-    Mode.ALL: OrderKind.ALL,
-}
 
 
 class ModbusMap:
@@ -183,15 +164,15 @@ class ModbusMap:
         if import_w is None and told is not None:
             import_w = told.import_w
         return [
-            *_words(import_w),
-            *_words(present.sheddable_w),
-            *_words(None if told is None else told.target_w),
-            *_words(None if told is None else told.baseline_w),
+            *words(import_w),
+            *words(present.sheddable_w),
+            *words(None if told is None else told.target_w),
+            *words(None if told is None else told.baseline_w),
             int(self._status(order, told)),
             int(
                 Mode.NONE
                 if order is None
-                else next(mode for mode, kind in _KINDS.items() if kind is order.kind)
+                else next(mode for mode, kind in KINDS.items() if kind is order.kind)
             ),
             self._beats,
             self._written[HEARTBEAT],
@@ -249,13 +230,13 @@ class ModbusMap:
 
     def _notice(self, order_id: str, mode: Mode) -> Notice:
         minutes = self._written[MINUTES]
-        setpoint = _number(self._written[SETPOINT], self._written[SETPOINT + 1])
+        setpoint = number(self._written[SETPOINT], self._written[SETPOINT + 1])
         setpoint_w = setpoint * (1e3 if self._settings.setpoint_unit == "kW" else 1.0)
         if mode is not Mode.ALL and not 0 <= setpoint_w <= self._settings.max_kw * 1e3:
             raise NoticeError(f"a set-point of {setpoint} {self._settings.setpoint_unit} is out of range")
         return Notice(
             id=order_id,
-            kind=_KINDS[mode],
+            kind=KINDS[mode],
             amount_w=None if mode is Mode.ALL else setpoint_w,
             duration_s=minutes * 60.0 if minutes else None,
         )
@@ -266,8 +247,8 @@ class ModbusMap:
         if order is None:
             return
         factor = 1e3 if self._settings.setpoint_unit == "kW" else 1.0
-        self._written[SETPOINT : SETPOINT + 2] = _words((order.amount_w or 0.0) / factor)
-        self._written[MODE] = int(next(mode for mode, kind in _KINDS.items() if kind is order.kind))
+        self._written[SETPOINT : SETPOINT + 2] = words((order.amount_w or 0.0) / factor)
+        self._written[MODE] = int(next(mode for mode, kind in KINDS.items() if kind is order.kind))
         notice = self._intake.notice(order.id)
         self._written[MINUTES] = int((notice.duration_s or 0.0) / 60) if notice is not None else 0
         self._written[ACTIVATE] = 1
@@ -334,15 +315,3 @@ def _network(name: str, text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Netw
         return ipaddress.ip_network(text)
     except ValueError as error:
         raise ConfigError(f"{name}: masters: {error}") from error
-
-
-def _words(value: float | None) -> tuple[int, int]:
-    """Return a figure as two registers, the high one first."""
-    number = UNKNOWN if value is None else max(UNKNOWN + 1, min(2**31 - 1, round(value)))
-    number &= 0xFFFF_FFFF
-    return number >> 16, number & 0xFFFF
-
-
-def _number(high: int, low: int) -> int:
-    number = high << 16 | low
-    return number - 2**32 if number >= 2**31 else number

@@ -179,9 +179,8 @@ class OpenAdr:
             message = ven._create_message(
                 "oadrCreatedEvent", response=response, event_responses=answers, ven_id=ven.ven_id
             )
-            await ask(
-                self._settings.url, ven._perform_request("EiEvent", message), "answers", needs_answer=False
-            )
+            request = ven._perform_request("EiEvent", message)
+            await ask(self._settings.url, request, "answers", needs_answer=False)
 
     def _obey(self, receive: Receive, event: Event) -> bool:
         """Do what an event says; return whether it is obeyed."""

@@ -128,6 +128,8 @@ async def ask(url: str, request: Any, what: str, *, needs_answer: bool = True) -
     if needs_answer and (answer is None or answer[0] is None):
         why = f": {' '.join(said)}" if said else ", or not in OpenADR 2.0b"
         raise LostError(f"{url} does not answer about {what}{why}")
+    for text in said:
+        log.debug("%s about %s: %s", url, what, text)
     return answer if answer is not None else (None, {})
 
 

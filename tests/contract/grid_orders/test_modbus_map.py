@@ -11,7 +11,8 @@ from pymodbus.client import AsyncModbusTcpClient
 
 from hashwerk.clock import SystemClock
 from hashwerk.dispatch.orders import Cancel, Order, OrderKind
-from hashwerk.grid_orders.modbus_map import ModbusMap, Status
+from hashwerk.grid_orders.modbus_map import ModbusMap
+from hashwerk.grid_orders.modbus_registers import Status
 from hashwerk.grid_orders.settings import ModbusMapOrders
 from support.grid_operators import WITHIN_S, Listening, RtuOperator
 
