@@ -11,11 +11,9 @@ from hashwerk.fleet.states import State
 from hashwerk.units import format_duration, format_hashrate
 from hashwerk.web import words
 from hashwerk.web.charts import curve_chart
-from hashwerk.web.record_frames import command_row
 
 if TYPE_CHECKING:
     from hashwerk.fleet.alerts import Alert
-    from hashwerk.fleet.record import CommandRecord, TransitionRecord
     from hashwerk.site.fleet.view import MachineView
 
 Frame = dict[str, Any]
@@ -279,20 +277,6 @@ def _against(power_w: float, published: Any) -> str:
 
 def _told(commanded: str | None) -> str:
     return "Nothing" if not commanded else f"{commanded[:1].upper()}{commanded[1:]}"
-
-
-def history_frame(commands: Sequence[CommandRecord], transitions: Sequence[TransitionRecord]) -> Frame:
-    """Return what a machine was told and what came of it, and how its state changed; the newest first."""
-    return {
-        "rows.m.commands": [command_row(record) for record in commands],
-        "rows.m.transitions": [
-            {
-                "k": record.id,
-                "c": [{"e": record.at}, f"{record.was.value} → {record.now.value}", record.cause],
-            }
-            for record in transitions
-        ],
-    }
 
 
 def _watts(power_w: float | None) -> str:

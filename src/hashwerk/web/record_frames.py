@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from hashwerk.fleet.orders import OrderState
+from hashwerk.units import format_duration
 from hashwerk.web import words
 from hashwerk.web.fleet_frames import task_words
 
 if TYPE_CHECKING:
     from hashwerk.fleet.orders import Order
-    from hashwerk.fleet.record import CommandRecord
+    from hashwerk.fleet.record import CommandRecord, TransitionRecord
     from hashwerk.web.history import LedgerEvent
 
 Row = dict[str, Any]
@@ -92,7 +93,31 @@ def command_row(record: CommandRecord) -> Row:
             {"t": answer, "h": record.message or ""},
             {"t": verdict, "c": colour},
             change or "–",
-            (record.effect or "").removeprefix(f"{record.command}: "),
+            _effect(record),
+        ],
+    }
+
+
+def _effect(record: CommandRecord) -> str:
+    """Return what came of a command, and how long that took: a machine says soon what its power follows later."""
+    text = (record.effect or "").removeprefix(f"{record.command}: ")
+    if not text or record.settled_at is None:
+        return text
+    return f"{text}, {format_duration(max(0.0, record.settled_at - record.at))} after it was told"
+
+
+def history_frame(
+    commands: Sequence[CommandRecord], transitions: Sequence[TransitionRecord]
+) -> dict[str, Any]:
+    """Return what a machine was told and what came of it, and how its state changed; the newest first."""
+    return {
+        "rows.m.commands": [command_row(record) for record in commands],
+        "rows.m.transitions": [
+            {
+                "k": record.id,
+                "c": [{"e": record.at}, f"{record.was.value} → {record.now.value}", record.cause],
+            }
+            for record in transitions
         ],
     }
 

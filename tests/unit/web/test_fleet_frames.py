@@ -23,8 +23,9 @@ from hashwerk.web.board import Board
 from hashwerk.web.fleet_frames import commanded_w, fleet_frame, format_power, state_words
 from hashwerk.web.fleet_metrics import FleetCollector
 from hashwerk.web.history import History
-from hashwerk.web.machine_frames import history_frame, machine_frame
+from hashwerk.web.machine_frames import machine_frame
 from hashwerk.web.metrics import render_metrics
+from hashwerk.web.record_frames import history_frame
 from hashwerk.web.state import MineView, Site
 
 NOW = 1_750_000_000.0
@@ -191,6 +192,7 @@ def test_history_tells_what_was_measured():
     told = CommandRecord(
         id=7, at=NOW, order_id="o1", key="k", who="grid", why="price", holder="curtailment", command="sleep", attempt=2,
         outcome="accepted", verdict="contradicted", effect="its shares go on", before_w=1_400.0, after_w=1_390.0,
+        settled_at=NOW + 72,
     )  # fmt: skip
     moved = TransitionRecord(
         id=3, at=NOW, key="k", was=State.HASHING, now=State.FALLING_ASLEEP, cause="told to sleep"
@@ -200,6 +202,7 @@ def test_history_tells_what_was_measured():
     assert cells[1] == "sleep (attempt 2)"
     assert cells[4]["t"] == "▲ contradicted"
     assert cells[5] == "1,400 → 1,390 W"
+    assert cells[6] == "its shares go on, 1 min 12 s after it was told"
     assert frame["rows.m.transitions"][0]["c"][1:] == ["hashing → falling asleep", "told to sleep"]
 
 

@@ -11,11 +11,12 @@ from hashwerk.errors import FleetError, StoreError
 from hashwerk.site.fleet import FleetService
 from hashwerk.web.board import Board, Frame
 from hashwerk.web.machine_charts import history_chart
-from hashwerk.web.machine_frames import history_frame, machine_frame
-from hashwerk.web.pages.action_list import ActionList
-from hashwerk.web.pages.live_table import LiveTable, replace_prop
+from hashwerk.web.machine_frames import machine_frame
+from hashwerk.web.pages.live_table import replace_prop
+from hashwerk.web.pages.machine_told import bound, history_panels, pools_panel, tell_panel
 from hashwerk.web.pages.sheet import Sheet, box, fixed
 from hashwerk.web.pages.shell import facts, page_shell, panel
+from hashwerk.web.record_frames import history_frame
 
 _REFRESH_S: Final = 2.0
 _HISTORY: Final = 100
@@ -99,7 +100,7 @@ def _build(sheet: Sheet, key: str) -> None:
         sheet.text("p", name, "lost attention" if name != "m.unbelieved" else "lost")
     source = f"/api/v1/machines/{quote(key, safe='')}"
     with panel("Open alerts, oldest first", "alerts", source="/api/v1/fleet/alerts") as alerts:
-        _bound(sheet, "rows.m.alerts", [], "Open alerts of this machine", "")
+        bound(sheet, "rows.m.alerts", [], "Open alerts of this machine", "")
     sheet.state(alerts, "m.alerts.state", "panel alerts")
     _truths(sheet, source)
     with box("div", "machine-columns"):
@@ -108,10 +109,10 @@ def _build(sheet: Sheet, key: str) -> None:
             _past(sheet, source)
         with box("div", "stack"):
             _identity(sheet, source)
-            _tell(key)
+            tell_panel(key)
             _body(sheet, source)
-    _pools(sheet, source)
-    _history(sheet, source, key)
+    pools_panel(sheet, source)
+    history_panels(sheet, source, key)
 
 
 def _truths(sheet: Sheet, source: str) -> None:
@@ -162,7 +163,7 @@ def _curve(sheet: Sheet, source: str) -> None:
             fixed("span", "published", "key key-nameplate")
             fixed("span", "learned on this site", "key key-learned")
             fixed("span", "now", "key key-now")
-        _bound(
+        bound(
             sheet,
             "rows.m.curves",
             [
@@ -213,7 +214,7 @@ def _body(sheet: Sheet, source: str) -> None:
             ("Temperature", "number"),
             ("Chips", "number"),
         ]
-        _bound(sheet, "rows.m.boards", columns, "Hash boards", "It names no boards.")
+        bound(sheet, "rows.m.boards", columns, "Hash boards", "It names no boards.")
 
 
 def _identity(sheet: Sheet, source: str) -> None:
@@ -237,85 +238,5 @@ def _identity(sheet: Sheet, source: str) -> None:
             "stacked",
         )
         with box("div") as place:
-            _bound(sheet, "rows.m.findings", [("What was found about who it is", "prose")], "Findings", "")
+            bound(sheet, "rows.m.findings", [("What was found about who it is", "prose")], "Findings", "")
         sheet.state(place, "m.findings.state", "panel-part")
-
-
-def _tell(key: str) -> None:
-    with panel("Tell it", source="/api"):
-        tell = ActionList(label="What this machine can be told here", empty="")
-        light = {"command": "locate", "machines": [key], "why": "by hand on its page"}
-        hold = f"machines/{quote(key, safe='')}/hold"
-        tell.show(
-            [
-                _deed("Light", "by which it is found in the hall", [
-                    ("On", "fleet/commands", light, "Told: its light goes on."),
-                    ("Off", "fleet/commands", light | {"on": False}, "Told: its light goes off."),
-                ]),
-                _deed("Maintenance", "while it is taken nobody else tells it anything", [
-                    ("Take it", hold, {}, "Taken for maintenance."),
-                    ("Give it back", hold, {"release": True}, "Given back."),
-                ]),
-            ]
-        )  # fmt: skip
-        with box("p", "more"):
-            link = fixed("a", "Sleep, wake, mode, reboot: on Hall, with a preview")
-            link.props(f'href="/hall?select={quote(key, safe="")}"')
-
-
-def _deed(title: str, text: str, actions: list[tuple[str, str, dict[str, Any], str]]) -> dict[str, Any]:
-    return {
-        "k": title,
-        "glyph": "",
-        "title": title,
-        "text": text,
-        "machines": [],
-        "actions": [
-            {"t": label, "path": path, "body": body, "done": done} for label, path, body, done in actions
-        ],
-    }
-
-
-def _pools(sheet: Sheet, source: str) -> None:
-    with panel("Pools as it has them", source=source):
-        columns = [
-            ("Slot", "number"),
-            ("URL", ""),
-            ("User", ""),
-            ("State", ""),
-            ("Accepted", "number"),
-            ("Rejected", "number"),
-        ]
-        _bound(sheet, "rows.m.pools", columns, "Pools", "It names no pool. hashwerk fleet pools writes them.")
-
-
-def _history(sheet: Sheet, source: str, key: str) -> None:
-    with panel("What it was told, and what was measured", "tall cards", source=f"{source}/commands"):
-        sheet.text("p", "m.trouble", "attention")
-        _bound(
-            sheet,
-            "rows.m.commands",
-            [
-                ("Time", ""),
-                ("Command", ""),
-                ("Who and why", "prose"),
-                ("It answered", ""),
-                ("Measured", ""),
-                ("Power", "number"),
-                ("Effect", "prose muted"),
-            ],
-            "Commands, newest first",
-            "It was never told anything.",
-        )
-        with box("p", "more"):
-            link = fixed("a", "All of it, to look through")
-            link.props(f'href="/log?machine={quote(key, safe="")}"')
-    with panel("How its state changed", "tall cards", source=f"{source}/transitions"):
-        columns = [("Time", ""), ("State", ""), ("Cause", "prose")]
-        _bound(
-            sheet, "rows.m.transitions", columns, "Changes of state, newest first", "Nothing has changed yet."
-        )
-
-
-def _bound(sheet: Sheet, key: str, columns: list[Any], label: str, empty: str) -> None:
-    sheet.bind(key, LiveTable(columns, label=label, empty=empty).show)
