@@ -15,6 +15,8 @@ from hashwerk.site.energy.under_way import UnderWay
 
 #: More than what is under way is shed only if it is missing for so long, times the pace: meters and polls take turns.
 _CONFIRM_S: Final = 10.0
+#: A plan with a new order in it is waited for so long, whatever the pace: it knows of modes, and may let more machines run.
+_PLAN_S: Final = 8.0
 #: So much below a hard limit nothing is raised any more, as a share of it.
 MARGIN: Final = 0.005
 
@@ -30,7 +32,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     is_ordered: bool  # a grid operator's order is in force
     is_above: bool  # measured
     is_over: bool  # what is under way counted in
-    is_sure: bool  # it is no matter of a meter that is a moment behind
+    is_sure: bool  # it is no matter of a meter or a plan that is a moment behind
 
 
 class LimitWatch:
@@ -49,8 +51,12 @@ class LimitWatch:
         cap_w: float | None,
         *,
         orders_active: bool,
+        is_planned: bool,
     ) -> Bound:
-        """Return how the site stands to the limit that binds, with what is under way counted in."""
+        """Return how the site stands to the limit that binds, with what is under way counted in.
+
+        ``is_planned`` says that the plan knows the limit, or that there is none to wait for.
+        """
         expected_w, highest_w = (
             (None, None) if import_w is None else self._under_way.expected_w(machines, import_w)
         )
@@ -75,7 +81,8 @@ class LimitWatch:
             is_ordered=orders_active,
             is_above=cap_w is not None and import_w is not None and import_w > cap_w,
             is_over=is_over,
-            is_sure=not self._under_way.is_anything or waited_s >= _CONFIRM_S * self._pace,
+            is_sure=(is_planned or waited_s >= _PLAN_S)
+            and (not self._under_way.is_anything or waited_s >= _CONFIRM_S * self._pace),
         )
 
 

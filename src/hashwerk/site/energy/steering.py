@@ -137,9 +137,13 @@ class Steering:
         setpoint_w, is_hard = None, False
         may_follow = decision.stance not in {Stance.STOP, Stance.CURTAIL}
         if may_follow and (plan is not None or (orders_active and ordered_w is not None)):
-            cap_w = lowest(None if plan is None else plan.limit_w(now), ordered_w)
+            planned_w = None if plan is None else plan.limit_w(now)
+            cap_w = lowest(planned_w, ordered_w)
+            is_planned = plan is None or ordered_w is None or cap_w == planned_w
             setpoint_w = cap_w if plan is None else self._setpoint(plan, now)
-            bound = self._watch.look(machines, now, import_w, cap_w, orders_active=orders_active)
+            bound = self._watch.look(
+                machines, now, import_w, cap_w, orders_active=orders_active, is_planned=is_planned
+            )
             is_hard = orders_active or bound.is_over or bound.is_above
             follows_surplus = plan is not None and plan.policy == SurplusOnly.name and not is_hard
             sleepers = _NOBODY

@@ -107,6 +107,23 @@ async def test_an_order_needs_neither_plan_nor_feed_and_the_machines_come_back(t
     await site.service.close()
 
 
+async def test_a_plan_that_knows_modes_is_waited_for_and_not_for_long(tmp_path: Path) -> None:
+    site = Site(tmp_path, ("avalon-q",), 8)
+    await site.drive(300)
+    target_w = 0.6 * site.import_w
+    site.order(target_w)
+    told = len(site.hall.told)
+    await site.service.steer_once()
+    assert len(site.hall.told) == told, "the plan with the order in it comes in a moment"
+    for _ in range(2):  # and does not: the solver hangs
+        site.clock.advance(5.0)
+        await site.service.steer_once()
+    assert len(site.hall.told) > told
+    site.clock.advance(10.0)
+    assert site.import_w <= target_w
+    await site.service.close()
+
+
 async def test_of_two_orders_the_stricter_wins_and_then_the_other(tmp_path: Path) -> None:
     site = Site(tmp_path, ("avalon-q",), 8)
     await site.drive(300)
