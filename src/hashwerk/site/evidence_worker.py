@@ -11,6 +11,7 @@ import re
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,11 +25,12 @@ from hashwerk.evidence.key_files import CURRENT, read_key
 from hashwerk.evidence.proof_file import check_proof
 from hashwerk.evidence.receipt import read_receipts
 from hashwerk.evidence.report_tables import figures, period
-from hashwerk.evidence.verify import verify_bundle
+from hashwerk.evidence.verify import together, verify_bundle
 from hashwerk.evidence.verify.result import Report, counted
 from hashwerk.evidence.verify.run import Options, verify_together
 from hashwerk.store.bundles import Period, write_bundle
 from hashwerk.store.connection import connect_reader
+from hashwerk.units import format_si
 
 #: Shares and pages are served before this.
 _NICENESS: Final = 10
@@ -106,7 +108,28 @@ def check_together(files: list[tuple[str, Path]], key: str | None) -> tuple[dict
     )
     for one, report in zip(bundles, reports, strict=True):
         one["report"] = _plain(report)
+    if len(reports) > 1:
+        found.append(
+            {"name": f"{len(reports)} bundles", "kind": "together", "size": 0, **_sum_words(reports)}
+        )
     return tuple(found)
+
+
+def _sum_words(reports: Sequence[Report]) -> dict[str, Any]:
+    """Return what several bundles come to, in words, or why they are not added up; and the figures."""
+    whole = together(reports)
+    figures = whole["figures"]
+    if not figures:
+        return {"problem": whole["not_shown"][0], "statement": whole}
+    words = [f"{figures['shares']['value']:,} shares", format_si(int(figures["hashes"]["value"]), "H")]
+    if "energy" in figures:
+        words.append(format_si(figures["energy"]["value"], "Wh"))
+    if "efficiency" in figures:
+        words.append(f"{figures['efficiency']['value']:.2f} J/TH")
+    return {
+        "words": f"{', '.join(words)}; each share counted once, all of it {whole['subject']}",
+        "statement": whole,
+    }
 
 
 def _bring(options: Options, one: dict[str, Any], path: Path, key: str | None) -> Options:

@@ -187,7 +187,7 @@ async def test_several_files_are_held_against_each_other(here: Here) -> None:
     assert said.status_code == 200, said.text
     found = {one["name"]: one for one in said.json()}
     assert [one["kind"] for one in found.values()] == [
-        "bundle", "bundle", "receipts", "proof", "roots", "headers", "proof",
+        "bundle", "bundle", "receipts", "proof", "roots", "headers", "proof", "together",
     ]  # fmt: skip
     for name in ("one.hwe", "two.hwe"):
         report = found[name]["report"]
@@ -201,6 +201,14 @@ async def test_several_files_are_held_against_each_other(here: Here) -> None:
     assert found["headers.bin"]["words"] == "1 block header"
     assert "Test root" in found["roots.pem"]["words"]
     assert "0 left" in found["broken.proof"]["problem"]
+    assert found["2 bundles"]["problem"] == "any sum over these bundles: one of them is invalid"
+    north, south = EvidenceSite(name="north").run(1).bundle(), EvidenceSite(name="south").run(1).bundle()
+    asked = {"size": [len(north), len(south)], "name": ["north.hwe", "south.hwe"]}
+    said = await here.client.post(url, params=asked, content=north + south)
+    whole = said.json()[-1]
+    assert whole["words"].startswith("120 shares, 1.92 EH, 10.0 kWh, ")
+    assert whole["words"].endswith("each share counted once, all of it simulation")
+    assert whole["statement"]["figures"]["shares"]["value"] == 120
     for wrong in (
         {"size": [1, 2], "name": ["a"]},
         {"size": [0], "name": ["a"]},

@@ -6,7 +6,7 @@ const LEADS = {
   incomplete: "Nothing contradicts, but a claim lacks its evidence.",
   invalid: "Do not believe this file: it contradicts itself or another one here.",
 };
-const KINDS = { receipts: "receipts", proof: "a proof", headers: "block headers", roots: "roots of time-stamping authorities" };
+const KINDS = { receipts: "receipts", proof: "a proof", headers: "block headers", roots: "roots of time-stamping authorities", together: "all in all" };
 const size = (bytes) => (bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
 export default {
