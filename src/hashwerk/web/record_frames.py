@@ -136,11 +136,11 @@ def order_rows(orders: Sequence[Order]) -> list[Row]:
                     "c": "attention" if order.state is OrderState.STOPPED else "",
                 },
                 {
-                    "t": f"{len(order.machines):,}",
+                    "t": f"{len(order.machines):,} told",
                     "s": len(order.machines),
                     "u": f"/log?order={quote(order.spec.id, safe='')}",
                 },
-                f"{len(order.skips):,}",
+                {"t": f"{len(order.skips):,} left out", "s": len(order.skips)},
                 order.text,
                 {"t": "order", "u": f"/api/v1/fleet/orders/{quote(order.spec.id, safe='')}", "c": "small"},
             ],

@@ -93,7 +93,7 @@ async def test_a_file_has_all_that_fits_and_no_formula(client: httpx.AsyncClient
 def test_orders_stand_in_the_record_as_well(service: FleetService) -> None:
     (row,) = order_rows(service.store.orders(1))
     assert row["c"][1:3] == ["Sleep, the fleet (dry run: nothing is sent)", "ben: only looking"]
-    assert row["c"][4] == {"t": "0", "s": 0, "u": "/log?order=o2"}
+    assert row["c"][4] == {"t": "0 told", "s": 0, "u": "/log?order=o2"}
 
 
 def test_who_did_what_is_one_sentence() -> None:

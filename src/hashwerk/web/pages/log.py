@@ -43,8 +43,8 @@ _ORDERS: Final[list[Column]] = [
     ("Order", "prose"),
     ("Who and why", "prose"),
     ("State", ""),
-    ("Told", "number"),
-    ("Left out", "number"),
+    ("Machines", "number"),
+    ("", "number"),
     ("What came of it", "prose muted"),
     ("Source", ""),
 ]
