@@ -22,9 +22,9 @@ _DONE_S: Final = 60.0
 SEEN_S: Final = 15.0
 #: A lower mode must show so long after the order, times the pace, less the time that falling asleep would take: an order is
 #: obeyed within a minute, and whoever does not come down by his mode has to sleep by then.
-_DEADLINE_S: Final = 45.0
+_DEADLINE_S: Final = 40.0
 #: A change of mode that takes longer than so many times of what it has is not tried against a deadline.
-_HOPE: Final = 3.0
+_HOPE: Final = 4.0
 #: Whoever has done half of it by then is waited for so long more, times the pace.
 _MORE_S: Final = 20.0
 
