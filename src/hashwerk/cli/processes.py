@@ -77,9 +77,14 @@ def _orders() -> Orders:
         format="%(levelname).1s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    hush_libraries()
+    return orders
+
+
+def hush_libraries() -> None:
+    """Let libraries that tell at INFO what they do all day be heard only when something is wrong."""
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    return orders
 
 
 def _run(orders: Orders, body: Callable[[Orders, asyncio.Event], Awaitable[None]]) -> None:
