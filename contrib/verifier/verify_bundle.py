@@ -1685,13 +1685,16 @@ def check_payouts(bundle, report):
             elif before and not may_follow(before, found):
                 report.fail("payouts", f"{where}: the block is paid twice, or a payment taken back")
             elif rule.scheme == "fpps":
-                since, paid_until = paid_until, epoch.number
+                since, until, known = found.height, found.position, paid_until
+                paid_until = max(until, known)
                 if found.block_hash != ZERO or found.state == 2:
                     report.fail("payouts", f"{where}: full pay per share is not by block")
-                elif not since and bundle.epochs[0].number > 1:
+                elif not known and bundle.epochs[0].number > 1:
                     lack("payouts", f"{where}: what was paid before is not here")
+                elif until > epoch.number or not is_next(bundle, known, since, until):
+                    report.fail("payouts", f"{where}: it pays other epochs than those that are next")
                 else:
-                    exact = by_share(bundle, rule, since, epoch.number)
+                    exact = by_share(bundle, rule, since, until)
                     report.need(entries == exact, "payouts", f"{where} is not what the rule fpps gives")
             elif (share := bundle.by_share.get(found.block_hash)) is None or not is_block(share):
                 lack("payouts", f"{where}: the share of its block is not here")
@@ -1708,6 +1711,17 @@ def may_follow(before, found):
     if before.state == 1:
         return False
     return before.state != found.state or (found.state == 0 and before.entries != found.entries)
+
+
+def is_next(bundle, known, since, until):
+    """Say whether epochs are those that are next by full pay per share: in force in all of them, and none left out."""
+    rules = {epoch.number: epoch.standing.get((8, "")) for epoch in bundle.epochs}
+    numbers = [
+        n
+        for n, rule in sorted(rules.items())
+        if max(known, 1) <= n < until and rule and rule.scheme == "fpps"
+    ]
+    return numbers[:1] == [since] and len(numbers) == until - since
 
 
 def by_share(bundle, rule, since, until):

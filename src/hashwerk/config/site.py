@@ -90,9 +90,10 @@ class PayoutSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """By which rule rewards are shared. It is declared before it is applied."""
 
     scheme: Annotated[
-        Literal["solo", "proportional", "pplns", "tides"],
+        Literal["solo", "proportional", "pplns", "tides", "fpps"],
         Meta(
-            description="All to the finder; by work since the block before; by work in a window; in one of eight difficulties."
+            description="All to the finder; by work since the block before; by work in a window; in one of eight difficulties;"
+            " every share at its expected value, whether blocks are found or not."
         ),
     ]
     fee_percent: Annotated[float, Meta(ge=0, le=100, description="Kept by the operator.")] = 0.0

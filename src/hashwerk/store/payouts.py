@@ -24,6 +24,7 @@ from hashwerk.evidence.payout import (
     IncompleteWindowError,
     Scheme,
     ShareOrder,
+    fpps,
     share_one,
 )
 from hashwerk.evidence.records import UNBOUND, Job, Payout, PayoutEntry, PayoutRule
@@ -39,6 +40,8 @@ REVERSED: Final = 2
 #: A reward is promised when so many blocks lie on it: before, a reorganisation may take it back in the same epoch.
 _CONFIRMATIONS: Final = 3
 _GONE: Final = ("rejected", "orphaned")
+#: Full pay per share is logged for so long a time at once.
+_FULL_PAY_EVERY_US: Final = 3_600_000_000
 #: Receive times may lie so far outside the epoch of their share.
 _SLACK_US: Final = 10_000_000
 
@@ -48,6 +51,7 @@ class PaidBlocks(msgspec.Struct, frozen=True, kw_only=True):
 
     seen: dict[bytes, str] = {}  # the block's state when last looked at
     paid: dict[bytes, int] = {}  # the payout's state as logged
+    next_epoch: int = 1  # with fpps: the first that was not paid
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -87,8 +91,11 @@ def new_payouts(
         seen={block.hash: block.state for block in blocks},
         paid={hash_: state for hash_, state in before.paid.items() if any(b.hash == hash_ for b in blocks)},
     )
+    after = msgspec.structs.replace(after, next_epoch=before.next_epoch)
     if rule not in _in_force(connection):
         return [], after
+    if rule.scheme == Scheme.FPPS:
+        return _full_pay(connection, rule, after, now_us)
     found: list[Payout] = []
     for number, block in enumerate(blocks):
         state = _next(block, before)
@@ -100,6 +107,62 @@ def new_payouts(
         found.append(_payout(connection, rule, blocks[:number], _Due(block, place, state), now_us))
         after.paid[block.hash] = state
     return found, after
+
+
+def _full_pay(
+    connection: sqlite3.Connection, rule: PayoutRule, before: PaidBlocks, now_us: int
+) -> tuple[list[Payout], PaidBlocks]:
+    """Return what all shares of the closed epochs are worth that were not paid yet, once they are an hour's."""
+    last = epochs.last_epoch(connection)
+    paid: list[int] = []
+    length_us = 0
+    for number in range(before.next_epoch, 1 if last is None else last.signed.header.number + 1):
+        (row,) = epochs.read_epochs(connection, number, number)
+        in_force = epochs.read_standing(connection, row.standing).find(PayoutRule)
+        if in_force is None or in_force.scheme != Scheme.FPPS:
+            if paid:
+                break
+            continue
+        paid.append(number)
+        length_us += row.signed.header.end_us - row.signed.header.start_us
+    if length_us < _FULL_PAY_EVERY_US:
+        return [], before
+    work: dict[tuple[bytes, int, int], int] = {}
+    for number in paid:
+        (row,) = epochs.read_epochs(connection, number, number)
+        for name, hashes in _value(connection, row).items():
+            work[name] = work.get(name, 0) + hashes
+    first, until = paid[0], paid[-1] + 1
+    due = fpps(rule, work)
+    gross = sum(fpps(msgspec.structs.replace(rule, fee_ppm=0), work).values())
+    after = msgspec.structs.replace(before, next_epoch=until)
+    payout = Payout(
+        block_hash=bytes(32),
+        height=first,
+        at_us=now_us,
+        position=until,
+        reward_sat=gross,
+        fee_sat=gross - sum(due.values()),
+        state=MATURE,
+        entries=tuple(PayoutEntry(account=account, sat=sat) for account, sat in sorted(due.items())),
+    )
+    return [payout], after
+
+
+def _value(connection: sqlite3.Connection, row: EpochRow) -> dict[tuple[bytes, int, int], int]:
+    """Return the bound work of an epoch by account, coinbase value and expected hashes for a block."""
+    credited = credited_work(_jobs(row), epochs.read_standing(connection, row.standing))
+    jobs = {job.id: job for job in _jobs(row)}
+    found: dict[tuple[bytes, int, int], int] = {}
+    for group in epochs.read_epoch(connection, row).groups:
+        if group.account == UNBOUND:
+            continue
+        numbers, counts = np.unique(group.leaves["job"], return_counts=True)
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+            job = jobs[number]
+            name = group.account, job.coinbase_value_sat, work_from_target(target_from_compact(job.nbits))
+            found[name] = found.get(name, 0) + (count << credited[number])
+    return found
 
 
 def _next(block: BlockRecord, before: PaidBlocks) -> int | None:

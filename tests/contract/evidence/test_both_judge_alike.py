@@ -487,7 +487,7 @@ def due(site: EvidenceSite, rule: records.PayoutRule, since: int, until: int) ->
             work[name] = work.get(name, 0) + 16 * len(group.leaves)
     amounts = fpps(rule, work)
     return records.Payout(
-        block_hash=bytes(32), height=0, at_us=0, position=0, reward_sat=sum(amounts.values()) + 1000, fee_sat=1000,
+        block_hash=bytes(32), height=since, at_us=0, position=until, reward_sat=sum(amounts.values()) + 1000, fee_sat=1000,
         state=1, entries=tuple(records.PayoutEntry(account=a, sat=s) for a, s in amounts.items()),
     )  # fmt: skip
 

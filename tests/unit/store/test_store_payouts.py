@@ -136,3 +136,28 @@ def test_nothing_is_shared_by_a_rule_that_is_not_in_force(tmp_path: Path) -> Non
     report = mine.verify()
     assert report.ok, report.failures()
     mine.ledger.connection.close()
+
+
+def test_full_pay_per_share_is_logged_by_the_hour_from_when_it_is_in_force(tmp_path: Path) -> None:
+    tides = PayoutRule(scheme="tides", fee_ppm=0, window_ppm=8_000_000, threshold_sat=0)
+    rule = PayoutRule(scheme="fpps", fee_ppm=20_000, window_ppm=0, threshold_sat=0)
+    mine = Mine(tmp_path / "ledger.sqlite", tides)
+    mine.epoch(30)
+    mine.rule = rule
+    mine.ledger.connection.execute("BEGIN")
+    put_record(mine.ledger.connection, rule, mine.at_us)
+    mine.ledger.connection.execute("COMMIT")
+    found = [len(mine.epoch(30)) for _ in range(11)]
+    # Declared in epoch 2, in force from 3 on: four quarters of an hour later they are over, and every hour from then on.
+    assert [number for number, payouts in enumerate(found, 2) if payouts] == [7, 11]
+    assert [(payout.height, payout.position) for payout in mine.logged] == [(3, 7), (7, 11)]
+    assert all(sum(e.sat for e in p.entries) + p.fee_sat == p.reward_sat > 0 for p in mine.logged)
+    assert mine.paid.next_epoch == 11
+    report = mine.verify()
+    assert report.ok, report.failures()
+    payouts = next(check for check in report.checks if check.name == "payouts")
+    assert payouts.label == "proven"
+    total = sum(entry.sat for payout in mine.logged for entry in payout.entries)
+    shown = report.statement["payouts"]["accounts"]
+    assert sum(row["mature_sat"] for row in shown) == total
+    mine.ledger.connection.close()

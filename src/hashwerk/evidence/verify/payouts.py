@@ -171,14 +171,23 @@ class PayoutCheck:
             )
 
     def _by_share(self, rule: PayoutRule, number: int, payout: Payout) -> BlockPayout:
-        """FPPS: all shares of the epochs that are over and were not paid yet."""
+        """FPPS: all shares of the epochs that it names: those after the last it paid, and none that is not over."""
         if payout.block_hash != NO_BLOCK or payout.state == REVERSED:
             raise EvidenceError("full pay per share is not by block, and is not reversed")
-        first, self._paid_until = self._paid_until, number
-        if not first and not self._from_beginning:
+        first, until, before = payout.height, payout.position, self._paid_until
+        self._paid_until = max(until, before)
+        if not before and not self._from_beginning:
             raise IncompleteWindowError("what was paid before it is not here")
+        by_share = [
+            n for n, one in sorted(self._rules.items()) if n >= max(before, 1) and one.scheme == Scheme.FPPS
+        ]
+        paid = [n for n in by_share if n < until]
+        if not paid or paid[0] != first or len(paid) != until - first or until > number:
+            raise EvidenceError(
+                f"it pays epochs {first} to {until - 1}, {by_share[0] if by_share else 'none'} was next"
+            )
         nowhere = FoundBlock(payout.block_hash, payout.height, 0, payout.reward_sat, 1, "mature")
-        return BlockPayout(nowhere, payout.fee_sat, fpps(rule, self._values.value(number, first)))
+        return BlockPayout(nowhere, payout.fee_sat, fpps(rule, self._values.value(until, first)))
 
     def _by_block(self, rule: PayoutRule, payout: Payout) -> BlockPayout:
         share = self._shares.get(payout.block_hash)
