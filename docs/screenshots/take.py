@@ -1,6 +1,6 @@
 """Takes the screenshots of the documentation from a running mine.
 
-    python docs/screenshots/take.py http://127.0.0.1:8080 [FOLDER]
+    python docs/screenshots/take.py http://127.0.0.1:8080 [FOLDER] [PAGE …]
 
 Needs Chromium on the PATH. Every page is taken light and dark, on a desktop and on a phone.
 """
@@ -11,6 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 LAUNCH_OPTIONS = [
@@ -35,7 +36,7 @@ PAGES = {
 #: What has to stand on a page before it is taken; others need a chart.
 READY = {
     "hall": ".hall-map[data-drawn], .hall-empty",
-    "energy": ".energy-chart svg path, .hall-empty",
+    "energy": ".energy-chart svg text:visible",
     "evidence": ".evidence-statement td + td",
     "settings": ".settings td",
     "machine": ".truths .figure",
@@ -43,8 +44,8 @@ READY = {
 FULL = ("now", "hall", "machine", "work", "energy", "evidence")
 
 
-def take(browser: Browser, url: str, folder: Path, scheme: str, size: str) -> None:
-    """Take every page in one colour scheme and size."""
+def take(browser: Browser, url: str, folder: Path, scheme: str, size: str, *, only: list[str]) -> None:
+    """Take every page, or only some, in one colour scheme and size."""
     width, height, scale = SIZES[size]
     context = browser.new_context(
         viewport={"width": width, "height": height},
@@ -53,15 +54,26 @@ def take(browser: Browser, url: str, folder: Path, scheme: str, size: str) -> No
         is_mobile=size == "phone",
     )
     page = context.new_page()
-    for name, path in (PAGES | machine_page(page, url)).items():
-        page.goto(url.rstrip("/") + path)
+    for name, place in (PAGES | machine_page(page, url)).items():
+        if only and name not in only:
+            continue
+        page.goto(url.rstrip("/") + place)
         page.wait_for_selector("#main .panel:not(.none)")
         if name in READY:
             page.wait_for_selector(READY[name])
         elif name != "log":
             page.wait_for_selector(".chart svg path", state="attached")
-        page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=name in FULL)
+        path = folder / f"{name}-{size}-{scheme}.png"
+        page.screenshot(path=path, full_page=name in FULL)
+        shrink(path)
     context.close()
+
+
+def shrink(path: Path) -> None:
+    """Keep 256 colours: a page has fewer that matter, and the file is a third as large."""
+    with Image.open(path) as picture:
+        few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
 
 
 def machine_page(page: Page, url: str) -> dict[str, str]:
@@ -79,7 +91,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=LAUNCH_OPTIONS)
         for scheme in ("light", "dark"):
             for size in SIZES:
-                take(browser, url, folder, scheme, size)
+                take(browser, url, folder, scheme, size, only=sys.argv[3:])
         browser.close()
 
 

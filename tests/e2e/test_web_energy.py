@@ -147,7 +147,12 @@ def test_now_says_what_it_earns_and_burns(site: EnergySite, visit: Visit) -> Non
     tiles.nth(2).get_by_text("How this is computed").click()
     expect(tiles.nth(2).get_by_text("44.12 EUR per PH/s and day")).to_be_visible()
     expect(page.locator(".energy-chart svg path").first).to_be_attached()
-    expect(page.locator(".energy-chart").get_by_text("Machines on, as planned")).to_be_visible()
+    chart = page.locator(".energy-chart")
+    expect(chart.get_by_text("Machines on, as planned")).to_be_visible()
+    chart.scroll_into_view_if_needed()
+    for x in range(80, 680, 100):
+        chart.hover(position={"x": x, "y": 80})
+        expect(chart.locator(".tip-row").first).to_contain_text(re.compile("(Price|Price forecast).*EUR/MWh"))
     brief = page.locator(".brief a")
     expect(brief).to_contain_text(re.compile(r"▲ \d+ open alerts"))
     brief.click()

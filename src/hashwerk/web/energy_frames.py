@@ -33,6 +33,12 @@ ALERTS_SHOWN: Final = 6
 ORDERS_SHOWN: Final = 20
 HOURS_SHOWN: Final = 36
 _HOUR_S: Final = 3_600
+#: How Linux (glibc, musl) and macOS say that a name is not found.
+_UNRESOLVED: Final = re.compile(
+    r"\[Errno -?\d+\] (Name or service not known|Temporary failure in name resolution|No address associated with hostname"
+    r"|Name does not resolve|nodename nor servname provided, or not known)"
+)
+_ERRNO: Final = re.compile(r"\[Errno -?\d+\] ")
 #: States of feeds and meters that nobody has to look after.
 _WELL: Final = frozenset({"good", "waiting"})
 _OPEN: Final = frozenset({"ahead", "active", "restoring"})
@@ -112,7 +118,7 @@ def _price_frame(view: EnergyView) -> Frame:
         "energy.price.source": (
             "" if price is None else "what was known last, from " if price.is_stale else "from "
         )
-        + source,
+        + source.replace("typical day computed from: ", "a typical day, computed from "),
         "energy.price.state": "attention" if price is None or price.is_stale else "",
         "energy.price.none": "" if price is None and not silent else "none",
         "energy.carbon.none": "" if view.carbon is None and not silent else "none",
@@ -415,8 +421,8 @@ def _feed_row(feed: FeedView) -> Row:
             feed.name,
             {"t": f"{glyph} {feed.state}", "c": "" if is_well else "attention"},
             {"e": feed.since_s} if feed.since_s else NO_VALUE,
-            feed.text,
-            feed.instead.removeprefix("plans use ") or ("" if is_well else "nothing"),
+            without_errno(feed.text),
+            _instead_words(feed) or ("" if is_well else "nothing"),
         ],
     }
 
@@ -460,9 +466,20 @@ def _alert_words(alert: Alert, fleet: FleetService) -> str:
 
 
 def _feed_words(kind: str, feed: FeedView) -> str:
-    instead = f"; plans use {feed.instead.removeprefix('plans use ')}" if feed.instead else ""
-    says = feed.text.removeprefix(f"{feed.name} ")
-    return f"{kind} {feed.name} is {feed.state}: {says}{instead}"
+    instead = _instead_words(feed)
+    says = without_errno(feed.text.removeprefix(f"{feed.name} "))
+    if instead:
+        says += "; plans do without it" if instead == "nothing" else f"; plans use {instead}"
+    return f"{kind} {feed.name} is {feed.state}: {says}"
+
+
+def _instead_words(feed: FeedView) -> str:
+    return feed.instead.removeprefix("plans use ").removesuffix(" in its place")
+
+
+def without_errno(text: str) -> str:
+    """Return what a system call said in words for people: a name that is not found mostly means no network."""
+    return _ERRNO.sub("", _UNRESOLVED.sub("its host is not found; is this computer online?", text))
 
 
 def true_minus(text: str) -> str:

@@ -116,9 +116,26 @@ def test_a_silent_feed_is_no_missing_one(view_of):
     frame = energy_frame(view)
     assert frame["energy.carbon.none"] == "none"
     assert frame["energy.unknown"] == "Carbon is not known now: feeds and meters below say why."
-    assert frame["rows.energy.feeds"][0]["c"][4] == "nothing in its place"
+    assert frame["rows.energy.feeds"][0]["c"][4] == "nothing"
     (row, *_) = alerts_frame([], None, view)["rows.open_alerts"][-1:]
-    assert row["c"][2] == "Feed FR is silent: cannot be asked; plans use nothing in its place"
+    assert row["c"][2] == "Feed FR is silent: cannot be asked; plans do without it"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("[Errno -2] Name or service not known", "its host is not found; is this computer online?"),
+        (
+            "[Errno 8] nodename nor servname provided, or not known",
+            "its host is not found; is this computer online?",
+        ),
+        ("[Errno 111] Connection refused", "Connection refused"),
+    ],
+)
+def test_a_feed_that_cannot_be_reached_is_no_errno(view_of, said, shown):
+    feed = FeedView(name="FR", state="silent", text=f"FR cannot be asked for /price: {said}")
+    frame = energy_frame(msgspec.structs.replace(view_of("rich"), feeds=(feed,)))
+    assert frame["rows.energy.feeds"][0]["c"][3] == f"FR cannot be asked for /price: {shown}"
 
 
 def test_without_energy_the_frame_says_so():
