@@ -17,6 +17,8 @@ from hashwerk.site.energy.under_way import UnderWay
 _CONFIRM_S: Final = 10.0
 #: A plan with a new order in it is waited for so long, whatever the pace: it knows of modes, and may let more machines run.
 _PLAN_S: Final = 8.0
+#: Whoever was above the limit for so long, times the pace, by the meter, counts on nothing that could be an error of ours.
+_LATE_S: Final = 50.0
 #: So much below a hard limit nothing is raised any more, as a share of it.
 MARGIN: Final = 0.005
 
@@ -31,6 +33,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     room_w: float  # for whoever would draw more
     is_ordered: bool  # a grid operator's order is in force
     is_above: bool  # measured
+    is_late: bool  # it was above for long: the worse of two reckonings counts
     is_over: bool  # what is under way counted in
     is_sure: bool  # it is no matter of a meter or a plan that is a moment behind
 
@@ -41,7 +44,8 @@ class LimitWatch:
     def __init__(self, under_way: UnderWay, pace: float) -> None:
         self._under_way = under_way
         self._pace = pace
-        self._over_since: float | None = None  # above the limit, what is under way counted in
+        self._above_since: float | None = None  # by the meter
+        self._over_since: float | None = None  # what is under way counted in
 
     def look(
         self,
@@ -60,6 +64,13 @@ class LimitWatch:
         expected_w, highest_w = (
             (None, None) if import_w is None else self._under_way.expected_w(machines, import_w)
         )
+        is_above = cap_w is not None and import_w is not None and import_w > cap_w
+        if not is_above:
+            self._above_since = None
+        elif self._above_since is None:
+            self._above_since = now
+        is_late = self._above_since is not None and now - self._above_since >= _LATE_S * self._pace
+        expected_w = highest_w if is_late else expected_w
         is_over = cap_w is not None and expected_w is not None and expected_w > cap_w
         if not is_over:
             self._over_since = None
@@ -79,10 +90,11 @@ class LimitWatch:
             expected_w=expected_w,
             room_w=room_w,
             is_ordered=orders_active,
-            is_above=cap_w is not None and import_w is not None and import_w > cap_w,
+            is_above=is_above,
+            is_late=is_late,
             is_over=is_over,
             is_sure=(is_planned or waited_s >= _PLAN_S)
-            and (not self._under_way.is_anything or waited_s >= _CONFIRM_S * self._pace),
+            and (is_late or not self._under_way.is_anything or waited_s >= _CONFIRM_S * self._pace),
         )
 
 

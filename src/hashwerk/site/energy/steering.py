@@ -313,6 +313,7 @@ class Steering:
             return self._follower.step(now, bound.expected_w, setpoint_w, ordered=is_hard).instructions
         # Above the limit everything that is under way counts; below it what falls makes no room before it is seen.
         measured_w, at_most_w = self._under_way.expected_w(machines, bound.import_w)
+        measured_w = at_most_w if bound.is_late else measured_w
         if measured_w > bound.cap_w:
             if not bound.is_sure:
                 return ()

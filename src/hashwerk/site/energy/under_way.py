@@ -155,7 +155,7 @@ class UnderWay:
             case Wake(mode) if machine.modes:
                 goal_w, takes_s = power_in_mode_w(machine, mode), machine.wake_s + seen_s
             case SetMode(mode):
-                goal_w = power_in_mode_w(machine, mode)
+                goal_w = power_in_mode_w(machine, mode) * _as_this_one(machine)
                 is_lower = goal_w < drawn_w(machine)
                 takes_s = self.patience_s(machine) if is_lower else machine.mode_s + seen_s
             case _:
@@ -185,3 +185,10 @@ class UnderWay:
         self.told = {
             key: told for key, told in self.told.items() if key in chosen or isinstance(told[0], Sleep)
         }
+
+
+def _as_this_one(machine: MachineNow) -> float:
+    """Return what a machine draws as a share of what its mode says: of another mode it will draw as much more or less."""
+    if machine.mode is None or machine.state is not State.HASHING or machine.power_limit_w is not None:
+        return 1.0
+    return min(1.25, max(0.8, drawn_w(machine) / power_in_mode_w(machine, machine.mode)))

@@ -161,7 +161,7 @@ async def test_a_machine_that_does_not_sleep_is_made_up_for_by_others(tmp_path: 
 
 
 class LateMeter(VirtualHall):
-    """A hall whose meter is read ten seconds later than its machines."""
+    """A hall whose meter is read five seconds later than its machines."""
 
     lag: list[tuple[float, float]]
 
@@ -172,7 +172,7 @@ class LateMeter(VirtualHall):
         lag = self.__dict__.setdefault("lag", [])
         if not lag or lag[-1][0] < now:
             lag.append((now, self.power_w() + self.house_w))
-        power_w = next((w for at, w in reversed(lag) if at <= now - 10.0), lag[0][1])
+        power_w = next((w for at, w in reversed(lag) if at <= now - 5.0), lag[0][1])
         return MeterReading(at=now, power_w=power_w, scope="site")
 
 
