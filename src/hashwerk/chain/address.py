@@ -1,4 +1,4 @@
-"""From a payout address to the script that pays it."""
+"""From a payout address to the script that pays it, and back."""
 
 from __future__ import annotations
 
@@ -46,6 +46,15 @@ def script_from_address(address: str, network: Network) -> bytes:
     if decoded.type not in _PAYABLE:
         raise ConfigError(f"address {address!r} is of a kind nobody can own yet (witness version above 1)")
     return bytes(decoded.script)
+
+
+def address_from_script(script: bytes, network: Network) -> str | None:
+    """Return the address that an output script pays on ``network``; None: it is of no kind that has one here."""
+    try:
+        known = ScriptPubKey(script, network.address_network)
+        return known.address if known.type in _PAYABLE else None
+    except (BTClibException, ValueError):
+        return None
 
 
 def _check_network(address: str, found: str, network: Network) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
 
 from hashwerk.cli.output import json_option, print_json
 from hashwerk.errors import ConfigError, EvidenceError
+
+#: So many blocks are told one by one, the last; JSON has all.
+_SHOWN: Final = 10
 
 
 @click.command()
@@ -142,6 +145,9 @@ def _show(data: dict[str, Any]) -> None:
             row["account"], f"{row['mature_sat']:,}", f"{row['pending_sat']:,}", f"{row['owed_sat']:,}"
         )
     console.print(table)
+    for block in data["blocks"][-_SHOWN:]:
+        paid = ", ".join(f"{row['sat']:,} to {row['address'] or row['script']}" for row in block["coinbase"])
+        console.print(f"block {block['height']} ({block['state']}): its coinbase pays {paid or 'nothing'}")
     console.print(
         f"rewards {data['reward_sat']:,} sat = payouts {data['paid_sat']:,} + fees {data['fee_sat']:,}"
     )

@@ -14,10 +14,10 @@ import msgspec
 from hashwerk.chain.address import script_from_address
 from hashwerk.chain.header import double_sha256, hash_to_hex
 from hashwerk.chain.network import network_from_name
-from hashwerk.chain.serial import Cursor, compact_size
+from hashwerk.chain.serial import compact_size
 from hashwerk.errors import EvidenceError
 from hashwerk.evidence.payout import DUST_SAT, apportion
-from hashwerk.evidence.settlement import Settlement
+from hashwerk.evidence.settlement import Settlement, coinbase_outputs
 
 OPERATOR: Final = "operator"
 _MAGIC: Final = b"psbt\xff"
@@ -112,11 +112,7 @@ def _coin(
 
     An output is an account's if it has exactly the account's amount and script.
     """
-    cursor = Cursor(coinbase)
-    cursor.read(4 + 1 + 36)
-    cursor.var_bytes()
-    cursor.read(4)
-    outputs = [(cursor.uint64(), -index, cursor.var_bytes()) for index in range(cursor.count(9))]
+    outputs = [(sat, -index, script) for index, (sat, script) in enumerate(coinbase_outputs(coinbase))]
     paid: dict[bytes, int] = {}
     for account, sat in entries.items():
         is_operators = known.get(account.hex()) == known.get(OPERATOR)

@@ -6,6 +6,9 @@ from typing import Any
 
 import msgspec
 
+from hashwerk.chain.address import address_from_script
+from hashwerk.chain.network import network_from_name
+from hashwerk.chain.serial import Cursor
 from hashwerk.errors import EvidenceError
 from hashwerk.evidence.payout import PPM, BlockPayout, Scheme, fpps, settle, share_out
 from hashwerk.evidence.records import PayoutRule
@@ -63,11 +66,38 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
                     "reward_sat": payout.block.reward_sat,
                     "fee_sat": payout.fee_sat,
                     "payouts": {account.hex(): sat for account, sat in payout.entries.items()},
+                    "coinbase": self._paid_at_once(payout),
                 }
                 for payout in self.payouts
             ],
             "unbound": [{**row, "paid_by": row["pool"]} for row in self.upstream],
         }
+
+    def _paid_at_once(self, payout: BlockPayout) -> list[dict[str, Any]]:
+        """Return what the block's own coinbase pays, and to which address; whose that is, its owner knows.
+
+        An output of exactly one account's amount may be that account's: who has its address sees it.
+        """
+        network = network_from_name(self.network)
+        return [
+            {
+                "sat": sat,
+                "address": address_from_script(script, network),
+                "script": script.hex(),
+                "may_be_of": [a.hex() for a, amount in payout.entries.items() if amount == sat],
+            }
+            for sat, script in coinbase_outputs(self.coinbases[payout.block.hash])
+            if sat
+        ]
+
+
+def coinbase_outputs(coinbase: bytes) -> list[tuple[int, bytes]]:
+    """Return amount and script of each output of a coinbase without witness."""
+    cursor = Cursor(coinbase)
+    cursor.read(4 + 1 + 36)
+    cursor.var_bytes()
+    cursor.read(4)
+    return [(cursor.uint64(), cursor.var_bytes()) for _ in range(cursor.count(9))]
 
 
 def settle_bundle(

@@ -51,5 +51,5 @@ def test_value_is_counted_by_epoch() -> None:
     made, _ = builder(10)
     network = next(iter(made.values[1]))[2]
     assert made.value()[A, REWARD_SAT, network] == 2 * 3 * 16
-    assert made.value(before=2)[B, REWARD_SAT, network] == 2 * 64
-    assert made.value(after=3) == {}
+    assert made.value([1])[B, REWARD_SAT, network] == 2 * 64
+    assert made.value([3]) == {}

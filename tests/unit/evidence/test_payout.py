@@ -309,6 +309,13 @@ def test_what_coinbases_have_paid_is_not_paid_again() -> None:
     paid = msgspec.structs.replace(
         settlement, coinbases={**settlement.coinbases, first.block.hash: direct.serialize()}
     )
+    # It is shown to whom the coinbase paid what, whoever that is.
+    name = hash_to_hex(first.block.hash)
+    (shown,) = [row for row in paid.as_data()["blocks"] if row["hash"] == name]
+    (account,) = first.entries
+    assert [(row["sat"], row["address"], row["may_be_of"]) for row in shown["coinbase"][:2]] == [
+        (sat, ADDRESS, [account.hex()]), (first.fee_sat, OTHER_ADDRESS, []),
+    ]  # fmt: skip
     read = read_psbt(build_batch(paid, names, 5.0).psbt)
     coins = {
         txin.prevout: coin.value_sat for txin, coin in zip(read.transaction.inputs, read.inputs, strict=True)

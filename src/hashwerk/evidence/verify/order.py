@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any, Final
 
 import numpy as np
@@ -65,13 +65,12 @@ class OrderBuilder:
         if value:
             self.values[number] = value
 
-    def value(self, before: int | None = None, after: int = 0) -> Value:
-        """Return the work of epochs ``after`` ≤ n < ``before`` by account, coinbase value and expected hashes."""
+    def value(self, epochs: Iterable[int] | None = None) -> Value:
+        """Return the work of epochs, or of all, by account, coinbase value and expected hashes."""
         found: Value = {}
-        for number, value in self.values.items():
-            if number >= after and (before is None or number < before):
-                for name, hashes in value.items():
-                    found[name] = found.get(name, 0) + hashes
+        for number in self.values if epochs is None else epochs:
+            for name, hashes in self.values.get(number, {}).items():
+                found[name] = found.get(name, 0) + hashes
         return found
 
     def order(self, *, from_beginning: bool) -> ShareOrder:

@@ -6,6 +6,7 @@ counts and takes the earlier ones back. Each is judged by what was logged up to 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Final
 
@@ -96,6 +97,8 @@ class PayoutCheck:
         self._states: dict[bytes, str] = {}  # as logged so far
         self._last: dict[bytes, tuple[int, Payout]] = {}
         self._by_share_paid: list[Payout] = []
+        # Looked up for each record: a year has half a million epochs, and ten thousand such records.
+        self._by_share_epochs = sorted(n for n, rule in rules.items() if rule.scheme == Scheme.FPPS)
         self._paid_until = 0  # FPPS: the epoch up to which shares are paid
         self.recomputed = 0
         self.lacking: list[str] = []
@@ -178,16 +181,14 @@ class PayoutCheck:
         self._paid_until = max(until, before)
         if not before and not self._from_beginning:
             raise IncompleteWindowError("what was paid before it is not here")
-        by_share = [
-            n for n, one in sorted(self._rules.items()) if n >= max(before, 1) and one.scheme == Scheme.FPPS
-        ]
-        paid = [n for n in by_share if n < until]
+        by_share = self._by_share_epochs
+        begin = bisect_left(by_share, max(before, 1))
+        paid = by_share[begin : bisect_left(by_share, until, begin)]
         if not paid or paid[0] != first or len(paid) != until - first or until > number:
-            raise EvidenceError(
-                f"it pays epochs {first} to {until - 1}, {by_share[0] if by_share else 'none'} was next"
-            )
+            following = by_share[begin] if begin < len(by_share) else "none"
+            raise EvidenceError(f"it pays epochs {first} to {until - 1}, {following} was next")
         nowhere = FoundBlock(payout.block_hash, payout.height, 0, payout.reward_sat, 1, "mature")
-        return BlockPayout(nowhere, payout.fee_sat, fpps(rule, self._values.value(until, first)))
+        return BlockPayout(nowhere, payout.fee_sat, fpps(rule, self._values.value(paid)))
 
     def _by_block(self, rule: PayoutRule, payout: Payout) -> BlockPayout:
         share = self._shares.get(payout.block_hash)
