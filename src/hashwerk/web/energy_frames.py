@@ -479,7 +479,7 @@ def _instead_words(feed: FeedView) -> str:
 
 def without_errno(text: str) -> str:
     """Return what a system call said in words for people: a name that is not found mostly means no network."""
-    return _ERRNO.sub("", _UNRESOLVED.sub("its host is not found; is this computer online?", text))
+    return _ERRNO.sub("", _UNRESOLVED.sub("its host is not found (no network, or a wrong name)", text))
 
 
 def true_minus(text: str) -> str:

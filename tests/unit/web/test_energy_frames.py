@@ -124,10 +124,10 @@ def test_a_silent_feed_is_no_missing_one(view_of):
 @pytest.mark.parametrize(
     ("said", "shown"),
     [
-        ("[Errno -2] Name or service not known", "its host is not found; is this computer online?"),
+        ("[Errno -2] Name or service not known", "its host is not found (no network, or a wrong name)"),
         (
             "[Errno 8] nodename nor servname provided, or not known",
-            "its host is not found; is this computer online?",
+            "its host is not found (no network, or a wrong name)",
         ),
         ("[Errno 111] Connection refused", "Connection refused"),
     ],
