@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,19 @@ max_power_w = 100000.0
 [evidence]
 epoch_s = 5
 facts = {{ "people employed" = "4" }}
+"""
+CARBON_G_PER_KWH = 250
+FEED = """
+[[feed]]
+kind = "file"
+name = "grid"
+path = "{path}"
+resolution_s = 3600
+published = "day ahead"
+columns = [
+ {{ column = "price", signal = "price", unit = "EUR/MWh", currency = "EUR" }},
+ {{ column = "carbon", signal = "carbon average", unit = "g/kWh" }},
+]
 """
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -131,7 +145,12 @@ async def killed(mine: RunningMine, verb: str) -> None:
 @pytest.mark.slow
 async def test_meters_commands_and_machines_are_leaves_of_a_running_mine(tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
-    site.write_text(SITE)
+    grid = tmp_path / "grid.csv"
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    grid.write_text("time,price,carbon\n" + "".join(
+        f"{(hour + timedelta(hours=n)).isoformat()},35,{CARBON_G_PER_KWH}\n" for n in range(-24, 25)
+    ))  # fmt: skip
+    site.write_text(SITE + FEED.format(path=grid))
     data = tmp_path / "mine" / "data"
     evidence = Evidence(data)
     async with running_mine(tmp_path / "mine", str(site)) as mine:
@@ -172,6 +191,11 @@ async def test_meters_commands_and_machines_are_leaves_of_a_running_mine(tmp_pat
     assert energy["by_source"][0]["value"] > 0
     assert {row["source"] for row in energy["by_source"]} == {"unknown"}, "no source is claimed"
     assert sum(hour["load_wh"] for hour in energy["hours"]) == energy["metered"]["value"]
+    # What the grid was made of is the feed's word, and in the statement as such.
+    grid_based = statement["emissions"]["location_based"]
+    assert 0 < grid_based["value"] <= energy["metered"]["value"] * CARBON_G_PER_KWH / 1000
+    assert grid_based["label"] == "asserted"
+    assert any("location: file" in name and "price: file" in name for name in grid_based["factors"])
     # The model's hashes stand for more, the house's own for themselves.
     assert [row["value"] for row in statement["account_scales"]] == [int(SCALE)]
     work = statement["work"]

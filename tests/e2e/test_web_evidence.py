@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -88,7 +89,11 @@ def test_a_good_and_a_forged_file_are_told_apart(url: str, page: Page, tmp_path:
     page.evaluate(DROP_ALL, [*three, [list(write_receipts(receipt)), "mine.receipts"]])
     expect(verdict).to_have_count(2)
     expect(verdict.first).to_contain_text("equivocation: two.hwe holds another epoch 1 of this site")
-    expect(page.locator(".brought")).to_contain_text("mine.receipts, receipts: 1 receipt")
+    expect(page.locator(".brought").first).to_contain_text("mine.receipts, receipts: 1 receipt")
+    whole = page.locator(".brought").last
+    expect(whole).to_contain_text(
+        re.compile(r"2 bundles, all in all: (\d+ shares, .* counted once|any sum .* is invalid)")
+    )
     expect(page.locator(".evidence-services")).to_contain_text("Nobody is asked")
     # The mine's own last hour was checked meanwhile, and each figure says what it is worth.
     expect(page.locator(".sentence .words")).to_contain_text(

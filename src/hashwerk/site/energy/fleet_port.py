@@ -25,7 +25,10 @@ from hashwerk.site.fleet.service import FleetService
 
 #: Who commands, in the record.
 WHO: Final = "dispatcher"
-_IDLE_W: Final = 15.0
+#: What a machine draws asleep where nobody has measured it: at least so much, or that share of its highest mode. An Avalon Q's
+#: is the one sample there is of it; it says nothing of its power while it sleeps.
+_IDLE_W, _IDLE_SHARE = 15.0, 0.02
+_IDLE_KNOWN_W: Final = {"avalon q": 146.0}
 #: A machine that sleeps shows it at the meter so long after its expected time, at the latest.
 _SLEEP_MARGIN: Final = 1.5
 #: Some are told the moment at which they shall sleep, five seconds ahead, and no pace shortens that.
@@ -142,7 +145,7 @@ class FleetMachines:
             mode=None if reading is None else reading.mode,
             power_w=unit.believed().power_w,
             hashrate_hs=_hashrate_hs(unit),
-            idle_w=_idle_w(unit),
+            idle_w=_idle_w(unit, self._modes(kind, unit)),
             power_limit_w=None if reading is None else reading.power_limit_w,
             group=member.group,
             feeder=member.place.feeder,
@@ -174,12 +177,19 @@ class FleetMachines:
         return self._seen_modes.get(kind, ())
 
 
-def _idle_w(unit: Unit) -> float:
+def _idle_w(unit: Unit, modes: tuple[Mode, ...]) -> float:
     """Return what a machine draws asleep: as metered, else as it says while it sleeps, else as most do."""
     if unit.idle_w is not None:
         return unit.idle_w
     drawn_w = unit.believed().power_w if unit.condition.state is State.ASLEEP else None
-    return _IDLE_W if drawn_w is None else drawn_w
+    if drawn_w is not None:
+        return drawn_w
+    known_w = _IDLE_KNOWN_W.get(unit.member.identity.model.casefold())
+    return (
+        known_w
+        if known_w is not None
+        else max(_IDLE_W, _IDLE_SHARE * max((m.power_w for m in modes), default=0.0))
+    )
 
 
 def _hashrate_hs(unit: Unit) -> float | None:
