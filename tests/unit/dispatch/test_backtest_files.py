@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from hashwerk.dispatch.backtest.hashprice_history import hashprice_history
+from hashwerk.dispatch.backtest.load import load_scenario
 from hashwerk.dispatch.backtest.run import Job, run_many
-from hashwerk.dispatch.backtest.scenario import load_scenario
 from hashwerk.dispatch.backtest.series_files import describe_gaps, on_grid, read_series
 from hashwerk.dispatch.backtest.settings import (
     BacktestSettings,
@@ -68,10 +68,11 @@ def test_a_gap_stays_a_gap_and_is_described(tmp_path: Path) -> None:
     write_hours(tmp_path / "p.parquet", [*range(20), *range(44, 60)], [50.0] * 36)
     series, grid = read_series(tmp_path, price_file()), uniform_grid(START_S, 900.0, 240)
     assert np.isnan(on_grid(series, grid)).sum() == 96
-    assert describe_gaps(series, grid) == (
-        "invented prices: 24 h are missing in 1 gaps, the longest from 2025-06-16T20:00Z for 24 h"
-    )
+    assert describe_gaps(series, grid) == ("invented prices: 24 h are missing, from 2025-06-16T20:00Z")
     assert describe_gaps(series, uniform_grid(START_S, 900.0, 80)) is None
+    assert describe_gaps(series, uniform_grid(START_S, 900.0, 260)) == (
+        "invented prices: 29 h are missing in 2 gaps, the longest from 2025-06-16T20:00Z for 24 h"
+    )
 
 
 def test_rows_are_chosen_by_another_column(tmp_path: Path) -> None:
@@ -94,6 +95,46 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, more: dict[str, obj
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(FeedError, match=message):
         read_series(tmp_path, price_file(**more))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            "16.06.2025 00:00,50\n16.06.2025 01:00,50\n",
+            "time_utc does not hold times like 2025-06-16T00:00:00Z",
+        ),
+        ("2025-06-16T00:00:00Z,50\n2025-06-16T01:00:00Z,cheap\n", "price does not hold numbers"),
+        ("2025-06-16T00:00:00Z,50\n,50\n2025-06-16T02:00:00Z,50\n", "time_utc is empty in 1 of 3 rows"),
+    ],
+)
+def test_rows_that_cannot_be_read_are_named(tmp_path: Path, rows: str, message: str) -> None:
+    (tmp_path / "p.csv").write_text("time_utc,price\n" + rows)
+    with pytest.raises(FeedError, match=r"p\.csv: " + message):
+        read_series(tmp_path, price_file(file="p.csv"))
+
+
+def test_what_is_not_known_of_emissions_is_said_and_never_taken_for_clean(tmp_path: Path) -> None:
+    write_hours(tmp_path / "p.parquet", list(range(24)), [50.0] * 24)
+    span = (START_S, START_S + 24 * HOUR_S)
+    plain = load_scenario("x", settings(), tmp_path, *span)
+    assert "nothing is known of the local mix: emissions are not counted" in plain.assumptions
+    assert "there is no charge on the peak of a month" in plain.assumptions
+    write_hours(tmp_path / "c.parquet", [2, 3, 5], [100.0, 400.0, 100.0])
+    factors = SeriesSettings(file="c.parquet", column="price", name="invented factors")
+    counted = load_scenario("x", settings(carbon=CarbonSettings(series=factors)), tmp_path, *span)
+    assert counted.history.settled("carbon")[::4].tolist() == [100, 100, 100, 400, 400] + [100] * 19
+    assert any("taken to be as the last hour before" in line for line in counted.assumptions)
+    # What stands in for the hours before the first factor was not known any earlier.
+    assert (counted.history.publications("carbon")[:8] >= counted.history.publications("carbon")[8]).all()
+
+
+def test_a_series_without_a_value_in_the_span_is_refused(tmp_path: Path) -> None:
+    write_hours(tmp_path / "p.parquet", list(range(24)), [50.0] * 24)
+    write_hours(tmp_path / "old.parquet", [-90, -89], [1.0, 2.0])
+    local = settings(local=SeriesSettings(file="old.parquet", column="price", name="invented sun"))
+    with pytest.raises(FeedError, match="invented sun has no value in the span"):
+        load_scenario("x", local, tmp_path, START_S, START_S + 24 * HOUR_S)
 
 
 def test_missing_hours_are_an_assumption_that_is_printed(tmp_path: Path) -> None:

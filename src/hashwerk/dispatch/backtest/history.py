@@ -169,6 +169,20 @@ def _last_known(
     return np.where(late, one.values[np.maximum(source, 0)], kept)
 
 
+def bridged(one: Published) -> Published:
+    """Return a series whose gaps have the value before them, and what is missing at the beginning the first one.
+
+    Nobody knew them earlier for that: a value from later keeps the time of its own publication.
+    """
+    known = np.isfinite(one.values)
+    if known.all() or not known.any():
+        return one
+    place = np.maximum.accumulate(np.where(known, np.arange(len(known)), -1))
+    source = np.where(place >= 0, place, int(np.argmax(known)))
+    published_s = np.maximum(one.published_s, one.published_s[source])
+    return Published(one.name, one.values[source], published_s)
+
+
 def publication_times(
     grid: Grid, settings: PublicationSettings, resolution_s: float | None = None
 ) -> FloatArray:

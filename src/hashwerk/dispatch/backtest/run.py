@@ -15,9 +15,10 @@ import numpy as np
 
 from hashwerk.dispatch.backtest.foresight import perfect_foresight
 from hashwerk.dispatch.backtest.leak import find_leak
+from hashwerk.dispatch.backtest.load import load_scenario
 from hashwerk.dispatch.backtest.replay import replay
 from hashwerk.dispatch.backtest.report import BacktestResult, Course, PolicyResult, result_of
-from hashwerk.dispatch.backtest.scenario import HASHPRICE, PRICE, Scenario, load_scenario
+from hashwerk.dispatch.backtest.scenario import HASHPRICE, PRICE, Scenario
 from hashwerk.dispatch.backtest.settings import BacktestSettings, PolicyName
 from hashwerk.dispatch.grid import FloatArray
 from hashwerk.dispatch.policies.always_on import AlwaysOn

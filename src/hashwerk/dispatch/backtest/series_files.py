@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,10 +67,14 @@ def describe_gaps(series: RawSeries, grid: Grid) -> str | None:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]])))
     gaps = list(zip(edges[::2], edges[1::2], strict=True))
     longest = max(gaps, key=lambda gap: gap[1] - gap[0])
+    from_s = grid.starts_s[longest[0]]
     hours = float((grid.hours * missing).sum())
+    if len(gaps) == 1:
+        return f"{series.name}: {hours:,.0f} h are missing, from {_clock(from_s)}"
+    longest_h = float(grid.hours[longest[0] : longest[1]].sum())
     return (
-        f"{series.name}: {hours:,.0f} h are missing in {len(gaps)} gaps, the longest from"
-        f" {_clock(grid.starts_s[longest[0]])} for {float(grid.hours[longest[0] : longest[1]].sum()):,.0f} h"
+        f"{series.name}: {hours:,.0f} h are missing in {len(gaps)} gaps, the longest from {_clock(from_s)}"
+        f" for {longest_h:,.0f} h"
     )
 
 
@@ -92,15 +98,32 @@ def _read_columns(path: Path, settings: SeriesSettings) -> tuple[FloatArray, Flo
         raise FeedError(f"{path.name} has no column {absent[0]!r}; it has {known}")
     for column, value in settings.where.items():
         table = table.filter(pc.equal(pc.cast(table[column], pa.string()), value))
-    try:
-        stamps = pc.cast(table[settings.time], pa.timestamp("s", tz="UTC"), safe=False)
-    except pa.ArrowInvalid:
-        stamps = pc.cast(
-            pc.cast(table[settings.time], pa.timestamp("s"), safe=False), pa.timestamp("s", tz="UTC")
-        )
+    stamps = _cast(
+        table,
+        settings.time,
+        path,
+        (pa.timestamp("s", tz="UTC"), pa.timestamp("s")),
+        "times like 2025-06-16T00:00:00Z",
+    )
+    if stamps.null_count:
+        raise FeedError(f"{path.name}: {settings.time} is empty in {stamps.null_count} of {len(stamps)} rows")
+    numbers = _cast(table, settings.column, path, (pa.float64(),), "numbers")
     times_s = np.asarray(pc.cast(stamps, pa.int64()).to_numpy(), dtype=np.float64)
-    values = np.asarray(pc.cast(table[settings.column], pa.float64()).to_numpy(), dtype=np.float64)
-    return times_s, values
+    return times_s, np.asarray(numbers.to_numpy(), dtype=np.float64)
+
+
+def _cast(table: Any, column: str, path: Path, kinds: Sequence[Any], wanted: str) -> Any:
+    """Return a column as the first of some kinds that fits it."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    reason = ""
+    for kind in kinds:
+        try:
+            return pc.cast(table[column], kind, safe=False)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            reason = str(error).partition("\n")[0]
+    raise FeedError(f"{path.name}: {column} does not hold {wanted}: {reason}")
 
 
 def _clock(time_s: float) -> str:

@@ -155,8 +155,12 @@ class BacktestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         float, Meta(description="What selling brings less than the price.", ge=0)
     ] = 0.0
     export_limit_kw: Annotated[float, Meta(description="What can be fed in.", ge=0)] = 0.0
-    breaker_kw: Annotated[float | None, Meta(description="Limit of the import.")] = None
-    feeders_kw: Annotated[dict[str, float], Meta(description="Limits of feeders, by name.")] = {}
+    breaker_kw: Annotated[Annotated[float, Meta(gt=0)] | None, Meta(description="Limit of the import.")] = (
+        None
+    )
+    feeders_kw: Annotated[
+        dict[str, Annotated[float, Meta(gt=0)]], Meta(description="Limits of feeders, by name.")
+    ] = {}
     auxiliary_kw: Annotated[float, Meta(description="House, network, pumps.", ge=0)] = 0.0
     cooling_share: Annotated[float, Meta(description="Watts of cooling for each watt of machine.", ge=0)] = (
         0.0

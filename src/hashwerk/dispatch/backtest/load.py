@@ -1,0 +1,122 @@
+"""A backtest's files read and put on a grid, and every assumption in words."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from hashwerk.dispatch.backtest.hashprice_history import hashprice_history
+from hashwerk.dispatch.backtest.history import History, Published, bridged, publication_times
+from hashwerk.dispatch.backtest.scenario import CARBON, CLEAN, HASHPRICE, LOCAL, PRICE, Scenario
+from hashwerk.dispatch.backtest.series_files import describe_gaps, on_grid, read_series
+from hashwerk.dispatch.backtest.settings import BacktestSettings, SeriesSettings
+from hashwerk.dispatch.grid import DAY_S, uniform_grid
+from hashwerk.errors import ConfigError, FeedError
+
+#: What is made of hours that a series does not have. An hour without a factor is never taken for a clean one.
+_WITH_GAPS: Final = {
+    PRICE: "left out of every account",
+    LOCAL: "counted as zero",
+    CLEAN: "counted as zero",
+    CARBON: "taken to be as the last hour before",
+}
+
+
+def load_scenario(
+    name: str, settings: BacktestSettings, folder: Path, start_s: float, stop_s: float
+) -> Scenario:
+    """Read the files and return the scenario.
+
+    Raises:
+        ConfigError: If the span is empty or the settings contradict each other.
+        FeedError: If a file cannot be used.
+    """
+    _check(settings, start_s, stop_s)
+    grid = uniform_grid(start_s, settings.interval_s, math.ceil((stop_s - start_s) / settings.interval_s))
+    series: dict[str, Published] = {}
+    assumptions: list[str] = []
+
+    def take(key: str, one: SeriesSettings) -> None:
+        raw = read_series(folder, one)
+        values, gaps = on_grid(raw, grid), describe_gaps(raw, grid)
+        if not np.isfinite(values).any():
+            raise FeedError(f"{raw.name} has no value in the span of the backtest")
+        if gaps is not None:
+            assumptions.append(f"{gaps}: {_WITH_GAPS[key]}")
+        found = Published(raw.name, values, publication_times(grid, one.publication, raw.resolution_s))
+        series[key] = bridged(found) if key == CARBON else found
+
+    take(PRICE, settings.price)
+    if settings.local is not None:
+        take(LOCAL, settings.local)
+    if settings.clean_kw is not None:
+        take(CLEAN, settings.clean_kw)
+    if settings.carbon is not None:
+        if settings.carbon.series is not None:
+            take(CARBON, settings.carbon.series)
+        else:
+            constant = np.full(len(grid), float(settings.carbon.g_per_kwh or 0.0))
+            series[CARBON] = Published("constant factor", constant, np.full(len(grid), -np.inf))
+    hashprice = hashprice_history(folder, settings.hashprice, grid, settings.currency)
+    series[HASHPRICE] = Published("hashprice", hashprice, grid.starts_s.copy())
+    missing = ~np.isfinite(series[PRICE].values)
+    return Scenario(
+        name=name,
+        settings=settings,
+        grid=grid,
+        groups=tuple(group.group() for group in settings.groups),
+        history=History(grid, series),
+        missing=missing,
+        assumptions=(*_assumptions(settings, series[PRICE].name), *assumptions, *settings.assumptions),
+    )
+
+
+def _check(settings: BacktestSettings, start_s: float, stop_s: float) -> None:
+    if stop_s <= start_s:
+        raise ConfigError("a backtest ends after it begins")
+    if DAY_S % settings.interval_s:
+        raise ConfigError(f"interval_s must divide a day: {settings.interval_s:g}")
+    if settings.planning.step_s % settings.interval_s:
+        raise ConfigError("planning.step_s must be a multiple of interval_s")
+    feeders = {group.feeder for group in settings.groups}
+    for feeder in settings.feeders_kw:
+        if feeder not in feeders:
+            raise ConfigError(f"feeders_kw names {feeder!r}, which feeds no group")
+    if settings.carbon is not None and settings.carbon.series is None and settings.carbon.g_per_kwh is None:
+        raise ConfigError("backtest.carbon needs g_per_kwh or a series")
+    if "carbon budget" in settings.policies and (
+        settings.carbon is None or settings.carbon.budget_t_per_month is None
+    ):
+        raise ConfigError("the carbon budget policy needs backtest.carbon with budget_t_per_month")
+
+
+def _assumptions(settings: BacktestSettings, price_name: str) -> list[str]:
+    money = settings.hashprice
+    lines = [f"energy price: {price_name}"]
+    fees = f"{settings.fees_per_mwh:g} {settings.currency}/MWh" if settings.fees_per_mwh else "none"
+    lines.append(f"grid fees, taxes and levies: {fees} on each imported MWh")
+    if money.per_ph_day is None:
+        lines.append(
+            f"hashprice is computed from difficulty, subsidy and the coin's price at 00:00 UTC; transaction fees are taken to be"
+            f" {money.fee_share:.1%} of the reward, the pool keeps {money.pool_fee:.1%}, {money.reject_share:.1%} is rejected"
+        )
+    else:
+        lines.append(
+            f"hashprice is constant: {money.per_ph_day:g} {settings.currency}/PH/day before fees and rejects"
+        )
+    lines.append("every machine is available all the time")
+    lines.append(
+        "what is not yet published the optimiser takes to be as at the same time of the last known day, shifted by the last known"
+        " difference, which fades in two hours"
+    )
+    if settings.demand is None:
+        lines.append("there is no charge on the peak of a month")
+    if settings.carbon is None:
+        lines.append("nothing is known of the local mix: emissions are not counted")
+    else:
+        source = settings.carbon.factor_set or "factors without a name"
+        lines.append(f"emissions are those of imports, {source}, averages and not marginal")
+    return lines
