@@ -122,7 +122,8 @@ class _Bars:
         from rich.console import Console
         from rich.progress import Progress, TaskID
 
-        self._progress = Progress(console=Console(stderr=True), transient=True)
+        console = Console(stderr=True)
+        self._progress = Progress(console=console, transient=True, disable=not console.is_terminal)
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Callable[[str, float], None]:
@@ -144,17 +145,20 @@ def _print(result: BacktestResult) -> None:
     from rich.table import Table
 
     console = Console()
-    money = f"thousand {result.currency}"
+    largest = max(abs(value) for policy in result.policies for value in (policy.revenue, policy.energy_cost))
+    unit, money = (1e3, f"thousand {result.currency}") if largest >= _SMALL else (1.0, result.currency)
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         title=f"{result.site}, {result.start} to {result.stop}\n{result.machines:,} machines,"
         f" {result.intervals:,} intervals of {result.interval_s / 60:g} min",
-        caption=f"perfect foresight (a bound, {result.foresight_method}):\n{_thousand(result.foresight_margin)} {money}",
+        caption=f"perfect foresight (a bound, {result.foresight_method}):\n{_amount(result.foresight_margin, unit)} {money}",
     )
     table.add_column("")
     for policy in result.policies:
         table.add_column(policy.policy, justify="right")
+    for title, amount in _AMOUNTS.items():
+        table.add_row(title, *(_amount(amount(policy), unit) for policy in result.policies))
     for title, shown in _ROWS.items():
         table.add_row(title, *(shown(policy) for policy in result.policies))
     console.print(table)
@@ -170,26 +174,34 @@ def _print(result: BacktestResult) -> None:
             console.print(f"  ! {policy.policy}: {remark}", highlight=False)
 
 
-def _thousand(value: float) -> str:
-    return f"{round(value / 1e3, 1) + 0.0:,.1f}"
+def _amount(value: float, unit: float) -> str:
+    digits = 1 if unit > 1 else 2
+    return f"{round(value / unit, digits) + 0.0:,.{digits}f}"
 
 
 def _or_dash(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-#: The lines of the table and how each is read from a policy's result.
+#: Below this, in the site's currency, nothing is shown in thousands.
+_SMALL: Final = 100_000.0
+
+#: The lines of the table, amounts and others, and how each is read from a policy's result.
+_AMOUNTS: Final[dict[str, Callable[[PolicyResult], float]]] = {
+    "revenue": lambda policy: policy.revenue,
+    "energy": lambda policy: -policy.energy_cost,
+    "demand charge": lambda policy: -policy.demand_cost,
+    "carbon, wear": lambda policy: -policy.other_cost,
+    "margin": lambda policy: policy.margin,
+    "against always on": lambda policy: policy.against_always_on,
+    "regret": lambda policy: policy.regret,
+}
 _ROWS: Final[dict[str, Callable[[PolicyResult], str]]] = {
-    "revenue": lambda policy: _thousand(policy.revenue),
-    "energy": lambda policy: _thousand(-policy.energy_cost),
-    "demand charge": lambda policy: _thousand(-policy.demand_cost),
-    "carbon, wear": lambda policy: _thousand(-policy.other_cost),
-    "margin": lambda policy: _thousand(policy.margin),
-    "against always on": lambda policy: _thousand(policy.against_always_on),
-    "regret": lambda policy: _thousand(policy.regret),
-    "imported MWh": lambda policy: f"{policy.imported_mwh:,.0f}",
+    "imported MWh": lambda policy: _or_dash(
+        policy.imported_mwh, ",.0f" if policy.imported_mwh >= 100 else ".1f"
+    ),
     "paid per MWh": lambda policy: _or_dash(policy.mean_price_per_mwh, ",.2f"),
-    "tCO2": lambda policy: _or_dash(policy.emission_t, ",.0f"),
+    "tCO2": lambda policy: _or_dash(policy.emission_t, ",.0f" if (policy.emission_t or 0) >= 100 else ".1f"),
     "uptime": lambda policy: f"{policy.uptime:.1%}",
     "starts a machine": lambda policy: f"{policy.starts_per_machine:,.0f}",
     "hours curtailed": lambda policy: f"{policy.curtailed_h:,.0f}",

@@ -223,8 +223,23 @@ def _remarks(problem: Problem, broken: IntArray, above_w: FloatArray) -> list[st
     if above_w.any():
         worst = int(np.argmax(above_w))
         at = np.datetime_as_string(np.datetime64(int(problem.grid.starts_s[worst]), "s"), unit="m")
+        drawn_w = problem.auxiliary_w[worst] - np.nan_to_num(problem.local_w[worst])
+        drawn_w += sum(g.residual_w * g.count for g in problem.groups) * (1 + problem.cooling_share[worst])
+        names = [
+            limit.name
+            for limit in problem.limits
+            if _standing_w(problem, limit, drawn_w) > limit.limit_w[worst]
+        ]
+        of = f" by {' and '.join(names)}" if names else ""
         remarks.append(
-            f"with every machine asleep the site still draws {above_w[worst] / 1e3:,.1f} kW more than allowed at {at}Z:"
+            f"with every machine asleep the site still draws {above_w[worst] / 1e3:,.1f} kW more than allowed{of} at {at}Z:"
             " what is left is not ours to switch"
         )
     return remarks
+
+
+def _standing_w(problem: Problem, limit: Limit, import_w: float) -> float:
+    """Return what a limit sees with every machine asleep."""
+    if limit.feeder is None:
+        return import_w
+    return sum(g.residual_w * g.count for g in problem.groups if g.feeder == limit.feeder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,9 @@ def test_as_a_table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "perfect foresight (a bound" in done.stdout
     assert "Assumed:" in done.stdout
     assert "settlement" not in done.stdout
+    # Ten machines earn cents: nothing is rounded to thousands.
+    assert "Money in EUR." in done.stdout
+    assert re.search(r"margin +-?\d+\.\d\d +-?\d+\.\d\d", done.stdout)
 
 
 def test_several_sites_run_side_by_side(folder: Path) -> None:
@@ -111,6 +115,7 @@ def test_what_is_wrong_is_one_clear_line(folder: Path) -> None:
         (("breaker_kw", "braker_kw"), "did you mean breaker_kw"),
         (('column = "price"', ""), "is required"),
         (("count = 10", "count = -1"), ">= 0"),
+        (("breaker_kw = 25", "breaker_kw = -25"), "> 0"),
     ],
 )
 def test_a_site_file_with_a_mistake_is_refused_with_a_hint(

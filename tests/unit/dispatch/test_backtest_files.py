@@ -151,6 +151,26 @@ def test_missing_hours_are_an_assumption_that_is_printed(tmp_path: Path) -> None
     assert "energy price: invented prices" in course.result.assumptions
 
 
+def test_sites_side_by_side_tell_how_far_they_are_and_which_one_failed(tmp_path: Path) -> None:
+    write_hours(tmp_path / "p.parquet", list(range(48)), [50.0, 90.0] * 24)
+    span = {"folder": str(tmp_path), "start_s": START_S, "stop_s": START_S + 48 * HOUR_S}
+    planned = settings(policies=("marginal strike", "optimiser"))
+    jobs = [Job(name=name, settings=planned, **span) for name in ("north", "south")]  # type: ignore[arg-type]
+    lost = Job(name="lost", settings=settings(price=price_file(file="absent.parquet")), **span)  # type: ignore[arg-type]
+    told: dict[str, list[float]] = {}
+    courses = run_many(
+        jobs, processes=2, progress=lambda site, share: told.setdefault(site, []).append(share)
+    )
+    assert [course.result.site for course in courses] == ["north", "south"]
+    for shares in told.values():
+        assert shares[0] == 0.0
+        assert shares[-1] == 1.0
+        assert shares == sorted(shares)
+        assert any(0.0 < share < 1.0 for share in shares)
+    with pytest.raises(FeedError, match=r"^lost: there is no file"):
+        run_many([jobs[0], lost], processes=2)
+
+
 def test_prices_of_minus_500_and_9000_are_prices(tmp_path: Path) -> None:
     write_hours(tmp_path / "p.parquet", list(range(24)), [-500.0, 9_000.0] * 12)
     three = settings(policies=("one strike", "marginal strike", "optimiser"))

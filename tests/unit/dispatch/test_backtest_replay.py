@@ -63,7 +63,10 @@ def test_nobody_exceeds_the_bound(name: str, kind: str) -> None:
         machines("a", wake_s=240.0, min_on_s=1_800.0, min_off_s=900.0, wear_per_start=0.01, starts_per_day=4)
     ]
     replayed = scenario(price, groups=[*coupled, machines("b", 11, 0.9)], breaker_kw=80.0, **more)  # type: ignore[arg-type]
-    result = run(replayed, name)
+    bound = perfect_foresight(replayed.problem_settled(), replayed.missing)
+    done = replay(replayed, make_policy(name, replayed.settings))  # type: ignore[arg-type]
+    result, _, margins = result_of(replayed, done, always_on=None, foresight=bound.margin, seconds=0.0)
+    assert margins.sum() == pytest.approx(result.margin, abs=0.01)
     assert result.regret >= -0.01
     assert result.imported_mwh <= 80.0 * 24 * 5 / 1_000 + 0.1
 
@@ -93,6 +96,16 @@ def test_a_rolling_replay_keeps_minimum_times_and_starts_across_its_plans() -> N
     )
     assert done.plans > 10
     assert done.fallbacks == 0
+
+
+def test_a_long_gap_is_told_once_and_not_at_every_moment() -> None:
+    price = waves(96 * 5)
+    price[: 96 * 4] = np.nan
+    done = replay(scenario(price), make_policy("optimiser", scenario(price).settings))
+    assert done.fallbacks > 4
+    assert len(done.remarks) == 4
+    assert all("running by merit order" in remark for remark in done.remarks[:3])
+    assert done.remarks[-1] == f"and {done.fallbacks - 3} times something else of that kind"
 
 
 def test_a_battery_loses_nothing_but_its_losses() -> None:

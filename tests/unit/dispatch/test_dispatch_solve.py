@@ -95,7 +95,7 @@ def test_a_house_above_the_limit_is_not_ours_to_switch_and_it_is_said() -> None:
     assert caught.value.limits == ("order",)
     plan = Optimiser().plan(asked)
     assert plan.on.sum() == 0
-    assert "7.0 kW more than allowed" in plan.remarks[-1]
+    assert "7.0 kW more than allowed by order at" in plan.remarks[-1]
 
 
 def test_a_solver_that_runs_out_of_time_is_a_failure_and_the_ladder_is_used() -> None:

@@ -19,7 +19,7 @@ from numba import njit
 from hashwerk.dispatch.enforce import site_limit_w
 from hashwerk.dispatch.grid import FloatArray, Grid, IntArray
 from hashwerk.dispatch.merit import merit_order
-from hashwerk.dispatch.problem import DemandCharge, Limit, Problem
+from hashwerk.dispatch.problem import DemandCharge, Problem
 from hashwerk.dispatch.solve import Solver
 
 #: Watts between which the best peak is found: far below what moves a cent.
@@ -27,26 +27,44 @@ _PEAK_TOLERANCE_W = 0.5
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
-    """The highest margin there could have been, and how it was found."""
+    """The highest margin there could have been, month by month, and how it was found."""
 
-    margin: float
+    margins: tuple[float, ...]  # of the UTC months
     method: str
+
+    @property
+    def margin(self) -> float:
+        """The sum of the months."""
+        return sum(self.margins)
 
 
 def perfect_foresight(problem: Problem, missing: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Bound:
     """Return the bound for a problem with prices as they turned out; intervals without a price are left out."""
-    if problem.battery is not None or problem.ppa is not None:
-        return Bound(margin=_by_program(problem, missing), method="linear program, a month at a time")
-    margin = 0.0
+    if problem.battery is not None or problem.ppa is not None or not _one_peak(problem):
+        return Bound(margins=_by_program(problem, missing), method="linear program, a month at a time")
+    margins = []
     charge = problem.demand[0] if problem.demand else None
     fill = _Fill(problem)
     for _, first, last in months(problem.grid):
         span = np.arange(first, last)[~missing[first:last]]
+        margin = 0.0
         if len(span):
-            margin += fill.margin(span) if charge is None else fill.best_with_peak(span, charge)[0]
+            margin = fill.margin(span) if charge is None else fill.best_with_peak(span, charge)[0]
+        margins.append(margin)
     return Bound(
-        margin=margin,
+        margins=tuple(margins),
         method="merit order, hour by hour" if charge is None else "merit order under the best peak",
+    )
+
+
+def _one_peak(problem: Problem) -> bool:
+    """Tell whether demand charges are one bound on every interval: not where they charge means of several, or some hours."""
+    if len(problem.demand) > 1:
+        return False
+    longest_s = float(problem.grid.durations_s.min())
+    return all(
+        charge.interval_s <= longest_s and (charge.applies is None or bool(charge.applies.all()))
+        for charge in problem.demand
     )
 
 
@@ -204,19 +222,19 @@ def _fill(  # noqa: PLR0917 - machine code takes plain arrays
     return total
 
 
-def _by_program(problem: Problem, missing: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float:
-    """Return the sum of the months' linear programs, hour by hour, without what couples the hours of a machine.
+def _by_program(problem: Problem, missing: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> tuple[float, ...]:
+    """Return what the months' linear programs earn, hour by hour, without what couples the hours of a machine.
 
-    Means over an hour of what is possible in its parts are possible for the hour where prices and limits are the same in all
-    parts; where they are not, the intervals stay as they are.
+    Hours stand for their parts where the price is the same in all of them; of everything else an hour has what is best in any
+    part, or the mean where the parts could help each other out. So it stays a bound.
     """
-    margin = 0.0
+    margins = []
     for _, first, last in months(problem.grid):
         part = _uncoupled_part(problem, first, last, missing)
         plan = Solver().solve(part, time_limit_s=120.0)
         assert plan.cost is not None
-        margin -= plan.cost
-    return margin
+        margins.append(-plan.cost)
+    return tuple(margins)
 
 
 def _uncoupled_part(
@@ -227,11 +245,15 @@ def _uncoupled_part(
     starts_s = problem.grid.starts_s[at]
     grid = Grid(starts_s, np.diff(np.append(starts_s, problem.grid.ends_s[last - 1])))
 
+    parts = np.arange(0, last - first, step)
+
     def mean(values: FloatArray) -> FloatArray:
-        parts = np.arange(0, last - first, step)
         return np.asarray(
             np.add.reduceat(values[first:last], parts) / np.diff(np.append(parts, last - first))
         )
+
+    def most(values: FloatArray) -> FloatArray:
+        return np.asarray(np.maximum.reduceat(values[first:last], parts))
 
     groups = tuple(
         msgspec.structs.replace(
@@ -251,17 +273,26 @@ def _uncoupled_part(
         problem,
         grid=grid,
         groups=groups,
-        hashprice_per_ph_day=np.where(gone, 0.0, mean(problem.hashprice_per_ph_day)),
+        hashprice_per_ph_day=np.where(gone, 0.0, most(problem.hashprice_per_ph_day)),
         buy_per_mwh=np.where(gone, 0.0, np.nan_to_num(mean(problem.buy_per_mwh))),
-        sell_per_mwh=np.where(gone, 0.0, np.nan_to_num(mean(problem.sell_per_mwh))),
-        available=problem.available[:, at],
+        sell_per_mwh=np.where(gone, 0.0, np.nan_to_num(most(problem.sell_per_mwh))),
+        available=np.maximum.reduceat(problem.available[:, first:last], parts, axis=1),
         auxiliary_w=mean(problem.auxiliary_w),
         cooling_share=mean(problem.cooling_share),
         local_w=mean(problem.local_w),
         must_take_w=mean(problem.must_take_w),
-        limits=tuple(Limit(name=x.name, limit_w=x.limit_w[at], feeder=x.feeder) for x in problem.limits),
+        limits=tuple(replace(limit, limit_w=most(limit.limit_w)) for limit in problem.limits),
         ramp=None,
         battery=battery,
+        demand=tuple(
+            replace(
+                charge,
+                applies=None
+                if charge.applies is None
+                else np.logical_and.reduceat(charge.applies[first:last], parts),
+            )
+            for charge in problem.demand
+        ),
         carbon=carbon,
         clean=None,
     )

@@ -22,6 +22,8 @@ from hashwerk.dispatch.solve import running_from_steps
 
 #: Fewer days than these say nothing about a month's best peak.
 _LEAST_LOOK_BACK_DAYS = 7
+#: So many different remarks are kept of a replay.
+_MOST_REMARKS = 3
 _FLOWS = ("starts", "import", "export", "local", "charge", "discharge", "stored")
 
 
@@ -48,6 +50,16 @@ def replay(scenario: Scenario, policy: Policy, *, progress: Callable[[float], No
         schedule = policy.plan(scenario.problem_as_known())
         return Replay(policy.name, schedule, 1, 0, schedule.remarks)
     return _Rolling(scenario, policy).run(progress)
+
+
+def _said(remarks: dict[str, int]) -> list[str]:
+    """Return what was said while plans were made, the most frequent first; a long gap says the same of many moments."""
+    often = sorted(remarks.items(), key=lambda one: -one[1])
+    said = [text if count == 1 else f"{count} times: {text}" for text, count in often[:_MOST_REMARKS]]
+    if len(often) > _MOST_REMARKS:
+        rest = often[_MOST_REMARKS:]
+        said.append(f"and {sum(count for _, count in rest):,} times something else of that kind")
+    return said
 
 
 class _Rolling:
@@ -102,7 +114,7 @@ class _Rolling:
             if progress is not None:
                 progress(end / len(grid))
         schedule = self._whole_schedule()
-        remarks = tuple(f"{count} times: {text}" for text, count in self._remarks.items())
+        remarks = tuple(_said(self._remarks))
         return Replay(self._policy.name, schedule, self._plans, self._fallbacks, remarks)
 
     def _moments(self, step: int) -> list[int]:

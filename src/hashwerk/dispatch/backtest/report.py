@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
-from hashwerk.dispatch.accounts import settle
+from hashwerk.dispatch.accounts import demand_cost, settle
 from hashwerk.dispatch.backtest.foresight import months
 from hashwerk.dispatch.backtest.replay import Replay
 from hashwerk.dispatch.backtest.scenario import Scenario
 from hashwerk.dispatch.enforce import local_use_w
 from hashwerk.dispatch.grid import FloatArray
 from hashwerk.dispatch.problem import Problem, part_of
-from hashwerk.dispatch.schedule import Schedule, hashrate_hs, load_w
+from hashwerk.dispatch.schedule import Schedule, load_w, revenue
 
 
 class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +66,8 @@ class Course:
     starts_s: FloatArray
     price_per_mwh: FloatArray
     import_w: dict[str, FloatArray]
-    margin: dict[str, FloatArray]  # of each interval, without demand charges
+    margin: dict[str, FloatArray]  # of each interval; a month's demand charge falls into its last one
+    bound: tuple[tuple[float, float], ...]  # end of each month, perfect foresight's margin up to then
 
 
 def realised(problem: Problem, schedule: Schedule) -> Schedule:
@@ -90,19 +91,15 @@ def result_of(
     schedule = realised(settled, replayed.schedule)
     present = ~scenario.missing
     account = settle(replace(settled, demand=()), _masked(schedule, present))
-    demand_cost = 0.0
-    if settled.demand:
-        for _, first, last in months(scenario.grid):
-            part = part_of(settled, first, last, settled.histories)
-            import_w = schedule.import_w[first:last] * present[first:last]
-            demand_cost += settle(part, _cut(schedule, first, last, import_w)).demand_cost
-    margin = account.margin - demand_cost
+    demand_of_month = _demand_over_time(settled, schedule, present)
+    charged = float(demand_of_month.sum())
+    margin = account.margin - charged
     hours = scenario.grid.hours
     imported_mwh = float((schedule.import_w / 1e6 * hours * present).sum())
     machines = sum(group.count for group in scenario.groups)
     on = schedule.on.sum(axis=0)
     energy_cost = account.energy_cost - account.export_income
-    per_interval = _margin_over_time(settled, schedule) * present
+    per_interval = _margin_over_time(settled, _masked(schedule, present)) - demand_of_month
     emission_t = None
     if settled.carbon is not None:
         emission_t = round(
@@ -112,7 +109,7 @@ def result_of(
         policy=replayed.policy,
         revenue=round(account.revenue, 2),
         energy_cost=round(energy_cost, 2),
-        demand_cost=round(demand_cost, 2),
+        demand_cost=round(charged, 2),
         other_cost=round(account.carbon_cost + account.wear_cost, 2),
         margin=round(margin, 2),
         against_always_on=round(margin - always_on, 2) if always_on is not None else 0.0,
@@ -152,23 +149,26 @@ def _masked(schedule: Schedule, present: np.ndarray[tuple[int], np.dtype[np.bool
     return replace(schedule, import_w=schedule.import_w * present, export_w=schedule.export_w * present)
 
 
-def _cut(schedule: Schedule, first: int, last: int, import_w: FloatArray) -> Schedule:
-    here = slice(first, last)
-    return replace(
-        schedule,
-        running=schedule.running[:, :, here],
-        starts=schedule.starts[:, here],
-        import_w=import_w,
-        export_w=schedule.export_w[here],
-        local_w=schedule.local_w[here],
-        charge_w=schedule.charge_w[here],
-        discharge_w=schedule.discharge_w[here],
-        stored_wh=schedule.stored_wh[here],
-    )
+def _demand_over_time(
+    problem: Problem, schedule: Schedule, present: np.ndarray[tuple[int], np.dtype[np.bool_]]
+) -> FloatArray:
+    """Return what demand charges cost, each month's in its last interval, shape (T,)."""
+    cost = np.zeros(len(problem.grid))
+    if problem.demand:
+        for _, first, last in months(problem.grid):
+            part = part_of(problem, first, last, problem.histories)
+            import_w = schedule.import_w[first:last] * present[first:last]
+            cost[last - 1] = sum(demand_cost(part, charge, import_w) for charge in part.demand)
+    return cost
 
 
 def _margin_over_time(problem: Problem, schedule: Schedule) -> FloatArray:
-    hours = problem.grid.hours
-    earned = hashrate_hs(problem, schedule.running).sum(axis=0) / 1e15 / 24 * problem.hashprice_per_ph_day
+    """Return the margin of each interval without demand charges, shape (T,); the sum is that of the account."""
     flows = schedule.export_w * problem.sell_per_mwh - schedule.import_w * problem.buy_per_mwh
-    return np.asarray((earned + flows / 1e6) * hours)
+    if problem.carbon is not None:
+        flows = flows - schedule.import_w * problem.carbon.g_per_kwh / 1_000 * problem.carbon.price_per_t
+    if problem.battery is not None:
+        flows = flows - schedule.discharge_w * problem.battery.wear_per_mwh
+    wear = np.array([group.wear_per_start for group in problem.groups]) @ schedule.starts
+    earned = revenue(problem, schedule.running, schedule.starts)
+    return np.asarray(earned + flows / 1e6 * problem.grid.hours - wear)

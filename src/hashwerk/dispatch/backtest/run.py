@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import concurrent.futures
 import datetime
+import itertools
 import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import numpy as np
 
-from hashwerk.dispatch.backtest.foresight import perfect_foresight
+from hashwerk.dispatch.backtest.foresight import Bound, months, perfect_foresight
 from hashwerk.dispatch.backtest.leak import find_leak
 from hashwerk.dispatch.backtest.load import load_scenario
 from hashwerk.dispatch.backtest.replay import replay
 from hashwerk.dispatch.backtest.report import BacktestResult, Course, PolicyResult, result_of
 from hashwerk.dispatch.backtest.scenario import HASHPRICE, PRICE, Scenario
 from hashwerk.dispatch.backtest.settings import BacktestSettings, PolicyName
-from hashwerk.dispatch.grid import FloatArray
+from hashwerk.dispatch.grid import FloatArray, Grid
 from hashwerk.dispatch.policies.always_on import AlwaysOn
 from hashwerk.dispatch.policies.clean import CarbonBudget, CleanOnly, SurplusOnly
 from hashwerk.dispatch.policies.marginal import MarginalStrike
 from hashwerk.dispatch.policies.optimiser import Optimiser
 from hashwerk.dispatch.policies.port import Policy
 from hashwerk.dispatch.policies.strike import OneStrike
-from hashwerk.errors import DispatchError
+from hashwerk.errors import DispatchError, HashwerkError
+
+#: How often progress is looked at, and how little of it is worth telling.
+_LOOK_EVERY_S: Final = 0.2
+_LEAST_SHARE: Final = 0.01
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +118,13 @@ def run_backtest(job: Job, progress: Callable[[float], None] | None = None) -> C
         price_per_mwh=scenario.history.settled(PRICE),
         import_w=imports,
         margin=margins,
+        bound=_so_far(scenario.grid, bound),
     )
+
+
+def _so_far(grid: Grid, bound: Bound) -> tuple[tuple[float, float], ...]:
+    ends_s = [float(grid.ends_s[last - 1]) for _, _, last in months(grid)]
+    return tuple(zip(ends_s, itertools.accumulate(bound.margins), strict=True))
 
 
 def refuse_leaks(scenario: Scenario, name: PolicyName) -> None:
@@ -137,22 +150,78 @@ def run_many(
     Args:
         jobs: The sites.
         processes: How many at a time; None: one a core.
-        progress: Called with a site's name and the share of it that is done.
+        progress: Called with a site's name and the share of it that is done, first with 0 for each.
     """
+    if progress is not None:
+        for job in jobs:
+            progress(job.name, 0.0)
     if len(jobs) == 1:
         return [
             run_backtest(jobs[0], None if progress is None else lambda share: progress(jobs[0].name, share))
         ]
     context = multiprocessing.get_context("spawn")
     count = min(len(jobs), processes or os.cpu_count() or 1)
-    with concurrent.futures.ProcessPoolExecutor(count, mp_context=context) as pool:
-        pending = {pool.submit(run_backtest, job): job for job in jobs}
-        for future in concurrent.futures.as_completed(pending):
-            future.result()
+    told: SimpleQueue[tuple[str, float]] = context.SimpleQueue()
+    with concurrent.futures.ProcessPoolExecutor(
+        count, mp_context=context, initializer=_tell_through, initargs=(told,)
+    ) as pool:
+        futures = [pool.submit(_run_and_tell, job) for job in jobs]
+        _wait_for(futures, told, progress)
+        for future in futures:
+            if not future.cancelled():
+                future.result()
+    told.close()
+    return [future.result() for future in futures]
+
+
+def _wait_for(
+    futures: Sequence[concurrent.futures.Future[Course]],
+    told: SimpleQueue[tuple[str, float]],
+    progress: Callable[[str, float], None] | None,
+) -> None:
+    """Wait until all are done, and pass on how far they are. Once one has failed no other begins."""
+    waiting = set(futures)
+    while waiting:
+        done, waiting = concurrent.futures.wait(
+            waiting, timeout=_LOOK_EVERY_S, return_when=concurrent.futures.FIRST_EXCEPTION
+        )
+        while not told.empty():
+            site, share = told.get()
             if progress is not None:
-                progress(pending[future].name, 1.0)
-        found = {job.name: future.result() for future, job in pending.items()}
-    return [found[job.name] for job in jobs]
+                progress(site, share)
+        if any(not future.cancelled() and future.exception() is not None for future in done):
+            for future in waiting:
+                future.cancel()
+
+
+#: In a process of the pool: where it tells how far it is.
+_told: SimpleQueue[tuple[str, float]] | None = None
+
+
+def _tell_through(told: SimpleQueue[tuple[str, float]]) -> None:
+    global _told  # noqa: PLW0603 - what a pool hands to its processes has no other place
+    _told = told
+
+
+def _run_and_tell(job: Job) -> Course:
+    """Run a site in a process of the pool; an error says which site it was.
+
+    Raises:
+        HashwerkError: As `run_backtest`, of a kind of the common tree: others may not survive the way between processes.
+    """
+    last = 0.0
+
+    def tell(share: float) -> None:
+        nonlocal last
+        if _told is not None and (share - last >= _LEAST_SHARE or share >= 1.0):
+            last = share
+            _told.put((job.name, share))
+
+    try:
+        return run_backtest(job, tell)
+    except HashwerkError as error:
+        kind = next(kind for kind in type(error).__mro__ if kind.__module__ == HashwerkError.__module__)
+        raise kind(f"{job.name}: {error}") from None
 
 
 def _part(
