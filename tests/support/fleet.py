@@ -13,7 +13,7 @@ from hashwerk.fleet.modes import ModePoint, PointSource, published_points
 from hashwerk.fleet.orders import Answered, Missed, Order, OrderEvent, OrderSpec, Sent
 from hashwerk.fleet.place import Place
 from hashwerk.fleet.states import Condition, Trigger
-from hashwerk.fleet.timing import Change, Timings
+from hashwerk.fleet.timing import Change, Timings, prior_s
 from hashwerk.fleet.verify import Look
 from hashwerk.work.poisson import Rate, rate_interval
 
@@ -237,3 +237,6 @@ class SimFleet:
 
     def deadline_s(self, key: str, change: Change) -> float:
         return self.timings.deadline_s(identity(self.machines[key].number), change)
+
+    def settles_s(self, key: str, change: Change) -> float:
+        return prior_s(identity(self.machines[key].number), change)

@@ -75,6 +75,10 @@ class View(Protocol):
         """Return after how long a change of this machine has failed."""
         ...
 
+    def settles_s(self, key: MachineKey, change: Change) -> float:
+        """Return after how long a change of this machine is expected to be over, its power included."""
+        ...
+
 
 class Conduct(msgspec.Struct, frozen=True, kw_only=True):
     """How orders are carried out."""
@@ -203,25 +207,32 @@ def _check(progress: Progress, view: View, conduct: Conduct, now: float) -> Orde
     effect = _effect(progress, look, view, conduct, now, is_late=now >= deadline)
     verdict = effect.verdict
     if verdict is Verdict.CONFIRMED:
-        return Verified(at=now, key=key, effect=effect)
+        return _verified(progress, effect, now)
     if effect.machine is Vote.YES:
         if change is None:
-            return Verified(at=now, key=key, effect=effect)  # nothing else could be measured of it
+            return _verified(progress, effect, now)  # nothing else could be measured of it
         if verdict is Verdict.CLAIMED and not _can_be_measured(progress, view, key, sent_at):
-            return Verified(at=now, key=key, effect=effect)
+            return _verified(progress, effect, now)
         waited_enough = now >= max(deadline, look.since + conduct.verify_s)
-        return Verified(at=now, key=key, effect=effect) if waited_enough else None
+        return _verified(progress, effect, now) if waited_enough else None
     if now < deadline:
         if change is None and progress.phase is Phase.ACCEPTED and effect.machine is Vote.CANNOT_SAY:
-            return Verified(at=now, key=key, effect=effect) if now - sent_at > conduct.settle_s else None
+            return _verified(progress, effect, now) if now - sent_at > conduct.settle_s else None
         return None
     if verdict is Verdict.OPEN:
         if change is None and progress.phase is Phase.ACCEPTED:
-            return Verified(at=now, key=key, effect=effect)
+            return _verified(progress, effect, now)
         return Missed(
             at=now, key=key, attempt=progress.attempts, reason="nothing shows that it did as told in time"
         )
-    return Verified(at=now, key=key, effect=effect)
+    return _verified(progress, effect, now)
+
+
+def _verified(progress: Progress, effect: Effect, now: float) -> Verified:
+    """Return that a machine did as told; what takes time shows in its power only later."""
+    return Verified(
+        at=now, key=progress.step.key, effect=effect, awaits_power=type(progress.command) in CHANGES
+    )
 
 
 def _effect(
@@ -389,7 +400,7 @@ def _hold(order: Order, view: View, conduct: Conduct, now: float) -> list[OrderE
         elif progress.effect is not None and progress.effect.verdict is Verdict.CLAIMED:
             effect = _effect(progress, look, view, conduct, now)
             if effect.verdict is Verdict.CONFIRMED or Vote.NO in (effect.shares, effect.meter):
-                events.append(Verified(at=now, key=key, effect=effect))
+                events.append(_verified(progress, effect, now))
     return events
 
 

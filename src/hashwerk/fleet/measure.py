@@ -39,6 +39,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     hashrate: Rate | None = None  # from shares, with its 95 % interval
     window_s: float | None = None  # over which
     power_w: float | None = None  # of a meter of its own
+    power_at: float | None = None  # when that meter was read
     is_settled: bool = True  # it has run as it runs now for long enough that the rate can be held against it
 
 
@@ -159,7 +160,8 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     shares: Vote
     meter: Vote
     before_w: float | None = None
-    after_w: float | None = None
+    after_w: float | None = None  # once its power has settled; None: nobody has seen it since
+    basis: Basis | None = None  # what ``after_w`` is: its meter's, or the machine's own word
     text: str = ""
 
     @property
@@ -187,8 +189,26 @@ def sleep_by_shares(rate: Rate | None, before_hs: float | None) -> Vote:
     return Vote.NO if rate.low_hs > 0.5 * before_hs else Vote.CANNOT_SAY
 
 
-def drop_by_meter(before_w: float | None, after_w: float | None, expected_w: float, noise_w: float) -> Vote:
-    """Say by a meter whether power fell by at least half of what was expected; None where noise hides it."""
-    if before_w is None or after_w is None or expected_w <= 2 * noise_w:
+def change_by_shares(rate: Rate | None, before_hs: float | None, after_hs: float | None) -> Vote:
+    """Say by shares since it should hash at another rate whether it does; the line is half way between the two rates.
+
+    The whole 95 % interval must lie on one side of it. Rates that differ by less than a tenth are not told apart.
+    """
+    if rate is None or not before_hs or not after_hs or abs(after_hs - before_hs) < 0.1 * before_hs:
         return Vote.CANNOT_SAY
-    return Vote.YES if before_w - after_w >= 0.5 * expected_w - noise_w else Vote.NO
+    line_hs = 0.5 * (before_hs + after_hs)
+    is_below, is_above = rate.high_hs < line_hs, rate.low_hs > line_hs
+    if not (is_below or is_above):
+        return Vote.CANNOT_SAY
+    return Vote.YES if is_below is (after_hs < before_hs) else Vote.NO
+
+
+def drop_by_meter(before_w: float | None, after_w: float | None, expected_w: float, noise_w: float) -> Vote:
+    """Say by a meter whether power fell by at least half of what was expected; cannot say where noise hides it.
+
+    What is to rise has an expected fall below zero.
+    """
+    if before_w is None or after_w is None or abs(expected_w) <= 2 * noise_w:
+        return Vote.CANNOT_SAY
+    fell_w = before_w - after_w if expected_w > 0 else after_w - before_w
+    return Vote.YES if fell_w >= 0.5 * abs(expected_w) - noise_w else Vote.NO

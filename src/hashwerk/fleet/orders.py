@@ -99,6 +99,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True, tag="verified"):
     key: MachineKey
     effect: Effect
     told: bool = True
+    awaits_power: bool = False  # what it draws now is still to be seen: `hashwerk.fleet.effects`
 
 
 class Missed(msgspec.Struct, frozen=True, kw_only=True, tag="missed"):

@@ -76,8 +76,30 @@ class CommandRecord(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str | None = None  # what measurements said: confirmed, claimed, contradicted; None: not yet
     effect: str | None = None  # in words
     before_w: float | None = None
-    after_w: float | None = None
-    settled_at: float | None = None
+    after_w: float | None = None  # once its power has settled; None: nobody has seen it
+    settled_at: float | None = None  # when the last word on it was said
+    basis: str | None = None  # who saw ``after_w``: meter, or reported (the machine itself)
+
+
+class Deed(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody did to the fleet, its orders or its alerts without telling a machine anything; on record like a command."""
+
+    at: float
+    subject: str  # a machine's key, "order o-…", "alert a-…", "alerts"
+    who: str
+    why: str
+    what: str  # in words
+    effect: str | None = None  # what came of it, in words
+    order_id: str = ""  # to which it belongs, if to any
+    holder: str = "operator"
+
+
+class Unsettled(msgspec.Struct, frozen=True):
+    """A command on record without a last word."""
+
+    order_id: str
+    key: MachineKey
+    at: float
 
 
 class CommandQuery(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,17 @@ from hashwerk.fleet.commands import (
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.limits import words
 from hashwerk.fleet.machine import Reading, WorkState
-from hashwerk.fleet.measure import Believed, Effect, Measured, Vote, drop_by_meter, sleep_by_shares
+from hashwerk.fleet.measure import (
+    Basis,
+    Believed,
+    Effect,
+    Measured,
+    Vote,
+    change_by_shares,
+    drop_by_meter,
+    sleep_by_shares,
+)
+from hashwerk.fleet.modes import ModePoint
 from hashwerk.fleet.states import State
 from hashwerk.fleet.timing import Change
 from hashwerk.work.poisson import Rate
@@ -49,6 +59,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     reading: Reading | None
     measured: Measured | None
     power: Believed
+    points: tuple[ModePoint, ...] = ()  # how it may run
     is_awaited: bool = (
         False  # this process has not heard of it yet, and it may only be slow: it is not judged so
     )
@@ -98,6 +109,8 @@ def effect_of(
     before: Rate | None,
     since: Rate | None,
     is_late: bool = True,
+    steady_at: float | None = None,
+    expected_hs: float | None = None,
 ) -> Effect:
     """Return what everybody says on whether a command was carried out.
 
@@ -106,13 +119,15 @@ def effect_of(
         look: The machine as it is known now.
         sent_at: When it was told.
         before_w: What it drew before.
-        expected_w: What it was to save; None if that is not known.
+        expected_w: What it was to save, below zero if it was to draw more; None if that is not known.
         before: Its hash rate by shares before it was told.
         since: Its hash rate by shares from when it should have been done until now.
         is_late: Whether it has had the time that it may take: before, that no shares come says nothing against a start.
+        steady_at: When its power has settled: what is seen from then on is the effect; None: only whether it did so is asked.
+        expected_hs: What it should hash once it does as told; None if that is not known.
     """
     machine = machine_says(command, look.reading, sent_at)
-    own_w = look.measured.power_w if look.measured is not None else None
+    own_w = metered_since(look.measured, sent_at)
     shares = meter = Vote.CANNOT_SAY
     if isinstance(command, Sleep):
         shares = sleep_by_shares(since, None if before is None else before.hs)
@@ -124,16 +139,36 @@ def effect_of(
             shares = Vote.YES
         elif is_late and claimed and since.high_hs < 0.5 * claimed:
             shares = Vote.NO
-    elif isinstance(command, SetMode) and expected_w is not None:
-        meter = drop_by_meter(before_w, own_w, expected_w, METER_NOISE_W)
+    elif isinstance(command, SetMode | SetPowerLimit):
+        shares = change_by_shares(since, None if before is None else before.hs, expected_hs)
+        if expected_w is not None:
+            meter = drop_by_meter(before_w, own_w, expected_w, METER_NOISE_W)
+    after_w, basis = (None, None) if steady_at is None else power_since(look, steady_at)
     effect = Effect(
-        machine=machine,
-        shares=shares,
-        meter=meter,
-        before_w=before_w,
-        after_w=own_w if own_w is not None else look.power.power_w,
+        machine=machine, shares=shares, meter=meter, before_w=before_w, after_w=after_w, basis=basis
     )
     return msgspec.structs.replace(effect, text=_text(command, effect))
+
+
+def metered_since(measured: Measured | None, since: float) -> float | None:
+    """Return what a machine's own meter showed after a moment; None if there is none, or it was not read since."""
+    if measured is None or measured.power_w is None:
+        return None
+    read_at = measured.at if measured.power_at is None else measured.power_at
+    return measured.power_w if read_at > since else None
+
+
+def power_since(look: Look, since: float) -> tuple[float | None, Basis | None]:
+    """Return a machine's power as seen after a moment, and by whom: its meter, else the machine itself if it is believed.
+
+    What a curve would have it draw was seen by nobody.
+    """
+    if (own_w := metered_since(look.measured, since)) is not None:
+        return own_w, Basis.METER
+    reading = look.reading
+    if reading is None or reading.at <= since or look.power.basis is not Basis.REPORTED:
+        return None, None
+    return reading.power_w, Basis.REPORTED
 
 
 def _text(command: Command, effect: Effect) -> str:

@@ -19,28 +19,31 @@ import msgspec
 
 from hashwerk.errors import StoreError
 from hashwerk.fleet.alerts import Alert
-from hashwerk.fleet.commands import Command
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.lease import Lease
-from hashwerk.fleet.limits import words
-from hashwerk.fleet.orders import (
-    Answered,
-    GaveUp,
-    Missed,
-    Opened,
-    Order,
-    OrderEvent,
-    OrderSpec,
-    Sent,
-    Verified,
-    fold,
-)
+from hashwerk.fleet.measure import Effect
+from hashwerk.fleet.orders import Opened, Order, OrderEvent, OrderSpec, fold
 from hashwerk.fleet.place import Placement
-from hashwerk.fleet.record import CommandQuery, CommandRecord, HistoryPoint, MachineRecord, TransitionRecord
+from hashwerk.fleet.record import (
+    CommandQuery,
+    CommandRecord,
+    Deed,
+    HistoryPoint,
+    MachineRecord,
+    TransitionRecord,
+    Unsettled,
+)
 from hashwerk.fleet.states import State, Transition
 from hashwerk.fleet.timing import TimingRow
 from hashwerk.store.connection import WriterLock, connect_writer, store_error
-from hashwerk.store.fleet_commands import count_commands, read_commands
+from hashwerk.store.fleet_commands import (
+    count_commands,
+    note_command,
+    note_deed,
+    note_effect,
+    read_commands,
+    unsettled_commands,
+)
 from hashwerk.store.migrations import FLEET, migrate
 from hashwerk.store.settings import StoreSettings
 
@@ -80,8 +83,14 @@ CREATE TABLE history (
 ) STRICT, WITHOUT ROWID;
 """
 
+#: Who saw the power after a command. What older rows hold was seen by whoever was believed then.
+_V3: Final = """
+ALTER TABLE commands ADD COLUMN basis TEXT;
+CREATE INDEX commands_unsettled ON commands (at) WHERE settled_at IS NULL;
+"""
+
 #: Script number n leads from schema version n to n + 1. A released script is never edited.
-FLEET_SCRIPTS: Final = (_V1, _V2)
+FLEET_SCRIPTS: Final = (_V1, _V2, _V3)
 #: Transitions kept in all; the oldest go first.
 KEEP_TRANSITIONS: Final = 500_000
 _TRIM_EVERY: Final = 5_000
@@ -165,7 +174,7 @@ class FleetStore:
                 [(order.id, event.at, _encode(event)) for event in events],
             )
             for event in events:
-                _note_command(connection, order, event)
+                note_command(connection, order, event)
 
     def order(self, order_id: str) -> Order | None:
         """Return an order with everything that happened to it; None if there is none."""
@@ -207,6 +216,31 @@ class FleetStore:
         """Return how many commands fit, by who gave them and what came of them."""
         with self._read("commands cannot be counted") as connection:
             return count_commands(connection, query)
+
+    def note_deeds(self, deeds: Sequence[Deed]) -> None:
+        """Add what somebody did to the record of commands.
+
+        Raises:
+            StoreError: If it could not be written.
+        """
+        with self._write("what was done cannot be stored") as connection:
+            for deed in deeds:
+                note_deed(connection, deed)
+
+    def note_effects(self, effects: Sequence[tuple[Unsettled, Effect, float | None]]) -> None:
+        """Add to commands what was seen of them; with a moment it is the last word.
+
+        Raises:
+            StoreError: If it could not be written.
+        """
+        with self._write("the effect of a command cannot be stored") as connection:
+            for command, effect, settled_at in effects:
+                note_effect(connection, command, effect, settled_at)
+
+    def unsettled(self, since: float) -> list[Unsettled]:
+        """Return the commands since a moment that have no last word, the oldest first."""
+        with self._read("commands cannot be read") as connection:
+            return unsettled_commands(connection, since)
 
     # --- machines ---
 
@@ -396,73 +430,6 @@ class FleetStore:
 
 def _whole(value: float | None) -> int | None:
     return None if value is None else round(value)
-
-
-def _note_command(connection: sqlite3.Connection, order: OrderSpec, event: OrderEvent) -> None:
-    match event:
-        case Sent():
-            _insert(connection, order, event, event.command)
-        case Missed() if event.unsent is not None:
-            _insert(connection, order, event, event.unsent, outcome="not sent", effect=event.reason)
-        case Answered():
-            _settle(
-                connection,
-                order.id,
-                event.key,
-                outcome=event.outcome.kind.value,
-                message=event.outcome.message,
-            )
-        case Verified() if event.told:
-            _settle(
-                connection,
-                order.id,
-                event.key,
-                verdict=event.effect.verdict.value,
-                effect=event.effect.text,
-                before_w=event.effect.before_w,
-                after_w=event.effect.after_w,
-                settled_at=event.at,
-            )
-        case Missed() | GaveUp():
-            _settle(connection, order.id, event.key, effect=event.reason, settled_at=event.at)
-        case _:
-            return
-
-
-def _insert(
-    connection: sqlite3.Connection,
-    order: OrderSpec,
-    event: Sent | Missed,
-    command: Command,
-    *,
-    outcome: str | None = None,
-    effect: str | None = None,
-) -> None:
-    connection.execute(
-        "INSERT INTO commands (at, order_id, key, who, why, holder, command, attempt, outcome, effect)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?)",
-        (
-            event.at,
-            order.id,
-            event.key,
-            order.who,
-            order.why,
-            order.holder.name.lower(),
-            words(command),
-            event.attempt,
-            outcome,
-            effect,
-        ),
-    )
-
-
-def _settle(connection: sqlite3.Connection, order_id: str, key: MachineKey, **values: object) -> None:
-    columns = ", ".join(f"{name} = ?" for name in values)
-    connection.execute(
-        f"UPDATE commands SET {columns} WHERE id ="  # noqa: S608 - names of our own
-        " (SELECT max(id) FROM commands WHERE order_id = ? AND key = ?)",
-        (*values.values(), order_id, key),
-    )
 
 
 def _order(connection: sqlite3.Connection, order_id: str) -> Order | None:

@@ -47,6 +47,9 @@ SPANS: Final = {
     "month": ("30 days ago", 30 * 86_400.0),
 }
 
+#: Who saw the power after a command.
+_SEEN_BY: Final = {"meter": " by its meter", "reported": " as it says"}
+
 _VERDICTS: Final = {
     "confirmed": ("● confirmed", "violet"),
     "claimed": ("○ only it says so", "muted"),
@@ -82,7 +85,8 @@ def command_row(record: CommandRecord) -> Row:
         verdict, colour = "–", "muted"
     change = ""
     if record.before_w is not None and record.after_w is not None:
-        change = f"{record.before_w:,.0f} → {record.after_w:,.0f} W"
+        seen_by = _SEEN_BY.get(record.basis or "", "")
+        change = f"{record.before_w:,.0f} → {record.after_w:,.0f} W{seen_by}"
     answer = record.outcome or "no answer yet"
     return {
         "k": record.id,

@@ -11,7 +11,7 @@ import pytest
 from hashwerk.devices import open_drivers
 from hashwerk.errors import DeviceError, FleetError
 from hashwerk.fleet.batch import ReduceAll, ReduceTo
-from hashwerk.fleet.commands import Locate, PoolTarget, Reboot, SetPools, Sleep
+from hashwerk.fleet.commands import Locate, PoolTarget, Reboot, SetMode, SetPools, Sleep
 from hashwerk.fleet.lease import Holder
 from hashwerk.fleet.place import Place, Placement
 from hashwerk.fleet.ports import Address
@@ -216,3 +216,38 @@ def test_the_token_is_for_its_owner_alone(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="chmod 600"):
         local_token(tmp_path)
+
+
+async def test_what_a_mode_did_is_on_record_once_its_power_has_settled(tmp_path: Path) -> None:
+    async with running_hall("127.62.9.1", "avalon-q", machines=1) as hall:
+        async with running_service(hall, tmp_path, metered=False) as fleet:
+            await until(lambda: fleet.machines()[0].power_w and fleet.machines()[0].power_w > 1_000, "warm")
+            key = fleet.machines()[0].id
+            before_w = fleet.machine(key).power_w
+            order = await fleet.tell(SetMode("Eco"), who="ann", why="a quiet night", machines=[key])
+            await until(lambda: not order.is_open, "it says so")
+            (record,) = await fleet.commands()
+            assert (record.verdict, record.after_w, record.settled_at) == ("claimed", None, None)
+        # What the process did not live to see the next one puts on record.
+        async with running_service(hall, tmp_path, metered=False) as fleet:
+
+            async def settled() -> bool:
+                return (await fleet.commands())[0].settled_at is not None
+
+            async with asyncio.timeout(20):
+                while not await settled():  # noqa: ASYNC110 - many tasks bring it about
+                    await asyncio.sleep(0.05)
+            (record,) = await fleet.commands()
+            assert record.before_w == before_w
+            assert record.after_w == pytest.approx(
+                hall.machines[0].plant.power_w(hall.clock.time()), rel=0.05
+            )
+            assert (record.basis, record.verdict) == ("reported", "claimed")
+            first = await fleet.tell(SetMode("Super"), who="ann", why="over", machines=[key])
+            await until(lambda: not first.is_open, "it says so")
+            second = await fleet.tell(SetMode("Eco"), who="ann", why="no, the other", machines=[key])
+            await until(lambda: not second.is_open, "it says so again")
+            await fleet.effects.look()
+            (was,) = [row for row in await fleet.commands() if row.command == "change to mode Super"]
+            assert was.effect is not None
+            assert "told something else before the effect could be measured" in was.effect

@@ -192,7 +192,7 @@ def test_history_tells_what_was_measured():
     told = CommandRecord(
         id=7, at=NOW, order_id="o1", key="k", who="grid", why="price", holder="curtailment", command="sleep", attempt=2,
         outcome="accepted", verdict="contradicted", effect="its shares go on", before_w=1_400.0, after_w=1_390.0,
-        settled_at=NOW + 72,
+        settled_at=NOW + 72, basis="meter",
     )  # fmt: skip
     moved = TransitionRecord(
         id=3, at=NOW, key="k", was=State.HASHING, now=State.FALLING_ASLEEP, cause="told to sleep"
@@ -201,7 +201,7 @@ def test_history_tells_what_was_measured():
     cells = frame["rows.m.commands"][0]["c"]
     assert cells[1] == "sleep (attempt 2)"
     assert cells[4]["t"] == "▲ contradicted"
-    assert cells[5] == "1,400 → 1,390 W"
+    assert cells[5] == "1,400 → 1,390 W by its meter"
     assert cells[6] == "its shares go on, 1 min 12 s after it was told"
     assert frame["rows.m.transitions"][0]["c"][1:] == ["hashing → falling asleep", "told to sleep"]
 

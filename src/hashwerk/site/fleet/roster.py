@@ -29,7 +29,7 @@ from hashwerk.fleet.record import HistoryPoint, MachineRecord
 from hashwerk.fleet.registry import Finding, Member, Registry
 from hashwerk.fleet.settings import FleetSettings
 from hashwerk.fleet.states import Condition, State, Transition, Trigger
-from hashwerk.fleet.timing import Change, Timings
+from hashwerk.fleet.timing import Change, Timings, prior_s
 from hashwerk.fleet.verify import CHANGES, Look
 from hashwerk.site.fleet.meters import MeterBook
 from hashwerk.site.fleet.shares import WINDOW_S, ShareMeter
@@ -215,12 +215,13 @@ class Roster:
         rates = self.shares.rates({name: (begins[key], now) for name, key in names.items()})
         by_key = {key: rates[name] for name, key in names.items() if name in rates}
         for key, unit in self.units.items():
-            rate = by_key.get(key)
+            rate, meter = by_key.get(key), self.meters.get(f"machine:{key}")
             unit.measured = Measured(
                 at=now,
                 hashrate=rate,
                 window_s=None if rate is None else now - begins[key],
-                power_w=self.meters.machine_w(key),
+                power_w=None if meter is None else meter.power_w,
+                power_at=None if meter is None else meter.at,
                 is_settled=now - unit.condition.since >= 2 * _RAMP_S * pace,
             )
 
@@ -258,6 +259,7 @@ class Roster:
             reading=unit.reading,
             measured=unit.measured,
             power=unit.believed(),
+            points=unit.points,
             is_awaited=self._is_awaited(unit),
         )
 
@@ -327,6 +329,15 @@ class Roster:
         if unit is None:
             return self.conduct.at_once_s
         return self.timings.deadline_s(unit.member.identity, change) + 2 * self.settings.poll_s
+
+    def settles_s(self, key: MachineKey, change: Change) -> float:
+        """Return after how long a change is expected to be over, its power included.
+
+        That is the published time, not the learned one: many say that they are done long before they are.
+        """
+        unit = self.units.get(key)
+        takes_s = 0.0 if unit is None else prior_s(unit.member.identity, change) * self.settings.pace
+        return takes_s + self.conduct.settle_s
 
     # --- what alarms and pages see ---
 

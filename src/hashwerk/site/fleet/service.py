@@ -33,6 +33,7 @@ from hashwerk.site.fleet.alarms import Alarms
 from hashwerk.site.fleet.channels import Channel
 from hashwerk.site.fleet.commander import Commander
 from hashwerk.site.fleet.discovery import Discovery, join_command
+from hashwerk.site.fleet.effects import EffectBook
 from hashwerk.site.fleet.meters import MeterBook, PowerSource
 from hashwerk.site.fleet.roster import Roster, Unit
 from hashwerk.site.fleet.shares import ShareLedger, ShareMeter
@@ -111,6 +112,8 @@ class FleetService:
         self.commander = Commander(
             self.roster, self.wire, self.watcher, self.store, clock, pace=settings.pace
         )
+        self.effects = EffectBook(self.roster, self.store, clock)
+        self.commander.on_event = self.effects.note
         self.discovery = Discovery(self.roster, self.wire, self.watcher, settings, self._joined)
         self.alarms = Alarms(self.roster, self.store, settings, clock, self._site, channels=self._channels)
         self.alarms.orders = self.commander.orders
@@ -133,6 +136,7 @@ class FleetService:
                 self.roster.registry.place(self._read_places(Path(self.settings.places)))
             self.alarms.restore(state.alerts, state.last_alert)
             self.commander.restore(state.orders, hold=self.settings.on_start == "hold")
+            self.effects.restore()
         except BaseException:
             self.store.close()
             raise
@@ -155,6 +159,7 @@ class FleetService:
             group.create_task(self.shares.run(), name="fleet-shares")
             group.create_task(self.watcher.run(), name="fleet-watcher")
             group.create_task(self.commander.run(), name="fleet-commander")
+            group.create_task(self.effects.run(), name="fleet-effects")
             group.create_task(self.alarms.run(), name="fleet-alarms")
             if self.settings.scan_s is not None or self.settings.report_buttons:
                 group.create_task(self.discovery.run(), name="fleet-discovery")

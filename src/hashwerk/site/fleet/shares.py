@@ -183,6 +183,7 @@ class ShareMeter:
         """Return rates of many workers at once, each over an interval of its own; those that are not known are left out."""
         if not self.is_fresh:
             return {}
+        oldest = self._clock.time() - KEEP_S  # earlier ones are forgotten: that none is left says nothing
         names: list[str] = []
         columns: list[tuple[float, float, float, float, int]] = []
         for name, (start, end) in wanted.items():
@@ -190,7 +191,7 @@ class ShareMeter:
             until = min(end, self._read_at or end)
             if worker is None or worker not in self._times:
                 continue
-            since = max(start, self._since, self._first_at.get(worker, 0.0))
+            since = max(start, oldest, self._since, self._first_at.get(worker, 0.0))
             if until - since < 1.0:
                 continue
             times, works = self._times[worker], self._works[worker]
