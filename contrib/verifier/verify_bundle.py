@@ -5,6 +5,7 @@ A second reading of `docs/evidence/specification.md` ("section N" below), kept a
 neither can hide a mistake of the other. Clarity before speed.
 
     python verify_bundle.py BUNDLE [BUNDLE …] [--key FINGERPRINT] [--json]   (--help names more)
+    python verify_bundle.py PROOF [--epoch HASH] [--randomness HEX] [--json]
 
 Signatures of RFC 3161 stamps and of meters (OCMF) are checked here by plain arithmetic: RSA of PKCS #1 v1.5 and ECDSA
 over the curves below, with SHA-256, SHA-384 or SHA-512. What is signed otherwise (RSA-PSS, SHA-1, other curves, keys in
@@ -214,6 +215,17 @@ class Reader:
                 for _ in range(count)
             ]
         return self.scalar(kind)
+
+    def path(self, widths):
+        """Read the steps of section 13: left, and the sibling as a node of `merkle`."""
+        steps = []
+        for _ in range(self.u(4)):
+            left = self.u(1)
+            if left > 1 or self.u(4) != len(widths):
+                raise RefusedError("a path of another tree")
+            sums, count = tuple(self.u(16) for _ in widths), self.u(8)
+            steps.append((left, (self.take(32), sums, count)))
+        return steps
 
     def struct(self, fields):
         name, *columns = fields.split()
@@ -639,7 +651,7 @@ def check_job(bundle, epoch, job, report):
     """Check a job's coinbase, and the tag in it."""
     where = f"job {job.id} of epoch {epoch.number}"
     try:
-        script, place, outputs = coinbase_parts(job)
+        coinbase = coinbase_parts(job)
     except RefusedError as error:
         report.fail("binding", f"{where}: {error}")
         return False
@@ -656,6 +668,17 @@ def check_job(bundle, epoch, job, report):
                 table.work_log2 in (0, job.work_log2), "binding", f"{where}: another target than declared"
             )
         return True
+    check_coinbase(job, coinbase, report, where)
+    report.need(
+        job.site_key in {event.key for event in bundle.events}, "binding", f"{where}: a key of nobody"
+    )
+    check_anchor(bundle, epoch, job, report, where)
+    return True
+
+
+def check_coinbase(job, coinbase, report, where):
+    """Check what a bound job says of its own coinbase."""
+    script, place, outputs = coinbase
     tag = sha(
         b"hashwerk/job-tag/v1", job.site_key, job.epoch_root, job.account,
         ((1 << 256 - job.work_log2) - 1).to_bytes(32, "big"),
@@ -671,11 +694,6 @@ def check_job(bundle, epoch, job, report):
     report.need(
         sum(v for v, _ in outputs) == job.coinbase_value_sat, "binding", f"{where}: value of the coinbase"
     )
-    report.need(
-        job.site_key in {event.key for event in bundle.events}, "binding", f"{where}: a key of nobody"
-    )
-    check_anchor(bundle, epoch, job, report, where)
-    return True
 
 
 def check_anchor(bundle, epoch, job, report, where):
@@ -1937,6 +1955,145 @@ def statement(bundle):
     }  # fmt: skip
 
 
+# Section 13: proofs about one epoch.
+
+
+def signed_header(data):
+    found = header(data)
+    if not signed(found.key, "epoch", found.hash, found.signature):
+        raise RefusedError("the epoch is not signed by the key it names")
+    return found
+
+
+def climb(domain, node, steps, widths):
+    """Go up from a node; gives the root, and the sum of what stands before the node."""
+    before = 0
+    for left, sibling in steps:
+        before += sibling[1][0] if left else 0
+        try:
+            node = merkle(domain, [sibling, node] if left else [node, sibling], widths)
+        except OverflowError as error:
+            raise RefusedError("a sum overflows") from error
+    return node, before
+
+
+def account_proof(reader):
+    """Read and check the sum of one account."""
+    found = SimpleNamespace(header=signed_header(reader.scalar("bytes")), account=reader.take(32))
+    found.work, found.shares, found.root = reader.u(16), reader.u(8), reader.take(32)
+    leaf = hashed(
+        0x04, found.account, found.work.to_bytes(16, "big"), found.shares.to_bytes(8, "big"), found.root
+    )
+    root, found.before = climb(0x05, (leaf, (found.work,), found.shares), reader.path((16,)), (16,))
+    if root != (found.header.accounts_root, (found.header.work,), found.header.shares):
+        raise RefusedError("the sum does not lead to the root that was signed")
+    return found
+
+
+def share_proof(data):
+    """Read and check a share with its job."""
+    reader = Reader(data)
+    found = account_proof(reader)
+    leaf, found.log2, steps = reader.scalar("bytes"), reader.u(1), reader.path((16,))
+    again, logged = signed_header(reader.scalar("bytes")), reader.scalar("bytes")
+    job, widths = record(logged), (8,) * 6
+    root, _ = climb(0x03, (job.leaf_hash, record_sums(job), 1), reader.path(widths), widths)
+    reader.end()
+    if again.raw != found.header.raw or (root[0], root[2]) != (again.records_root, again.records):
+        raise RefusedError("the job does not lead to the root that was signed")
+    if len(leaf) != LEAF.size or leaf[0] or job.kind != 1:
+        raise RefusedError("no share and its job")
+    found.fields = LEAF.unpack(leaf)[1:]
+    work = 1 << min(found.log2, 127)
+    root, before = climb(0x02, (sha(leaf), (work,), 1), steps, (16,))
+    if root != (found.root, (found.work,), found.shares):
+        raise RefusedError("the share does not lead to its account's root")
+    found.before += before
+    found.hashes = work
+    holds(found, job)
+    return found
+
+
+def holds(found, job):
+    """Hold a share and its job against section 8, as far as one epoch shows."""
+    report, where = Report(), f"share {found.fields[0]}"
+    report.need(job.work_log2 <= found.log2 <= 127 and job.upstream <= 1, "binding", f"{where}: work or kind")
+    report.need(target_of(job.nbits), "binding", f"{where}: nbits out of range")
+    report.need(job.id == found.fields[4], "binding", f"{where} is of another job")
+    coinbase = coinbase_parts(job)
+    if job.upstream:
+        report.need(job.account == ZERO, "binding", f"{where}: unbound work for an account")
+    else:
+        check_coinbase(job, coinbase, report, where)
+    try:
+        hash_ = header_hash(job, found.fields, {})
+    except OverflowError as error:
+        raise RefusedError(f"{where}: an extranonce wider than the job's") from error
+    share = SimpleNamespace(
+        job=job,
+        epoch=found.header,
+        account=found.account,
+        log2=found.log2,
+        value=int.from_bytes(hash_, "little"),
+    )
+    check_share(share, found.fields, report, where)
+    if report.failed:
+        raise RefusedError("; ".join(what for row in report.failed.values() for what in row))
+
+
+def check_openings(reader, randomness, epoch):
+    """Check that each opening is the share at the point that was drawn for it."""
+    opened, drawn, count = signed_header(reader.scalar("bytes")), reader.take(32), reader.u(4)
+    if randomness not in (None, drawn) or epoch not in (None, opened.hash):
+        raise RefusedError("openings for another draw, or of another epoch")
+    shares = reader.field("*bytes")
+    if not count or count != len(shares) or not opened.work:
+        raise RefusedError(f"{count} draws, {len(shares)} openings")
+    for number, data in enumerate(shares):
+        text = b"\x0d" + opened.hash + drawn + number.to_bytes(4, "big")
+        point = int.from_bytes(hashlib.sha384(text).digest(), "big") % opened.work
+        found = share_proof(data)
+        if found.header.hash != opened.hash or not found.before <= point < found.before + found.hashes:
+            raise RefusedError(f"the opening for hash {point} is another share")
+    return opened, {"draws": count, "own_randomness": randomness is not None}
+
+
+def check_proof(data, *, randomness=None, epoch=None):
+    """Check a file with a proof and say what it shows; raises RefusedError where it does not hold."""
+    reader = Reader(data)
+    if reader.take(17) != b"HASHWERK-PROOF\x00\x00\x01" or len(data) > MAX_SECTION:
+        raise RefusedError("not a file with a proof")
+    kind = reader.u(1)
+    if kind == 1:
+        found = account_proof(reader)
+        figures = {"account": found.account.hex(), "shares": found.shares, "hashes": found.work}
+    elif kind == 3:
+        found = share_proof(reader.take(len(data) - reader.at))
+        figures = {"account": found.account.hex(), "position": found.fields[0], "hashes": found.hashes}
+    elif kind == 4:
+        about, figures = check_openings(reader, randomness, epoch)
+    else:
+        raise RefusedError(f"a proof of kind {kind}")
+    reader.end()
+    about = about if kind == 4 else found.header
+    if epoch not in (None, about.hash):
+        raise RefusedError("a proof of another epoch")
+    return {"site": about.site.hex(), "key": fingerprint(about.key).hex(), "epoch": about.number} | figures
+
+
+def show_proof(chosen):
+    """Check one file with a proof and print what it shows."""
+    randomness, epoch = (value and bytes.fromhex(value) for value in (chosen.randomness, chosen.epoch))
+    try:
+        shown = {"holds": True} | check_proof(
+            chosen.bundles[0].read_bytes(), randomness=randomness, epoch=epoch
+        )
+    except RefusedError as error:
+        shown = {"holds": False, "why": str(error)}
+    print(json.dumps(shown, indent=1) if chosen.json else ", ".join(f"{k} {v}" for k, v in shown.items()))  # noqa: T201
+    return 0 if shown["holds"] else 1
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(
         description="Verify evidence bundles, written from the specification alone."
@@ -1956,10 +2113,15 @@ def main(arguments=None):
         "--tsa-roots", type=Path, help="PEM file with roots of time-stamping authorities that you trust"
     )
     parser.add_argument("--receipts", type=Path, help="a file of receipts to look up in the first bundle")
+    parser.add_argument("--epoch", metavar="HASH", help="for a proof: the epoch's hash, known from elsewhere")
+    parser.add_argument("--randomness", metavar="HEX", help="for openings: what you drew by")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args(arguments)
     if any(path.stat().st_size > MAX_FILE for path in chosen.bundles):
         parser.error(f"a bundle of more than {MAX_FILE} bytes")
+    with chosen.bundles[0].open("rb") as first:
+        if first.read(14) == b"HASHWERK-PROOF":
+            return show_proof(chosen)
     known = (block.split(":") for block in chosen.trust)
     trusted = {bytes.fromhex(hash_)[::-1]: int(height) for height, hash_ in known}
     headers = chosen.headers.read_bytes() if chosen.headers else None

@@ -27,6 +27,8 @@ from hashwerk.evidence.tree import Node
 VERSION: Final = 1
 #: The most a share is credited, as a power of two: sums of work have 128 bits.
 MAX_CREDIT_LOG2: Final = 127
+#: Receive times may lie this far outside their epoch: shares wait for the commit that closes it.
+TIME_SLACK_US: Final = 10_000_000
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from hashwerk.chain.header import ZERO_HASH
 from hashwerk.chain.serial import Cursor
+from hashwerk.chain.target import target_from_compact
 from hashwerk.errors import DecodeError
 from hashwerk.evidence import records
+from hashwerk.evidence.epoch import MAX_CREDIT_LOG2
 from hashwerk.evidence.tag import TAG_DOMAIN, ZERO_ROOT, job_tag, job_tag_preimage
 from hashwerk.work.job import Job
 
@@ -69,6 +72,35 @@ def parse_coinbase(job: records.Job) -> Coinbase:
         script_[2:] for _, script_ in outputs if len(script_) == 34 and script_.startswith(_TAG_SCRIPT)
     )
     return Coinbase(_height(script), outputs, commitments, ends)
+
+
+def check_range(job: records.Job) -> None:
+    """Check what a job's numbers may be.
+
+    Raises:
+        DecodeError: If one is out of range.
+    """
+    if job.work_log2 > MAX_CREDIT_LOG2:
+        raise DecodeError(f"job {job.id} credits 2**{job.work_log2} hashes a share")
+    if job.upstream > 1:
+        raise DecodeError(f"job {job.id} is neither bound nor unbound: {job.upstream}")
+    target_from_compact(job.nbits)
+
+
+def coinbase_problems(job: records.Job, coinbase: Coinbase) -> Iterator[str]:
+    """Say what is wrong with a job's coinbase, as far as the job alone tells."""
+    if job.upstream:
+        if job.account != records.UNBOUND:
+            yield "is an upstream pool's and names an account"
+        return
+    if len(coinbase.commitments) != 1:
+        yield f"carries {len(coinbase.commitments)} commitments instead of one"
+    elif coinbase.commitments[0] != expected_tag(job):
+        yield "commits to another site, epoch, account or share target"
+    if not coinbase.script_ends_with_extranonce:
+        yield "has a script that goes on after the extranonces"
+    if coinbase.height != job.height or coinbase.value_sat != job.coinbase_value_sat:
+        yield "says another height or value than its coinbase"
 
 
 def assemble(job: records.Job, extranonce1: int, extranonce2: int) -> bytes:

@@ -17,13 +17,14 @@ from hashwerk.evidence.canonical import U8, U64, U128, Blob, Hash32, Layout
 from hashwerk.evidence.epoch import (
     MAX_CREDIT_LOG2,
     SIGNED_HEADER,
+    TIME_SLACK_US,
     Epoch,
     SignedHeader,
     credited_work,
     record_nodes,
     work_of,
 )
-from hashwerk.evidence.job_record import expected_tag, parse_coinbase
+from hashwerk.evidence.job_record import check_range, coinbase_problems, parse_coinbase
 from hashwerk.evidence.leaf import decode_record, record_hash, record_sums
 from hashwerk.evidence.records import Job
 from hashwerk.evidence.rehash import JobTable, check_fields
@@ -190,7 +191,9 @@ def check_record(proof: RecordProof) -> SignedHeader:
 
 
 def check_share(proof: ShareProof) -> SignedHeader:
-    """Check the proof of a share: its hash, its job, its account; return the epoch it leads to.
+    """Check the proof of a share: its hash, its job, its account, its time; return the epoch it leads to.
+
+    Whether the job names a key of the site and the last closed epoch, only a bundle can show.
 
     Raises:
         EvidenceError: If it does not hold.
@@ -202,8 +205,9 @@ def check_share(proof: ShareProof) -> SignedHeader:
     job = decode_record(proof.job.record)
     if not isinstance(job, Job) or job.account != proof.account.account:
         raise EvidenceError("the job belongs to another account")
-    if not job.upstream and parse_coinbase(job).commitments != (expected_tag(job),):
-        raise EvidenceError("the job's coinbase commits to another site, account or share target")
+    check_range(job)
+    for wrong in coinbase_problems(job, parse_coinbase(job)):
+        raise EvidenceError(f"the share's job {wrong}")
     if len(proof.leaf) != LEAF_SIZE or proof.leaf[0] != 0:
         raise DecodeError("not a share")
     leaves = np.zeros(1, LEAF_DTYPE)
@@ -218,6 +222,9 @@ def check_share(proof: ShareProof) -> SignedHeader:
     problem = check_fields(table, leaves, table.hash(leaves))
     if problem is not None:
         raise EvidenceError(problem)
+    header, received_us = signed.header, int(leaves["time_us"][0])
+    if not header.start_us - TIME_SLACK_US <= received_us <= header.end_us + TIME_SLACK_US:
+        raise EvidenceError(f"the share was received at {received_us}, outside its epoch")
     level = share_tree.leaf_level(leaf_hashes(leaves), np.array([proof.work_log2], np.uint8))
     root = tree.climb(tree.SHARES, level.node(0), steps_of(tree.SHARES, proof.path))
     if (root.hash, root.sums[0], root.count) != (

@@ -19,7 +19,10 @@ from hashwerk.evidence.columns import encode_chunk  # noqa: E402
 from hashwerk.evidence.epoch import EPOCH, HEADER, SIGNED_HEADER, credited_work  # noqa: E402
 from hashwerk.evidence.job_record import expected_tag  # noqa: E402
 from hashwerk.evidence.leaf import describe_kinds, encode_record, record_hash, record_sums  # noqa: E402
+from hashwerk.evidence.openings import draw, open_draw  # noqa: E402
 from hashwerk.evidence.payout import apportion  # noqa: E402
+from hashwerk.evidence.proof import EpochProver  # noqa: E402
+from hashwerk.evidence.proof_file import check_proof, openings_of, write_proof  # noqa: E402
 from hashwerk.evidence.receipt import RECEIPT_LAYOUT, give_receipts, receipt_hash  # noqa: E402
 from hashwerk.evidence.records import AccountScale, Job  # noqa: E402
 from hashwerk.evidence.rehash import JobTable  # noqa: E402
@@ -39,6 +42,7 @@ def vectors() -> dict[str, Any]:
         "epochs.json": epochs_of(site),
         "payouts.json": payouts(),
         "receipts.json": receipts_of(site),
+        "proofs.json": proofs_of(site),
         "bundle.json": bundle_of(site),
     }
 
@@ -202,6 +206,28 @@ def receipts_of(site: EvidenceSite) -> list[dict[str, Any]]:
     return [
         {"receipt": RECEIPT_LAYOUT.encode(receipt).hex(), "hash": receipt_hash(receipt.body).hex()}
         for receipt in given
+    ]
+
+
+def proofs_of(site: EvidenceSite) -> list[dict[str, Any]]:
+    """Return a file of each kind of proof, and what it shows."""
+    epoch = site.epochs[2]
+    group, randomness = epoch.groups[1], bytes(range(32))
+    prover = EpochProver(epoch, site.standings[2])
+    drawn = draw(epoch.signed, randomness, 4)
+    files = (
+        write_proof(prover.account(group.account)),
+        write_proof(prover.share(group.account, int(group.leaves["position"][1]))),
+        write_proof(openings_of(epoch.signed, randomness, 4, open_draw(drawn, epoch, prover))),
+    )
+    return [
+        {
+            "file": data.hex(),
+            "epoch_hash": epoch.signed.hash().hex(),
+            "randomness": randomness.hex() if number == len(files) - 1 else None,
+            "shows": check_proof(data).figures,
+        }
+        for number, data in enumerate(files)
     ]
 
 

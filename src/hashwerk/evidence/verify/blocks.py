@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from hashwerk.evidence.blockchain import HeaderChain
-from hashwerk.evidence.epoch import Header
+from hashwerk.evidence.epoch import TIME_SLACK_US, Header
 from hashwerk.evidence.records import Block
 from hashwerk.evidence.verify.block_shares import BlockShare
 from hashwerk.evidence.verify.facts import Facts
 from hashwerk.evidence.verify.result import Checks, Label, counted
-from hashwerk.evidence.verify.shares import TIME_SLACK_US
 
 SUBMITTED, ACCEPTED, REJECTED, MATURE, ORPHANED = range(5)
 STATES: Final = ("submitted", "accepted", "rejected", "mature", "orphaned")

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from hashwerk.chain.target import target_from_compact
 from hashwerk.errors import DecodeError, EvidenceError
 from hashwerk.evidence import tree
-from hashwerk.evidence.epoch import MAX_CREDIT_LOG2, Header
-from hashwerk.evidence.job_record import Coinbase, expected_tag, parse_coinbase
+from hashwerk.evidence.epoch import Header
+from hashwerk.evidence.job_record import check_range, coinbase_problems, parse_coinbase
 from hashwerk.evidence.keys import KeyChain
 from hashwerk.evidence.leaf import NO_SUMS, SUM_COLUMNS, decode_record, record_hash, record_sums
 from hashwerk.evidence.records import (
-    UNBOUND,
     Block,
     Certificate,
     Command,
@@ -196,24 +194,22 @@ class JobCheck:
                 break
             try:
                 coinbase = parse_coinbase(record)
-                _check_range(record)
-            except (DecodeError, ValueError) as error:
+                check_range(record)
+            except DecodeError as error:
                 self._checks.failed("binding", f"{where}: {error}")
                 continue
             jobs.append(record)
+            for problem in coinbase_problems(record, coinbase):
+                self._checks.failed("binding", f"{where}: job {record.id} {problem}")
             self._facts.prev_hashes.setdefault(record.prev_hash, (record.height, header.number))
             if record.upstream:
                 self._check_upstream(where, record, standing)
             else:
-                self._check_own(header, record, coinbase)
+                self._check_own(header, record)
         return jobs
 
     def _check_upstream(self, where: str, job: Job, standing: Standing) -> None:
         self._facts.upstream += 1
-        if job.account != UNBOUND:
-            self._checks.failed(
-                "binding", f"{where}: job {job.id} is an upstream pool's and names an account"
-            )
         tables = [table for table in standing.all(PrefixTable) if table.upstream == job.source]
         if not tables:
             self._checks.failed(
@@ -227,19 +223,11 @@ class JobCheck:
                 f"{where}: job {job.id} credits another target than was declared for {job.source!r}",
             )
 
-    def _check_own(self, header: Header, job: Job, coinbase: Coinbase) -> None:
-        fail, where = self._checks.failed, f"epoch {header.number}: job {job.id}"
+    def _check_own(self, header: Header, job: Job) -> None:
+        where = f"epoch {header.number}: job {job.id}"
         self._facts.bound += 1
-        if len(coinbase.commitments) != 1:
-            fail("binding", f"{where} carries {len(coinbase.commitments)} commitments instead of one")
-        elif coinbase.commitments[0] != expected_tag(job):
-            fail("binding", f"{where} commits to another site, epoch, account or share target")
-        if not coinbase.script_ends_with_extranonce:
-            fail("binding", f"{where}: its script goes on after the extranonces")
-        if coinbase.height != job.height or coinbase.value_sat != job.coinbase_value_sat:
-            fail("binding", f"{where}: height or value are not those of its coinbase")
         if self._keys is not None and not self._keys.has(job.site_key):
-            fail("binding", f"{where} names a site key that never signed for this site")
+            self._checks.failed("binding", f"{where} names a site key that never signed for this site")
         if job.epoch_root != ZERO_ROOT:
             self._check_root(header, job, where)
 
@@ -261,16 +249,3 @@ class JobCheck:
             )
         self._facts.anchored += 1
         self._facts.roots[header.number, job.id] = number
-
-
-def _check_range(job: Job) -> None:
-    """Check what a job's numbers may be.
-
-    Raises:
-        DecodeError: If one is out of range.
-    """
-    if job.work_log2 > MAX_CREDIT_LOG2:
-        raise DecodeError(f"job {job.id} credits 2**{job.work_log2} hashes a share")
-    if job.upstream > 1:
-        raise DecodeError(f"job {job.id} is neither bound nor unbound: {job.upstream}")
-    target_from_compact(job.nbits)

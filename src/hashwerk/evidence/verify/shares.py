@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hashwerk.errors import DecodeError, EvidenceError
 from hashwerk.evidence import share_tree
-from hashwerk.evidence.epoch import Header, root_of_accounts
+from hashwerk.evidence.epoch import TIME_SLACK_US, Header, root_of_accounts
 from hashwerk.evidence.records import UNBOUND, Job, PrefixTable, Thinning
 from hashwerk.evidence.rehash import Hashed, JobTable, check_fields
 from hashwerk.evidence.share_leaf import Bytes2D, Leaves, leaf_hashes
@@ -22,8 +22,6 @@ from hashwerk.evidence.verify.result import Checks
 from hashwerk.evidence.verify.seen import SeenHashes
 from hashwerk.evidence.verify.weighed import BIN_US, Weighed, weigh
 
-#: Receive times may lie this far outside their epoch: shares wait for the commit that closes it.
-TIME_SLACK_US: Final = 10_000_000
 UNIFORM_BINS: Final = 64
 #: Chunks that wait for their judgement: enough to keep every thread at work, few enough to stay small.
 MAX_PENDING: Final = 8
