@@ -148,14 +148,23 @@ class AlertBook:
         return None
 
     def silence(self, silence: Silence) -> None:
-        """Tell nobody of what fits for a while."""
+        """Tell nobody of what fits for a while, whatever was said of the same before; until a moment past: tell again."""
+        about = (silence.kind, silence.subject)
+        self._silences = [one for one in self._silences if (one.kind, one.subject) != about]
         self._silences.append(silence)
 
-    def restore(self, alerts: Iterable[Alert], last_number: int = 0) -> None:
-        """Take up what was open when the process ended, so that nobody is told twice.
+    def silences(self, now: float) -> list[Silence]:
+        """Return the silences in force."""
+        return [silence for silence in self._silences if silence.until > now]
+
+    def restore(
+        self, alerts: Iterable[Alert], last_number: int = 0, silences: Iterable[Silence] = ()
+    ) -> None:
+        """Take up what was open when the process ended, so that nobody is told twice, nor of what is silenced.
 
         ``last_number`` is that of the newest alert on record: none is ever given twice.
         """
+        self._silences = list(silences)
         self._next_id = max(self._next_id, last_number + 1)
         for alert in alerts:
             key = (alert.kind, alert.subject, alert.part)

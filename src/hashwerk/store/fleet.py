@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from hashwerk.errors import StoreError
-from hashwerk.fleet.alerts import Alert
+from hashwerk.fleet.alerts import Alert, Silence
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.lease import Lease
 from hashwerk.fleet.measure import Effect
@@ -114,6 +114,7 @@ class FleetState(msgspec.Struct, frozen=True, kw_only=True):
     last_alert: int  # the number of the newest one, open or over
     timings: tuple[TimingRow, ...]
     waiting: tuple[Placement, ...]  # places of machines not met yet
+    silences: tuple[Silence, ...]
 
 
 class FleetStore:
@@ -157,8 +158,10 @@ class FleetStore:
 
     # --- orders ---
 
-    def append(self, order: OrderSpec, events: Sequence[OrderEvent], *, is_open: bool) -> None:
-        """Add events to an order, and what they say of commands to the record of commands.
+    def append(
+        self, order: OrderSpec, events: Sequence[OrderEvent], *, is_open: bool, deeds: Sequence[Deed] = ()
+    ) -> None:
+        """Add events to an order, and what they and somebody's deeds say to the record of commands.
 
         Raises:
             StoreError: If they could not be written: then nothing of them was.
@@ -173,6 +176,8 @@ class FleetStore:
                 "INSERT INTO order_events (order_id, at, event) VALUES (?,?,?)",
                 [(order.id, event.at, _encode(event)) for event in events],
             )
+            for deed in deeds:  # first: what follows amends the newest row of a machine
+                note_deed(connection, deed)
             for event in events:
                 note_command(connection, order, event)
 
@@ -361,8 +366,8 @@ class FleetStore:
                 [(lease.key, _encode(lease)) for lease in leases],
             )
 
-    def keep(self, name: str, value: Sequence[TimingRow] | Sequence[Placement]) -> None:
-        """Keep a list under a name: ``timings`` or ``waiting``.
+    def keep(self, name: str, value: Sequence[TimingRow] | Sequence[Placement] | Sequence[Silence]) -> None:
+        """Keep a list under a name: ``timings``, ``waiting`` or ``silences``.
 
         Raises:
             StoreError: If it could not be written.
@@ -393,6 +398,7 @@ class FleetStore:
                 ).fetchone()[0],
                 timings=_kept(connection, "timings", tuple[TimingRow, ...]),
                 waiting=_kept(connection, "waiting", tuple[Placement, ...]),
+                silences=_kept(connection, "silences", tuple[Silence, ...]),
             )
 
     @contextmanager

@@ -126,6 +126,10 @@ def _add_reads(router: APIRouter, service: FleetService) -> None:
     async def machine(machine: str) -> Response:
         return json_answer(machine_answer(known(service, machine)))
 
+    @router.get("/fleet/silences", summary="Of what nobody is told, by whom and until when")
+    async def silences() -> Response:
+        return json_answer({"silences": service.silences()})
+
     @router.get("/fleet/alerts", summary="Open alerts, the oldest first")
     async def alerts() -> Response:
         return json_answer({"alerts": service.alerts()})
@@ -203,7 +207,7 @@ def _add_commands(router: APIRouter, service: FleetService) -> None:
         if body.action == "abort":
             changed = service.abort(order, who=body.who, why=body.why)
         elif body.action == "continue":
-            changed = service.go_on(order, who=body.who)
+            changed = service.go_on(order, who=body.who, why=body.why)
         else:
             changed = service.commander.restore_order(order, body.who, body.why)
         return json_answer(given_answer(service, await stored(changed)), 202)
@@ -211,21 +215,26 @@ def _add_commands(router: APIRouter, service: FleetService) -> None:
     @router.post("/machines/{machine}/hold", summary="Take a machine for maintenance, or give it back")
     async def hold(machine: str, body: models.HoldBody) -> Response:
         if body.release:
-            await stored(service.release(machine, who=body.who))
+            await stored(service.release(machine, who=body.who, why=body.why))
             return json_answer({"lease": None})
-        return json_answer({"lease": await stored(service.hold(machine, who=body.who, until=body.until))})
+        held = service.hold(machine, who=body.who, why=body.why, until=body.until)
+        return json_answer({"lease": await stored(held)})
 
     @router.post("/fleet/alerts/{alert}/acknowledge", summary="Say that somebody knows of an alert")
     async def acknowledge(alert: str, body: models.Because) -> Response:
-        return json_answer(await stored(service.acknowledge(alert, who=body.who)))
+        return json_answer(await stored(service.acknowledge(alert, who=body.who, why=body.why)))
 
-    @router.post("/fleet/silences", summary="Tell nobody of what fits for a while")
+    @router.post(
+        "/fleet/silences", summary="Tell nobody of what fits for a while; until a moment past: tell again"
+    )
     async def silence(body: models.SilenceBody) -> Response:
         kinds = {kind.value: kind for kind in CauseKind}
         if body.kind is not None and body.kind not in kinds:
             raise HTTPException(422, f"kind is one of {', '.join(kinds)}")
         kind = None if body.kind is None else kinds[body.kind]
-        service.silence(who=body.who, until=body.until, kind=kind, subject=body.subject)
+        await stored(
+            service.silence(who=body.who, why=body.why, until=body.until, kind=kind, subject=body.subject)
+        )
         return json_answer({"silent_until": body.until})
 
     @router.post("/fleet/scan", summary="Look for machines")

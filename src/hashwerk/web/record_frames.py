@@ -29,6 +29,14 @@ COMMANDS: Final = {
     "turn its light": "light",
     "use pools": "pools",
     "run its fans": "fans",
+    "take over": "take-over",
+    "take for": "maintenance",
+    "give back": "end of maintenance",
+    "abort": "abort",
+    "let the order": "go on",
+    "put back": "put back",
+    "acknowledge": "acknowledge",
+    "silence": "silence",
 }
 #: What came of commands, as `CommandQuery.result` has it.
 RESULTS: Final = {
@@ -65,17 +73,20 @@ def command_rows(records: Sequence[CommandRecord], names: Mapping[str, str]) -> 
             "k": row["k"],
             "c": [
                 row["c"][0],
-                {
-                    "t": names.get(record.key, record.key),
-                    "h": record.key,
-                    "u": f"/machine/{quote(record.key, safe='')}",
-                },
+                _subject(record.key, names),
                 *row["c"][1:],
                 {"t": "command", "u": f"/api/v1/fleet/commands/{record.id}", "c": "small"},
             ],
         }
         for record, row in ((record, command_row(record)) for record in records)
     ]
+
+
+def _subject(key: str, names: Mapping[str, str]) -> Row | str:
+    """Return what a record is about: a machine with a way to its page, or an order, an alert's breaker, the site."""
+    if not key.startswith(("mac:", "serial:")):
+        return key
+    return {"t": names.get(key, key), "h": key, "u": f"/machine/{quote(key, safe='')}"}
 
 
 def command_row(record: CommandRecord) -> Row:
@@ -93,7 +104,12 @@ def command_row(record: CommandRecord) -> Row:
         "c": [
             {"e": record.at},
             record.command + (f" (attempt {record.attempt})" if record.attempt > 1 else ""),
-            {"t": f"{record.who}: {record.why}", "h": f"order {record.order_id}, as {record.holder}"},
+            {
+                "t": f"{record.who}: {record.why}",
+                "h": f"order {record.order_id}, as {record.holder}"
+                if record.order_id
+                else f"as {record.holder}",
+            },
             {"t": answer, "h": record.message or ""},
             {"t": verdict, "c": colour},
             change or "–",

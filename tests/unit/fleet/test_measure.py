@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 
 from hashwerk.fleet.learning import LearnedMode, Period, SteadyWatch
@@ -56,6 +57,16 @@ def test_chance_makes_nobody_a_liar() -> None:
     assert (unlucky.basis, unlucky.doubt) == (Basis.REPORTED, None), "25 shares tell 55 from 80 TH/s hardly"
     idle = believe_power(reading(power_w=1_403.0), measured(30.0, shares=200), POINTS)
     assert idle.doubt is not None, "200 shares tell 30 from 80 TH/s"
+
+
+def test_who_is_just_starting_draws_before_it_hashes_and_is_no_liar() -> None:
+    starting = reading(power_w=1_100.0, hashrate_hs=10 * TH)
+    fresh = Measured(at=1000.0, is_settled=False)
+    believed = believe_power(starting, fresh, POINTS)
+    assert (believed.power_w, believed.basis, believed.doubt) == (1_100.0, Basis.REPORTED, None)
+    assert believe_power(starting, Measured(at=1000.0), POINTS).doubt is not None, "it had its time"
+    too_low = msgspec.structs.replace(starting, power_w=300.0, hashrate_hs=80 * TH)
+    assert believe_power(too_low, fresh, POINTS).doubt is not None, "nobody hashes so much on so little"
 
 
 def test_missing_is_none() -> None:

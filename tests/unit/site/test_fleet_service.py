@@ -10,13 +10,16 @@ import pytest
 
 from hashwerk.devices import open_drivers
 from hashwerk.errors import DeviceError, FleetError
+from hashwerk.fleet.alerts import Alert
 from hashwerk.fleet.batch import ReduceAll, ReduceTo
+from hashwerk.fleet.causes import CauseKind
 from hashwerk.fleet.commands import Locate, PoolTarget, Reboot, SetMode, SetPools, Sleep
 from hashwerk.fleet.lease import Holder
 from hashwerk.fleet.place import Place, Placement
 from hashwerk.fleet.ports import Address
 from hashwerk.fleet.settings import FleetSettings, Ranges
 from hashwerk.site.fleet.reports import ReportListener, read_report
+from hashwerk.site.fleet.service import FleetService
 from hashwerk.site.fleet.token import local_token
 from hashwerk.site.fleet.wire import Wire
 from hashwerk.twin import Fault, FaultKind
@@ -251,3 +254,59 @@ async def test_what_a_mode_did_is_on_record_once_its_power_has_settled(tmp_path:
             (was,) = [row for row in await fleet.commands() if row.command == "change to mode Super"]
             assert was.effect is not None
             assert "told something else before the effect could be measured" in was.effect
+
+
+async def test_what_people_do_to_machines_orders_and_alerts_stands_in_the_record_too(tmp_path: Path) -> None:
+    async def record(fleet: FleetService) -> list[tuple[str, str, str, str]]:
+        rows = [row for row in await fleet.commands() if not row.command.startswith(("sleep", "wake"))]
+        assert all(row.effect and row.settled_at for row in rows)
+        return [(row.who, row.why, row.command, row.key) for row in reversed(rows)]
+
+    async with running_hall("127.62.10.1", machines=2) as hall:
+        async with running_service(hall, tmp_path) as fleet:
+            first, second = (machine.id for machine in fleet.machines())
+            await fleet.tell(
+                Sleep(), who="dispatcher", why="dear power", machines=[first], holder=Holder.DISPATCHER
+            )
+            await until(lambda: fleet.machine(first).lease, "the dispatcher has it")
+            await fleet.hold(first, who="bob", why="a new fan")
+            order = await fleet.curtail(ReduceAll(), who="ann", why="the grid asked", must=True)
+            await until(lambda: order.state.value == "held", "asleep, but one")
+            assert order.skips == {first: "held by maintenance bob"}
+            with pytest.raises(FleetError, match="not taken for maintenance"):
+                await fleet.release(second, who="cid")
+            await fleet.release(first, who="cid", why="bob has gone home")
+            assert fleet.machine(first).lease is None
+            await fleet.resume(who="ann", why="over")
+            await fleet.abort(order.spec.id, who="eve", why="smoke")
+            until_at = hall.clock.time() + 3_600.0
+            await fleet.silence(
+                who="ann", why="the fan is on order", until=until_at, kind=CauseKind.FAN, subject=second
+            )
+            subject = f"order {order.spec.id}"
+            assert await record(fleet) == [
+                ("bob", "a new fan", "take over from dispatcher", first),
+                ("bob", "a new fan", "take for maintenance", first),
+                ("cid", "bob has gone home", "give back from maintenance", first),
+                ("ann", "over", "put back what the order changed", subject),
+                ("eve", "smoke", "abort the order", subject),
+                ("ann", "the fan is on order", "silence alerts of fan", second),
+            ]
+            await fleet.resume(who="ann", why="all of it")
+            await until(lambda: fleet.view().by_state.get("hashing") == 2, "both hash again")
+        async with running_service(hall, tmp_path) as fleet:
+            (kept,) = fleet.silences()
+            assert (kept.who, kept.until, kept.subject) == ("ann", until_at, second), "over a restart too"
+            await fleet.silence(who="ann", why="it came", until=0.0, kind=CauseKind.FAN, subject=second)
+            assert fleet.silences() == []
+            await hall.inject("twin-0001", Fault(kind=FaultKind.HANG))
+
+            def silent() -> Alert | None:
+                return next((a for a in fleet.alerts() if a.kind is CauseKind.UNREACHABLE), None)
+
+            alert = await until(silent, "it does not answer")
+            await fleet.acknowledge(alert.id, who="bob", why="on my way")
+            assert (await record(fleet))[-2:] == [
+                ("ann", "it came", "end the silence on alerts of fan", second),
+                ("bob", "on my way", f"acknowledge alert {alert.id}", alert.subject),
+            ]

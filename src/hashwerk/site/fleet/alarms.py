@@ -11,7 +11,7 @@ import msgspec
 
 from hashwerk.clock import Clock
 from hashwerk.errors import StoreError
-from hashwerk.fleet.alerts import Alert, AlertBook, AlertSettings, Notice
+from hashwerk.fleet.alerts import Alert, AlertBook, AlertSettings, Notice, Silence
 from hashwerk.fleet.causes import Cause, CauseKind, Thresholds, causes_of
 from hashwerk.fleet.orders import Order, OrderState, Phase
 from hashwerk.fleet.settings import FleetSettings
@@ -65,9 +65,11 @@ class Alarms:
         self._stored: dict[str, Alert] = {}
         self.orders: dict[str, Order] = {}
 
-    def restore(self, alerts: Sequence[Alert], last_number: int = 0) -> None:
+    def restore(
+        self, alerts: Sequence[Alert], last_number: int = 0, silences: Sequence[Silence] = ()
+    ) -> None:
         """Take up what was open when the last process ended."""
-        self.book.restore(alerts, last_number)
+        self.book.restore(alerts, last_number, silences)
         self._stored = {alert.id: alert for alert in alerts}
 
     async def run(self) -> None:

@@ -40,6 +40,8 @@ from hashwerk.fleet.orders import (
     is_repeatable,
     without_secrets,
 )
+from hashwerk.fleet.record import Deed
+from hashwerk.site.fleet.deeds import done_to_order, taken_over
 from hashwerk.site.fleet.roster import Roster
 from hashwerk.site.fleet.watcher import Watcher
 from hashwerk.site.fleet.wire import Wire
@@ -127,11 +129,13 @@ class Commander:
         order = self._open(order_id)
         async with self._lock(order_id):
             if order.state is not OrderState.RESTORING:
-                await self._note(order, [RestoreAsked(at=self._clock.time(), who=who, why=why)])
+                now = self._clock.time()
+                deed = done_to_order(order, "put back what the order changed", who=who, why=why, at=now)
+                await self._note(order, [RestoreAsked(at=now, who=who, why=why)], [deed])
         self._wake.set()
         return order
 
-    async def go_on(self, order_id: str, who: str) -> Order:
+    async def go_on(self, order_id: str, who: str, why: str) -> Order:
         """Let an order go on that was stopped.
 
         Raises:
@@ -141,7 +145,9 @@ class Commander:
         async with self._lock(order_id):
             if order.state is not OrderState.STOPPED:
                 raise FleetError(f"order {order_id} is not stopped, it is {order.state.value}")
-            await self._note(order, [Continued(at=self._clock.time(), who=who)])
+            now = self._clock.time()
+            deed = done_to_order(order, "let the order go on", who=who, why=why, at=now)
+            await self._note(order, [Continued(at=now, who=who)], [deed])
         self._wake.set()
         return order
 
@@ -155,6 +161,7 @@ class Commander:
         """
         order = self._open(order_id)
         event = Aborted(at=self._clock.time(), who=who, why=why)
+        deed = done_to_order(order, "abort the order", who=who, why=why, at=event.at)
         was_open = order.is_open
         order.apply(event)  # from here on nothing more is sent
         self._roster.leases.abort(order_id)
@@ -162,7 +169,7 @@ class Commander:
             if of == order_id:
                 task.cancel()
         if was_open:
-            await self._store_events(order, [event])
+            await self._store_events(order, [event], [deed])
         return order
 
     def command_of(self, order: Order, command: Command) -> Command:
@@ -231,11 +238,11 @@ class Commander:
             busy = {key for of, key in self._sending if of == order.spec.id}  # still waiting for its answer
             events = next_events(order, self._roster, self._roster.conduct, self._clock.time())
             events = [event for event in events if getattr(event, "key", None) not in busy]
-            events = self._with_leases(order, events)
+            events, deeds = self._with_leases(order, events)
             if not events:
                 return
             try:
-                await self._note(order, events)
+                await self._note(order, events, deeds)
             except StoreError as error:
                 log.error("order %s waits, because nothing can be recorded: %s", order.spec.id, error)
                 return
@@ -249,13 +256,15 @@ class Commander:
         if not order.is_open:
             self._roster.leases.abort(order.spec.id)
 
-    def _with_leases(self, order: Order, events: Sequence[OrderEvent]) -> list[OrderEvent]:
-        """Take a lease for whoever is about to be told; who cannot be had is not told."""
+    def _with_leases(self, order: Order, events: Sequence[OrderEvent]) -> tuple[list[OrderEvent], list[Deed]]:
+        """Take a lease for whoever is about to be told; who cannot be had is not told, and from whom one is taken is noted."""
         now = self._clock.time()
         found: list[OrderEvent] = []
+        deeds: list[Deed] = []
         for event in events:
             if isinstance(event, Sent):
                 spec = order.spec
+                before = self._roster.leases.of(event.key, now)
                 taken = self._roster.leases.take(event.key, spec.holder, spec.id, now, None)
                 if isinstance(taken, Refused):
                     found.append(
@@ -268,8 +277,12 @@ class Commander:
                         )
                     )
                     continue
+                if before is not None and before.name != spec.id:
+                    deeds.append(
+                        taken_over(before, spec.holder, who=spec.who, why=spec.why, at=now, order_id=spec.id)
+                    )
             found.append(event)
-        return found
+        return found, deeds
 
     def _send(self, order: Order, sent: Sent) -> None:
         key = (order.spec.id, sent.key)
@@ -307,10 +320,11 @@ class Commander:
                 await self._store_events(order, [event])  # the record tells the truth, also after an abort
         self._wake.set()
 
-    async def _note(self, order: Order, events: Sequence[OrderEvent]) -> None:
+    async def _note(self, order: Order, events: Sequence[OrderEvent], deeds: Sequence[Deed] = ()) -> None:
         """Store events, then apply them."""
         is_open = not any(isinstance(event, Ended | Aborted) for event in events)
-        await asyncio.to_thread(self._store.append, order.spec, events, is_open=is_open and order.is_open)
+        is_open = is_open and order.is_open
+        await asyncio.to_thread(self._store.append, order.spec, events, is_open=is_open, deeds=deeds)
         for event in events:
             order.apply(event)
             if isinstance(event, Verified) and order.machines[event.key].sent_at is None:
@@ -334,9 +348,13 @@ class Commander:
         if unit is not None:
             self._roster.wanted(unit, order.machines[key].command)
 
-    async def _store_events(self, order: Order, events: Sequence[OrderEvent]) -> None:
+    async def _store_events(
+        self, order: Order, events: Sequence[OrderEvent], deeds: Sequence[Deed] = ()
+    ) -> None:
         try:
-            await asyncio.to_thread(self._store.append, order.spec, events, is_open=order.is_open)
+            await asyncio.to_thread(
+                self._store.append, order.spec, events, is_open=order.is_open, deeds=deeds
+            )
         except StoreError as error:
             log.error("order %s: what happened cannot be recorded: %s", order.spec.id, error)
         if self.on_event is not None:

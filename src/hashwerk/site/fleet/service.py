@@ -25,13 +25,14 @@ from hashwerk.fleet.orders import Order, OrderSpec, OrderState, Reduce, Tell
 from hashwerk.fleet.place import Placement, read_places
 from hashwerk.fleet.ports import Driver
 from hashwerk.fleet.ramp import Ramp
-from hashwerk.fleet.record import CommandQuery, CommandRecord, HistoryPoint, TransitionRecord
+from hashwerk.fleet.record import CommandQuery, CommandRecord, Deed, HistoryPoint, TransitionRecord
 from hashwerk.fleet.settings import FleetSettings
 from hashwerk.fleet.states import State
 from hashwerk.fleet.timing import Timings
 from hashwerk.site.fleet.alarms import Alarms
 from hashwerk.site.fleet.channels import Channel
 from hashwerk.site.fleet.commander import Commander
+from hashwerk.site.fleet.deeds import taken_over, utc
 from hashwerk.site.fleet.discovery import Discovery, join_command
 from hashwerk.site.fleet.effects import EffectBook
 from hashwerk.site.fleet.meters import MeterBook, PowerSource
@@ -51,6 +52,8 @@ from hashwerk.store.fleet import FleetStore
 
 log = logging.getLogger(__name__)
 
+#: What stands in the record where nobody said why.
+NO_REASON: Final = "no reason given"
 #: Columns are made anew at most this often, whoever asks.
 _COLUMNS_S: Final = 1.0
 _SAVE_S: Final = 5.0
@@ -134,7 +137,7 @@ class FleetService:
             self.roster.registry.place(state.waiting)
             if self.settings.places is not None:
                 self.roster.registry.place(self._read_places(Path(self.settings.places)))
-            self.alarms.restore(state.alerts, state.last_alert)
+            self.alarms.restore(state.alerts, state.last_alert, state.silences)
             self.commander.restore(state.orders, hold=self.settings.on_start == "hold")
             self.effects.restore()
         except BaseException:
@@ -427,34 +430,55 @@ class FleetService:
         """
         return await self.commander.abort(order_id, who, why)
 
-    async def go_on(self, order_id: str, *, who: str) -> Order:
+    async def go_on(self, order_id: str, *, who: str, why: str = NO_REASON) -> Order:
         """Let an order go on that was stopped.
 
         Raises:
             FleetError: If there is no such order, or it is not stopped.
         """
-        return await self.commander.go_on(order_id, who)
+        return await self.commander.go_on(order_id, who, why)
 
-    async def hold(self, machine: str, *, who: str, until: float | None = None) -> Lease:
+    async def hold(
+        self, machine: str, *, who: str, why: str = NO_REASON, until: float | None = None
+    ) -> Lease:
         """Take a machine for maintenance: nobody else tells it anything until it is released.
 
         Raises:
             FleetError: If there is no such machine, or somebody else has it.
+            StoreError: If it could not be recorded; the machine is held all the same, until the process ends.
         """
-        unit = self._unit(machine)
-        taken = self.roster.leases.take(unit.key, Holder.MAINTENANCE, who, self._clock.time(), until)
+        key, now, leases = self._unit(machine).key, self._clock.time(), self.roster.leases
+        before = leases.of(key, now)
+        taken = leases.take(key, Holder.MAINTENANCE, who, now, until)
         if isinstance(taken, Refused):
             raise FleetError(f"{machine} is {taken.text}")
+        deeds = (
+            []
+            if before is None or before.name == who
+            else [taken_over(before, taken.holder, who=who, why=why, at=now)]
+        )
+        effect = "nobody else tells it anything" + ("" if until is None else f" until {utc(until)}")
+        deeds.append(Deed(at=now, subject=key, who=who, why=why, what="take for maintenance", effect=effect))
+        await self._record(deeds)
         await self._save_leases()
         return taken
 
-    async def release(self, machine: str, *, who: str) -> None:
-        """Give a machine back that was taken for maintenance.
+    async def release(self, machine: str, *, who: str, why: str = NO_REASON) -> None:
+        """Give a machine back that was taken for maintenance, whoever took it: the record says who.
 
         Raises:
-            FleetError: If there is no such machine.
+            FleetError: If there is no such machine, or it is not taken for maintenance.
+            StoreError: If it could not be recorded; the machine is free all the same.
         """
-        self.roster.leases.give_back(self._unit(machine).key, who)
+        key, now = self._unit(machine).key, self._clock.time()
+        lease = self.roster.leases.of(key, now)
+        if lease is None or lease.holder is not Holder.MAINTENANCE:
+            raise FleetError(f"{machine} is not taken for maintenance")
+        self.roster.leases.give_back(key, lease.name)
+        effect = f"{lease.name} had it since {utc(lease.since)}"
+        await self._record(
+            [Deed(at=now, subject=key, who=who, why=why, what="give back from maintenance", effect=effect)]
+        )
         await self._save_leases()
 
     # --- the rest ---
@@ -476,23 +500,59 @@ class FleetService:
         """Return the places of all machines."""
         return self.roster.registry.placements()
 
-    async def acknowledge(self, alert_id: str, *, who: str) -> Alert:
+    async def acknowledge(self, alert_id: str, *, who: str, why: str = NO_REASON) -> Alert:
         """Note that somebody knows of an alert.
 
         Raises:
             FleetError: If there is no such open alert.
+            StoreError: If it could not be recorded.
         """
         alert = self.alarms.book.acknowledge(alert_id, who)
         if alert is None:
             raise FleetError(f"there is no open alert {alert_id}")
+        what = f"acknowledge alert {alert_id}"
+        await self._record(
+            [
+                Deed(
+                    at=self._clock.time(),
+                    subject=alert.subject,
+                    who=who,
+                    why=why,
+                    what=what,
+                    effect=alert.text,
+                )
+            ]
+        )
         await self.alarms.store()
         return alert
 
-    def silence(
-        self, *, who: str, until: float, kind: CauseKind | None = None, subject: str | None = None
+    async def silence(
+        self,
+        *,
+        who: str,
+        until: float,
+        why: str = NO_REASON,
+        kind: CauseKind | None = None,
+        subject: str | None = None,
     ) -> None:
-        """Tell nobody of what fits until a moment."""
-        self.alarms.book.silence(Silence(until=until, who=who, kind=kind, subject=subject))
+        """Tell nobody of what fits until a moment, over a restart too; a moment that is past ends such a silence.
+
+        Raises:
+            StoreError: If it could not be recorded; it holds all the same, until the process ends.
+        """
+        now, book = self._clock.time(), self.alarms.book
+        book.silence(Silence(until=until, who=who, kind=kind, subject=subject))
+        about = "every alert" if kind is None else f"alerts of {kind.value}"
+        what = f"silence {about}" if until > now else f"end the silence on {about}"
+        effect = f"nobody is told until {utc(until)}" if until > now else "it is told again"
+        await self._record(
+            [Deed(at=now, subject=subject or "all machines", who=who, why=why, what=what, effect=effect)]
+        )
+        await asyncio.to_thread(self.store.keep, "silences", book.silences(now))
+
+    def silences(self) -> list[Silence]:
+        """Return the silences in force."""
+        return self.alarms.book.silences(self._clock.time())
 
     async def save(self) -> None:
         """Keep what changed.
@@ -515,6 +575,9 @@ class FleetService:
             raise
 
     # --- inside ---
+
+    async def _record(self, deeds: Sequence[Deed]) -> None:
+        await asyncio.to_thread(self.store.note_deeds, deeds)
 
     async def _save_leases(self) -> None:
         leases = self.roster.leases.all(self._clock.time())
