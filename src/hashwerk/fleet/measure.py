@@ -107,19 +107,23 @@ def believe_power(
     if expected_w is None or reading.state is WorkState.ASLEEP:
         return Believed(power_w=reading.power_w, basis=Basis.REPORTED)
     doubt = _lie(reading.power_w, expected_w, POWER_TOLERANCE, "what it does takes about")
-    if doubt is None or _may_be_starting(reading, measured, points, expected_w):
+    if doubt is None or _may_be_changing(reading, measured, points, expected_w):
         return Believed(power_w=reading.power_w, basis=Basis.REPORTED)
     return Believed(power_w=expected_w, basis=Basis.CURVE, doubt=doubt)
 
 
-def _may_be_starting(
+def _may_be_changing(
     reading: Reading, measured: Measured | None, points: Sequence[ModePoint], expected_w: float
 ) -> bool:
-    """Say whether a power is that of a start: what a machine draws then comes before what it hashes."""
+    """Say whether a power is that of a start or of a change of mode.
+
+    What a machine draws when it starts comes before what it hashes; one in a new mode draws and hashes for a while as in the old one.
+    """
     point = point_of(points, reading.mode)
     if measured is None or measured.is_settled or reading.power_w is None or point is None:
         return False
-    return expected_w <= reading.power_w <= (1 + POWER_TOLERANCE) * point.power_at_w(reading.inlet_c)
+    over = max(1.0, (reading.hashrate_hs or 0.0) / point.hashrate_hs)
+    return expected_w <= reading.power_w <= (1 + POWER_TOLERANCE) * over * point.power_at_w(reading.inlet_c)
 
 
 def _lie(reported_w: float | None, true_w: float, tolerance: float, how_known: str) -> str | None:

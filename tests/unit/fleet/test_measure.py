@@ -69,6 +69,13 @@ def test_who_is_just_starting_draws_before_it_hashes_and_is_no_liar() -> None:
     assert believe_power(too_low, fresh, POINTS).doubt is not None, "nobody hashes so much on so little"
 
 
+def test_who_changes_mode_draws_and_hashes_as_before_for_a_while_and_is_no_liar() -> None:
+    changing = reading(mode="Eco", power_w=1_300.0, hashrate_hs=76 * TH)
+    believed = believe_power(changing, Measured(at=1000.0, is_settled=False), POINTS)
+    assert (believed.power_w, believed.basis, believed.doubt) == (1_300.0, Basis.REPORTED, None)
+    assert believe_power(changing, Measured(at=1000.0), POINTS).doubt is not None, "it had its time"
+
+
 def test_missing_is_none() -> None:
     assert believe_power(None, None, POINTS).power_w is None
     nothing = believe_power(reading(power_w=None, mode="?"), None, ())
