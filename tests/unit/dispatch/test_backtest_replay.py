@@ -79,6 +79,12 @@ def test_the_optimiser_is_better_than_the_strike_where_hours_are_coupled() -> No
     assert run(peaky, "optimiser").margin > run(peaky, "marginal strike").margin
 
 
+def test_a_demand_charge_is_no_reason_to_wait_on_the_first_day() -> None:
+    # Energy is cheap all month: a peak that is paid once is worth it from the first hour, with no day before to learn from.
+    cheap = scenario(np.full(96 * 15, 20.0), demand=DemandSettings(price_per_kw_month=6.0))
+    assert run(cheap, "optimiser").margin == pytest.approx(run(cheap, "always on").margin, abs=0.01)
+
+
 def test_a_rolling_replay_keeps_minimum_times_and_starts_across_its_plans() -> None:
     group = machines(count=30, wake_s=240.0, min_on_s=5_400.0, min_off_s=2_700.0, starts_per_day=2)
     replayed = scenario(waves(96 * 6, 9), groups=[group])

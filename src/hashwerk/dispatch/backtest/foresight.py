@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from dataclasses import replace
 
 import msgspec
 import numpy as np
 from numba import njit
 
+from hashwerk.dispatch.backtest.foresight_program import by_program
 from hashwerk.dispatch.enforce import site_limit_w
 from hashwerk.dispatch.grid import FloatArray, Grid, IntArray
 from hashwerk.dispatch.merit import merit_order
 from hashwerk.dispatch.problem import DemandCharge, Problem
-from hashwerk.dispatch.solve import Solver
 
 #: Watts between which the best peak is found: far below what moves a cent.
 _PEAK_TOLERANCE_W = 0.5
@@ -38,10 +37,20 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.margins)
 
 
+def least_demand_cost(charge: DemandCharge) -> float:
+    """Return what a month costs whatever is drawn in it: a tariff's least power."""
+    return charge.price_per_kw * charge.month_to_date_w / 1_000
+
+
 def perfect_foresight(problem: Problem, missing: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Bound:
-    """Return the bound for a problem with prices as they turned out; intervals without a price are left out."""
+    """Return the bound for a problem with prices as they turned out; intervals without a price are left out.
+
+    Of each month it pays the least demand charge as well, as the accounts do.
+    """
+    least = sum(least_demand_cost(charge) for charge in problem.demand)
     if problem.battery is not None or problem.ppa is not None or not _one_peak(problem):
-        return Bound(margins=_by_program(problem, missing), method="linear program, a month at a time")
+        margins = [margin - least for margin in by_program(problem, months(problem.grid), missing)]
+        return Bound(margins=tuple(margins), method="linear program, a month at a time")
     margins = []
     charge = problem.demand[0] if problem.demand else None
     fill = _Fill(problem)
@@ -50,7 +59,7 @@ def perfect_foresight(problem: Problem, missing: np.ndarray[tuple[int], np.dtype
         margin = 0.0
         if len(span):
             margin = fill.margin(span) if charge is None else fill.best_with_peak(span, charge)[0]
-        margins.append(margin)
+        margins.append(margin - least)
     return Bound(
         margins=tuple(margins),
         method="merit order, hour by hour" if charge is None else "merit order under the best peak",
@@ -220,91 +229,6 @@ def _fill(  # noqa: PLR0917 - machine code takes plain arrays
         exported_w = min(own_w, export_w[t]) if sells > 0.0 else 0.0
         total += (earned - buy[t] * imported_w + sells * exported_w) / 1e6 * hours[t]
     return total
-
-
-def _by_program(problem: Problem, missing: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> tuple[float, ...]:
-    """Return what the months' linear programs earn, hour by hour, without what couples the hours of a machine.
-
-    Hours stand for their parts where the price is the same in all of them; of everything else an hour has what is best in any
-    part, or the mean where the parts could help each other out. So it stays a bound.
-    """
-    margins = []
-    for _, first, last in months(problem.grid):
-        part = _uncoupled_part(problem, first, last, missing)
-        plan = Solver().solve(part, time_limit_s=120.0)
-        assert plan.cost is not None
-        margins.append(-plan.cost)
-    return tuple(margins)
-
-
-def _uncoupled_part(
-    problem: Problem, first: int, last: int, missing: np.ndarray[tuple[int], np.dtype[np.bool_]]
-) -> Problem:
-    step = _hourly_step(problem, first, last)
-    at = np.arange(first, last, step)
-    starts_s = problem.grid.starts_s[at]
-    grid = Grid(starts_s, np.diff(np.append(starts_s, problem.grid.ends_s[last - 1])))
-
-    parts = np.arange(0, last - first, step)
-
-    def mean(values: FloatArray) -> FloatArray:
-        return np.asarray(
-            np.add.reduceat(values[first:last], parts) / np.diff(np.append(parts, last - first))
-        )
-
-    def most(values: FloatArray) -> FloatArray:
-        return np.asarray(np.maximum.reduceat(values[first:last], parts))
-
-    groups = tuple(
-        msgspec.structs.replace(
-            g, wake_s=0.0, wear_per_start=0.0, min_on_s=0.0, min_off_s=0.0, starts_per_day=None
-        )
-        for g in problem.groups
-    )
-    gone = mean(missing.astype(np.float64)) > 0
-    carbon = problem.carbon
-    if carbon is not None:
-        carbon = replace(carbon, g_per_kwh=mean(carbon.g_per_kwh), budget_g=None)
-    battery = problem.battery
-    if battery is not None:
-        # Full at the beginning and free to end empty: no month could have begun or ended better.
-        battery = msgspec.structs.replace(battery, stored_wh=battery.capacity_wh, reserve_wh=0.0, end_wh=0.0)
-    return replace(
-        problem,
-        grid=grid,
-        groups=groups,
-        hashprice_per_ph_day=np.where(gone, 0.0, most(problem.hashprice_per_ph_day)),
-        buy_per_mwh=np.where(gone, 0.0, np.nan_to_num(mean(problem.buy_per_mwh))),
-        sell_per_mwh=np.where(gone, 0.0, np.nan_to_num(most(problem.sell_per_mwh))),
-        available=np.maximum.reduceat(problem.available[:, first:last], parts, axis=1),
-        auxiliary_w=mean(problem.auxiliary_w),
-        cooling_share=mean(problem.cooling_share),
-        local_w=mean(problem.local_w),
-        must_take_w=mean(problem.must_take_w),
-        limits=tuple(replace(limit, limit_w=most(limit.limit_w)) for limit in problem.limits),
-        ramp=None,
-        battery=battery,
-        demand=tuple(
-            replace(
-                charge,
-                applies=None
-                if charge.applies is None
-                else np.logical_and.reduceat(charge.applies[first:last], parts),
-            )
-            for charge in problem.demand
-        ),
-        carbon=carbon,
-        clean=None,
-    )
-
-
-def _hourly_step(problem: Problem, first: int, last: int) -> int:
-    duration_s = float(problem.grid.durations_s[first])
-    per_hour = max(1, round(3_600.0 / duration_s))
-    if (last - first) % per_hour or problem.grid.starts_s[first] % 3_600:
-        return 1
-    prices = np.nan_to_num(problem.buy_per_mwh[first:last], nan=-1e9).reshape(-1, per_hour)
-    return per_hour if (prices == prices[:, :1]).all() else 1
 
 
 def month_of(time_s: float) -> str:

@@ -47,6 +47,9 @@ class History:
         self.grid = grid
         self._series = dict(series)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._series
+
     def at(self, now: float) -> HistoryView:
         """Return what was known at a moment."""
         return HistoryView(self.grid, self._series, now)
@@ -73,8 +76,8 @@ class History:
         changed = {}
         for key, one in self._series.items():
             unknown = (one.published_s > cut_s) & np.isfinite(one.values)
-            spread = float(np.nanstd(one.values)) or 1.0
-            noise = one.values + random.normal(0, 5 * spread, len(one.values))
+            spread = float(np.std(one.values[np.isfinite(one.values)])) if unknown.any() else 1.0
+            noise = one.values + random.normal(0, 5 * (spread or 1.0), len(one.values))
             changed[key] = Published(one.name, np.where(unknown, noise, one.values), one.published_s)
         return History(self.grid, changed)
 

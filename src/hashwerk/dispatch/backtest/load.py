@@ -8,9 +8,22 @@ from typing import Final
 
 import numpy as np
 
+from hashwerk.dispatch.backtest.contract import Contract, load_contract
 from hashwerk.dispatch.backtest.hashprice_history import hashprice_history
 from hashwerk.dispatch.backtest.history import History, Published, bridged, publication_times
-from hashwerk.dispatch.backtest.scenario import CARBON, CLEAN, HASHPRICE, LOCAL, PRICE, Scenario
+from hashwerk.dispatch.backtest.place import load_obligations
+from hashwerk.dispatch.backtest.scenario import (
+    CARBON,
+    CLEAN,
+    HASHPRICE,
+    LIMIT,
+    LOCAL,
+    MAY_RUN,
+    PRICE,
+    RULE_CAP,
+    RULE_COST,
+    Scenario,
+)
 from hashwerk.dispatch.backtest.series_files import describe_gaps, on_grid, read_series
 from hashwerk.dispatch.backtest.settings import BacktestSettings, SeriesSettings
 from hashwerk.dispatch.grid import DAY_S, uniform_grid
@@ -45,11 +58,20 @@ def load_scenario(
         if not np.isfinite(values).any():
             raise FeedError(f"{raw.name} has no value in the span of the backtest")
         if gaps is not None:
-            assumptions.append(f"{gaps}: {_WITH_GAPS[key]}")
+            assumptions.append(f"{gaps}: {_WITH_GAPS.get(key, 'no limit there')}")
         found = Published(raw.name, values, publication_times(grid, one.publication, raw.resolution_s))
+        if key.startswith(LIMIT):
+            # Who is bound knows it: at the latest when it begins.
+            unbound = np.where(np.isfinite(values), values, np.inf)
+            found = Published(raw.name, unbound, np.minimum(found.published_s, grid.starts_s))
         series[key] = bridged(found) if key == CARBON else found
 
-    take(PRICE, settings.price)
+    contract = load_contract(settings.tariff, grid)
+    _check_contract(settings, contract)
+    if settings.price is not None:
+        take(PRICE, settings.price)
+    else:
+        series[PRICE] = Published("the tariff", np.zeros(len(grid)), np.full(len(grid), -np.inf))
     if settings.local is not None:
         take(LOCAL, settings.local)
     if settings.clean_kw is not None:
@@ -60,6 +82,13 @@ def load_scenario(
         else:
             constant = np.full(len(grid), float(settings.carbon.g_per_kwh or 0.0))
             series[CARBON] = Published("constant factor", constant, np.full(len(grid), -np.inf))
+    for number, limit in enumerate(settings.limits):
+        take(f"{LIMIT} {number}", limit.series)
+    if settings.place.jurisdictions:
+        power_kw = sum(one.count * max(mode.power_w for mode in one.modes) for one in settings.groups) / 1e3
+        rules = load_obligations(settings.place, frozenset(settings.fuels), power_kw, settings.currency, grid)
+        series |= {MAY_RUN: rules.may_run, RULE_COST: rules.cost_per_mwh, RULE_CAP: rules.cap_kw}
+        assumptions += rules.assumptions
     hashprice = hashprice_history(folder, settings.hashprice, grid, settings.currency)
     series[HASHPRICE] = Published("hashprice", hashprice, grid.starts_s.copy())
     missing = ~np.isfinite(series[PRICE].values)
@@ -70,7 +99,12 @@ def load_scenario(
         groups=tuple(group.group() for group in settings.groups),
         history=History(grid, series),
         missing=missing,
-        assumptions=(*_assumptions(settings, series[PRICE].name), *assumptions, *settings.assumptions),
+        contract=contract,
+        assumptions=(
+            *_assumptions(settings, series[PRICE].name, contract),
+            *assumptions,
+            *settings.assumptions,
+        ),
     )
 
 
@@ -82,9 +116,9 @@ def _check(settings: BacktestSettings, start_s: float, stop_s: float) -> None:
     if settings.planning.step_s % settings.interval_s:
         raise ConfigError("planning.step_s must be a multiple of interval_s")
     feeders = {group.feeder for group in settings.groups}
-    for feeder in settings.feeders_kw:
+    for feeder in (*settings.feeders_kw, *(one.feeder for one in settings.limits if one.feeder is not None)):
         if feeder not in feeders:
-            raise ConfigError(f"feeders_kw names {feeder!r}, which feeds no group")
+            raise ConfigError(f"a limit is for the feeder {feeder!r}, which feeds no group")
     if settings.carbon is not None and settings.carbon.series is None and settings.carbon.g_per_kwh is None:
         raise ConfigError("backtest.carbon needs g_per_kwh or a series")
     if "carbon budget" in settings.policies and (
@@ -93,11 +127,38 @@ def _check(settings: BacktestSettings, start_s: float, stop_s: float) -> None:
         raise ConfigError("the carbon budget policy needs backtest.carbon with budget_t_per_month")
 
 
-def _assumptions(settings: BacktestSettings, price_name: str) -> list[str]:
+def _check_contract(settings: BacktestSettings, contract: Contract | None) -> None:
+    if contract is None:
+        if settings.price is None:
+            raise ConfigError("backtest needs a price or a tariff")
+        return
+    if contract.currency != settings.currency:
+        raise ConfigError(
+            f"the tariff is in {contract.currency}, the backtest in {settings.currency}: set currency"
+        )
+    if settings.fees_per_mwh or settings.sell_discount_per_mwh:
+        raise ConfigError(
+            "fees_per_mwh and sell_discount_per_mwh have no place beside a tariff, which has its own"
+        )
+    if settings.demand is not None and contract.demand:
+        raise ConfigError("backtest.demand has no place beside a tariff that charges for power")
+    needs_market = bool(contract.buy_factor.any() or contract.sell_factor.any())
+    if needs_market and settings.price is None:
+        raise ConfigError(f"the tariff {contract.name} needs the market's prices: backtest.price")
+    if not needs_market and settings.price is not None:
+        raise ConfigError(
+            f"the tariff {contract.name} has no use for a market's price: leave out backtest.price"
+        )
+
+
+def _assumptions(settings: BacktestSettings, price_name: str, contract: Contract | None) -> list[str]:
     money = settings.hashprice
     lines = [f"energy price: {price_name}"]
     fees = f"{settings.fees_per_mwh:g} {settings.currency}/MWh" if settings.fees_per_mwh else "none"
-    lines.append(f"grid fees, taxes and levies: {fees} on each imported MWh")
+    if contract is None:
+        lines.append(f"grid fees, taxes and levies: {fees} on each imported MWh")
+    else:
+        lines += contract.assumptions
     if money.per_ph_day is None:
         lines.append(
             f"hashprice is computed from difficulty, subsidy and the coin's price at 00:00 UTC; transaction fees are taken to be"
@@ -112,7 +173,7 @@ def _assumptions(settings: BacktestSettings, price_name: str) -> list[str]:
         "what is not yet published the optimiser takes to be as at the same time of the last known day, shifted by the last known"
         " difference, which fades in two hours"
     )
-    if settings.demand is None:
+    if settings.demand is None and not (contract is not None and contract.demand):
         lines.append("there is no charge on the peak of a month")
     if settings.carbon is None:
         lines.append("nothing is known of the local mix: emissions are not counted")

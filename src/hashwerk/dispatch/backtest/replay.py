@@ -13,10 +13,10 @@ from hashwerk.dispatch.backtest.foresight import best_peak_w, month_end_s, month
 from hashwerk.dispatch.backtest.scenario import PRICE, Scenario
 from hashwerk.dispatch.backtest.state import GroupState
 from hashwerk.dispatch.enforce import BatteryUse, keep_limits
-from hashwerk.dispatch.grid import DAY_S, FloatArray, IntArray
+from hashwerk.dispatch.grid import DAY_S, HOUR_S, FloatArray, IntArray
 from hashwerk.dispatch.merit import MeritOrder, merit_order
 from hashwerk.dispatch.policies.port import Policy
-from hashwerk.dispatch.problem import Problem, part_of
+from hashwerk.dispatch.problem import DemandCharge, Problem, part_of
 from hashwerk.dispatch.schedule import Origin, Schedule
 from hashwerk.dispatch.solve import running_from_steps
 
@@ -72,8 +72,8 @@ class _Rolling:
         "_order",
         "_peak_day",
         "_peak_month",
-        "_peak_w",
-        "_planned_peak_w",
+        "_peaks_w",
+        "_planned_peaks_w",
         "_plans",
         "_policy",
         "_remarks",
@@ -94,7 +94,8 @@ class _Rolling:
         }
         self._states = [GroupState.settled(group, 0, float(grid.starts_s[0])) for group in scenario.groups]
         self._stored_wh = self._whole.battery.stored_wh if self._whole.battery else 0.0
-        self._peak_w = self._planned_peak_w = 0.0
+        self._peaks_w = [0.0] * len(self._whole.demand)
+        self._planned_peaks_w = list(self._peaks_w)
         self._peak_month, self._peak_day = "", -1
         self._plans = self._fallbacks = 0
         self._remarks: dict[str, int] = {}
@@ -110,7 +111,10 @@ class _Rolling:
             plan = self._policy.plan(problem)
             self._note(plan)
             self._carry_out(plan, first, end, step)
-            self._peak_w = max(self._peak_w, self._tariff_peak_w(first, end))
+            self._peaks_w = [
+                max(so_far_w, self._tariff_peak_w(charge, first, end))
+                for charge, so_far_w in zip(self._whole.demand, self._peaks_w, strict=True)
+            ]
             if progress is not None:
                 progress(end / len(grid))
         schedule = self._whole_schedule()
@@ -135,45 +139,69 @@ class _Rolling:
         return sorted(moment for moment in moments if moment <= count)
 
     def _problem(self, first: int, last: int, step: int) -> Problem:
-        scenario = self._scenario
-        if scenario.settings.demand is not None:
-            self._look_at_the_month(first)
-        return scenario.problem_at(
+        if (month := month_of(float(self._scenario.grid.starts_s[first]))) != self._peak_month:
+            self._peak_month, self._peaks_w = month, [0.0] * len(self._peaks_w)
+        problem = self._scenario.problem_at(
             first,
             last,
             step,
             tuple(state.history() for state in self._states),
             stored_wh=self._stored_wh,
-            month_to_date_w=max(self._peak_w, self._planned_peak_w),
+            month_to_date_w=self._peaks_w,
         )
+        return self._after_the_last_import(self._up_to_the_planned_peaks(problem, first), first)
 
-    def _look_at_the_month(self, first: int) -> None:
-        """Plan the month's peak once a day: a horizon of two days cannot know what a month is worth."""
-        now = float(self._scenario.grid.starts_s[first])
-        month = month_of(now)
-        if month != self._peak_month:
-            self._peak_month, self._peak_w = month, 0.0
-        if int(now // DAY_S) != self._peak_day:
-            self._peak_day = int(now // DAY_S)
-            self._planned_peak_w = self._plan_peak_w(first)
+    def _after_the_last_import(self, problem: Problem, first: int) -> Problem:
+        """Return a problem whose ramp begins where the replay has come to."""
+        if problem.ramp is None or first == 0:
+            return problem
+        before_w = float(self._flows["import"][0, first - 1])
+        return replace(problem, ramp=msgspec.structs.replace(problem.ramp, import_before_w=before_w))
 
-    def _plan_peak_w(self, first: int) -> float:
-        """Return the peak that would be best if the rest of the month were like as many days before."""
-        interval_s = self._scenario.settings.interval_s
-        rest = round(
-            (month_end_s(float(self._scenario.grid.starts_s[first])) - self._scenario.grid.starts_s[first])
-            / interval_s
-        )
-        back = min(first, max(rest, round(_LEAST_LOOK_BACK_DAYS * DAY_S / interval_s)))
-        span = np.arange(first - back, first)
-        span = span[np.isfinite(self._whole.buy_per_mwh[span])]
+    def _up_to_the_planned_peaks(self, problem: Problem, first: int) -> Problem:
+        """Return a problem in which imports up to the month's planned peaks cost nothing more.
+
+        Peaks are planned once a day: a horizon of two days cannot know what a month is worth.
+        """
+        if not problem.demand:
+            return problem
+        today = int(self._scenario.grid.starts_s[first] // DAY_S)
+        if today != self._peak_day:
+            self._peak_day = today
+            self._planned_peaks_w = [
+                self._plan_peak_w(first, number, problem) for number in range(len(problem.demand))
+            ]
+        demand = [
+            replace(charge, month_to_date_w=max(charge.month_to_date_w, planned_w))
+            for charge, planned_w in zip(problem.demand, self._planned_peaks_w, strict=True)
+        ]
+        return replace(problem, demand=tuple(demand))
+
+    def _plan_peak_w(self, first: int, number: int, ahead: Problem) -> float:
+        """Return the peak that would be best if the rest of the month were like as many days before.
+
+        Where nothing was before, like what is ahead.
+        """
+        start_s = float(self._scenario.grid.starts_s[first])
+        rest_h = (month_end_s(start_s) - start_s) / HOUR_S
+        interval_h = self._scenario.settings.interval_s / HOUR_S
+        back = min(first, round(max(rest_h, _LEAST_LOOK_BACK_DAYS * 24.0) / interval_h))
+        like, span = self._whole, np.arange(first - back, first)
+        if not np.isfinite(like.buy_per_mwh[span]).any():
+            like, span = ahead, np.arange(len(ahead.grid))
+        span = span[np.isfinite(like.buy_per_mwh[span])]
+        charge = like.demand[number]
+        weight = float(like.grid.hours[span].sum()) / rest_h
+        if charge.applies is not None:
+            span = span[charge.applies[span]]
         if not len(span):
             return 0.0
-        charge = self._whole.demand[0]
         weighed = replace(
-            charge, price_per_kw=charge.price_per_kw * len(span) / rest, month_to_date_w=self._peak_w
+            charge,
+            price_per_kw=charge.price_per_kw * weight,
+            month_to_date_w=max(self._peaks_w[number], charge.month_to_date_w),
         )
-        return best_peak_w(self._whole, weighed, span)
+        return best_peak_w(like, weighed, span)
 
     def _note(self, plan: Schedule) -> None:
         self._plans += 1
@@ -190,6 +218,7 @@ class _Rolling:
             return np.repeat(values[:parts], step)[: end - first]
 
         part = part_of(self._whole, first, end, tuple(state.history() for state in self._states))
+        part = self._after_the_last_import(part, first)
         battery = self._whole.battery
         use = None
         if battery is not None:
@@ -216,13 +245,14 @@ class _Rolling:
         ):
             self._flows[name][:, first:end] = values
 
-    def _tariff_peak_w(self, first: int, end: int) -> float:
-        demand = self._scenario.settings.demand
-        if demand is None:
-            return 0.0
-        per = max(1, round(demand.interval_s / self._scenario.settings.interval_s))
+    def _tariff_peak_w(self, charge: DemandCharge, first: int, end: int) -> float:
+        """Return the highest mean of the tariff's intervals so far, from the one that a plan began in."""
+        per = max(1, round(charge.interval_s / self._scenario.settings.interval_s))
         start = first // per * per
-        means = np.add.reduceat(self._flows["import"][0, start:end], np.arange(0, end - start, per)) / per
+        counted_w = self._flows["import"][0, start:end]
+        if charge.applies is not None:
+            counted_w = counted_w * charge.applies[start:end]
+        means = np.add.reduceat(counted_w, np.arange(0, end - start, per)) / per
         return float(means.max())
 
     def _whole_schedule(self) -> Schedule:

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from hashwerk.dispatch.accounts import demand_cost, settle
-from hashwerk.dispatch.backtest.foresight import months
+from hashwerk.dispatch.backtest.foresight import least_demand_cost, months
 from hashwerk.dispatch.backtest.replay import Replay
 from hashwerk.dispatch.backtest.scenario import Scenario
 from hashwerk.dispatch.enforce import local_use_w
@@ -158,7 +158,9 @@ def _demand_over_time(
         for _, first, last in months(problem.grid):
             part = part_of(problem, first, last, problem.histories)
             import_w = schedule.import_w[first:last] * present[first:last]
-            cost[last - 1] = sum(demand_cost(part, charge, import_w) for charge in part.demand)
+            cost[last - 1] = sum(
+                demand_cost(part, charge, import_w) + least_demand_cost(charge) for charge in part.demand
+            )
     return cost
 
 

@@ -115,7 +115,7 @@ def run_backtest(job: Job, progress: Callable[[float], None] | None = None) -> C
     return Course(
         result=summary,
         starts_s=scenario.grid.starts_s,
-        price_per_mwh=scenario.history.settled(PRICE),
+        price_per_mwh=settled.buy_per_mwh if job.settings.price is None else scenario.history.settled(PRICE),
         import_w=imports,
         margin=margins,
         bound=_so_far(scenario.grid, bound),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
+from hashwerk.dispatch.backtest.contract import Contract
 from hashwerk.dispatch.backtest.history import History
 from hashwerk.dispatch.backtest.settings import BacktestSettings
 from hashwerk.dispatch.compose import make_problem
-from hashwerk.dispatch.grid import DAY_S, FloatArray, Grid
+from hashwerk.dispatch.grid import DAY_S, FloatArray, Grid, IntArray
 from hashwerk.dispatch.problem import (
     Battery,
     Carbon,
@@ -21,9 +23,33 @@ from hashwerk.dispatch.problem import (
     GroupHistory,
     Limit,
     Problem,
+    Ramp,
 )
 
 PRICE, HASHPRICE, LOCAL, CARBON, CLEAN = "price", "hashprice", "local", "carbon", "clean"
+LIMIT, MAY_RUN, RULE_COST, RULE_CAP = "limit", "may run", "cost of rules", "cap of rules"
+
+
+class _Span(NamedTuple):
+    """Intervals of a scenario's grid that make those of a plan, so many each."""
+
+    first: int
+    last: int
+    step: int
+
+    @property
+    def edges(self) -> IntArray:
+        return np.arange(0, self.last - self.first, self.step)
+
+    def mean(self, fine: FloatArray) -> FloatArray:
+        return np.asarray(np.add.reduceat(fine, self.edges) / np.add.reduceat(np.ones(len(fine)), self.edges))
+
+    def least(self, fine: FloatArray) -> FloatArray:
+        return np.asarray(np.minimum.reduceat(fine, self.edges))
+
+    def of(self, whole: FloatArray) -> FloatArray:
+        """Return means of what is known of the whole grid from the beginning."""
+        return self.mean(whole[self.first : self.last])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,14 +63,15 @@ class Scenario:
     history: History
     missing: np.ndarray[tuple[int], np.dtype[np.bool_]]
     assumptions: tuple[str, ...]
+    contract: Contract | None = None
 
     def problem_as_known(self) -> Problem:
         """Return the whole span, each value as it was known when its interval began: for causal policies."""
-        return self._problem(self.grid, self.history.as_known, None, month_to_date_w=0.0)
+        return self._problem(self.grid, self.history.as_known, None, _Span(0, len(self.grid), 1))
 
     def problem_settled(self) -> Problem:
         """Return the whole span as it turned out: for the accounts and the bound."""
-        return self._problem(self.grid, self.history.settled, None, month_to_date_w=0.0)
+        return self._problem(self.grid, self.history.settled, None, _Span(0, len(self.grid), 1))
 
     def problem_at(
         self,
@@ -54,7 +81,7 @@ class Scenario:
         histories: tuple[GroupHistory, ...],
         *,
         stored_wh: float,
-        month_to_date_w: float,
+        month_to_date_w: Sequence[float],
     ) -> Problem:
         """Return the problem as it stood when interval ``first`` began.
 
@@ -63,21 +90,22 @@ class Scenario:
             step: How many of them make one interval of the plan.
             histories: Of the machines.
             stored_wh: In the battery.
-            month_to_date_w: Peak of the month so far, or what is planned for it.
+            month_to_date_w: Of each demand charge, the peak of the month so far, or what is planned for it.
         """
         grid = self.grid
         view = self.history.at(float(grid.starts_s[first]))
         starts_s = grid.starts_s[first:last:step]
         ends_s = np.append(starts_s[1:], grid.starts_s[last - 1] + grid.durations_s[last - 1])
-        coarse = Grid(starts_s, ends_s - starts_s)
+        coarse, span = Grid(starts_s, ends_s - starts_s), _Span(first, last, step)
 
         def expected(name: str) -> FloatArray:
-            fine = view.expected(name, first, last, daily=name != HASHPRICE)
-            return np.add.reduceat(fine, np.arange(0, last - first, step)) / np.add.reduceat(
-                np.ones(last - first), np.arange(0, last - first, step)
-            )
+            if name.startswith((LIMIT, RULE_CAP)):
+                # A limit that nobody has announced is not expected.
+                return span.least(np.nan_to_num(view.known(name, first, last), nan=np.inf, posinf=np.inf))
+            fine = view.expected(name, first, last, daily=name not in {HASHPRICE, MAY_RUN, RULE_COST})
+            return span.least(fine) if name == MAY_RUN else span.mean(fine)
 
-        problem = self._problem(coarse, expected, histories, month_to_date_w=month_to_date_w)
+        problem = self._problem(coarse, expected, histories, span, month_to_date_w)
         if problem.battery is not None:
             battery = replace_battery(problem.battery, stored_wh)
             problem = replace(problem, battery=battery)
@@ -88,18 +116,11 @@ class Scenario:
         grid: Grid,
         series: Callable[[str], FloatArray],
         histories: tuple[GroupHistory, ...] | None,
-        *,
-        month_to_date_w: float,
+        span: _Span,
+        month_to_date_w: Sequence[float] | None = None,
     ) -> Problem:
         s = self.settings
-        price = series(PRICE)
-        limits = []
-        if s.breaker_kw is not None:
-            limits.append(Limit(name="breaker", limit_w=np.full(len(grid), s.breaker_kw * 1e3)))
-        for feeder, limit_kw in s.feeders_kw.items():
-            limits.append(
-                Limit(name=f"feeder {feeder}", limit_w=np.full(len(grid), limit_kw * 1e3), feeder=feeder)
-            )
+        buy, sell = self._prices(series, span)
         battery = None
         if s.battery is not None:
             capacity_wh = s.battery.capacity_kwh * 1e3
@@ -117,36 +138,106 @@ class Scenario:
             carbon = Carbon(
                 g_per_kwh=np.nan_to_num(g_per_kwh), price_per_t=s.carbon.price_per_t, budget_g=budget_g
             )
-        demand = []
-        if s.demand is not None:
-            demand.append(
-                DemandCharge(
-                    name="peak",
-                    price_per_kw=s.demand.price_per_kw_month,
-                    month_to_date_w=month_to_date_w,
-                    interval_s=s.demand.interval_s,
-                )
-            )
         return make_problem(
             grid,
             self.groups,
             hashprice_per_ph_day=series(HASHPRICE),
-            buy_per_mwh=price + s.fees_per_mwh,
-            sell_per_mwh=np.minimum(price - s.sell_discount_per_mwh, price + s.fees_per_mwh),
+            buy_per_mwh=buy,
+            sell_per_mwh=sell,
             histories=histories,
+            available=self._available(series, grid),
             auxiliary_w=s.auxiliary_kw * 1e3,
             cooling_share=s.cooling_share,
             local_w=np.maximum(0.0, np.nan_to_num(series(LOCAL))) * 1e3 if s.local is not None else 0.0,
             export_limit_w=s.export_limit_kw * 1e3,
-            limits=limits,
+            limits=self._limits(series, grid),
+            ramp=self._ramp(),
             battery=battery,
-            demand=demand,
+            demand=self._demand(span, month_to_date_w),
             carbon=carbon,
             clean=CleanOnly(contracted_w=np.nan_to_num(series(CLEAN)) * 1e3)
             if s.clean_kw is not None
             else None,
             currency=s.currency,
         )
+
+    def _prices(self, series: Callable[[str], FloatArray], span: _Span) -> tuple[FloatArray, FloatArray]:
+        """Return what buying costs and selling brings: never more than buying costs."""
+        price, s, contract = series(PRICE), self.settings, self.contract
+        if contract is None:
+            buy, sell = price + s.fees_per_mwh, price - s.sell_discount_per_mwh
+        else:
+            buy = span.of(contract.buy_fixed) + span.of(contract.buy_factor) * price
+            sell = span.of(contract.sell_fixed) + span.of(contract.sell_factor) * price
+            sell = np.maximum(sell, contract.sells_at_no_less)
+        if RULE_COST in self.history:
+            buy = buy + series(RULE_COST)
+        return buy, np.minimum(sell, buy)
+
+    def _available(self, series: Callable[[str], FloatArray], grid: Grid) -> IntArray | None:
+        """Return how many machines may run; None: all of them, all the time."""
+        if MAY_RUN not in self.history:
+            return None
+        counts = np.array([group.count for group in self.groups], dtype=np.int64)
+        return counts[:, None] * (series(MAY_RUN) > 0.5)[None, :]
+
+    def _limits(self, series: Callable[[str], FloatArray], grid: Grid) -> list[Limit]:
+        s = self.settings
+        limits = []
+        if s.breaker_kw is not None:
+            limits.append(Limit(name="breaker", limit_w=np.full(len(grid), s.breaker_kw * 1e3)))
+        for feeder, limit_kw in s.feeders_kw.items():
+            limits.append(
+                Limit(name=f"feeder {feeder}", limit_w=np.full(len(grid), limit_kw * 1e3), feeder=feeder)
+            )
+        changing = [(f"{LIMIT} {number}", one.name, one.feeder) for number, one in enumerate(s.limits)]
+        if RULE_CAP in self.history:
+            changing.append((RULE_CAP, "rule of the place", None))
+        for key, name, feeder_name in changing:
+            limit_kw_at = series(key)
+            limit_w = np.where(np.isfinite(limit_kw_at), limit_kw_at * 1e3, np.inf)
+            limits.append(Limit(name=name, limit_w=limit_w, feeder=feeder_name))
+        return limits
+
+    def _ramp(self) -> Ramp | None:
+        up, down = self.settings.up_kw_per_minute, self.settings.down_kw_per_minute
+        if up is None and down is None:
+            return None
+        return Ramp(
+            up_w_per_s=None if up is None else up * 1e3 / 60,
+            down_w_per_s=None if down is None else down * 1e3 / 60,
+        )
+
+    def _demand(self, span: _Span, month_to_date_w: Sequence[float] | None) -> list[DemandCharge]:
+        """Return the demand charges: of the tariff, or of the settings."""
+        charges = []
+        if self.settings.demand is not None:
+            one = self.settings.demand
+            charges.append(
+                DemandCharge(
+                    name="peak",
+                    price_per_kw=one.price_per_kw_month,
+                    month_to_date_w=0.0,
+                    interval_s=one.interval_s,
+                )
+            )
+        for term in self.contract.demand if self.contract is not None else ():
+            applies = np.logical_or.reduceat(term.applies[span.first : span.last], span.edges)
+            charges.append(
+                DemandCharge(
+                    name=term.name,
+                    price_per_kw=term.price_per_kw,
+                    month_to_date_w=term.floor_kw * 1e3,
+                    interval_s=term.interval_s,
+                    applies=None if term.applies.all() else applies,
+                )
+            )
+        if month_to_date_w is None:
+            return charges
+        return [
+            replace(charge, month_to_date_w=max(charge.month_to_date_w, so_far_w))
+            for charge, so_far_w in zip(charges, month_to_date_w, strict=True)
+        ]
 
 
 def replace_battery(battery: Battery, stored_wh: float) -> Battery:

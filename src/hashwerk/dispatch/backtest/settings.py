@@ -9,6 +9,8 @@ from msgspec import Meta
 
 from hashwerk.dispatch.modes import Mode
 from hashwerk.dispatch.problem import Group
+from hashwerk.energy.settings import TariffSettings
+from hashwerk.policy.settings import PlaceSettings
 
 PolicyName = Literal[
     "always on", "one strike", "marginal strike", "optimiser", "clean only", "carbon budget", "surplus only"
@@ -141,11 +143,28 @@ class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = 12.0
 
 
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A limit that changes: orders of a grid operator, outages of a line, heat. Hours without a value have no limit."""
+
+    name: Annotated[str, Meta(description="Shown where it binds.", min_length=1)]
+    series: Annotated[
+        SeriesSettings,
+        Meta(description="The limit in kW; known when it begins, or at its publication if sooner."),
+    ]
+    feeder: Annotated[str | None, Meta(description="A feeder; none: the import of the site.")] = None
+
+
 class BacktestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A site as a backtest replays it."""
 
-    price: Annotated[SeriesSettings, Meta(description="Price of a MWh of energy.")]
     groups: Annotated[tuple[GroupSettings, ...], Meta(description="The machines.", min_length=1)]
+    price: Annotated[
+        SeriesSettings | None,
+        Meta(description="Price of a MWh of energy; none: the tariff alone says it."),
+    ] = None
+    tariff: Annotated[TariffSettings, Meta(description="The contract, in place of `fees_per_mwh`.")] = (
+        TariffSettings()
+    )
     currency: Annotated[str, Meta(description="Of all prices.")] = "EUR"
     interval_s: Annotated[float, Meta(description="Length of the replay's intervals.", gt=0)] = 900.0
     fees_per_mwh: Annotated[
@@ -161,6 +180,23 @@ class BacktestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     feeders_kw: Annotated[
         dict[str, Annotated[float, Meta(gt=0)]], Meta(description="Limits of feeders, by name.")
     ] = {}
+    limits: Annotated[
+        tuple[LimitSettings, ...], Meta(description="Limits that change, in sections [[backtest.limits]].")
+    ] = ()
+    up_kw_per_minute: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="How fast the import may rise; none: as fast as it likes."),
+    ] = None
+    down_kw_per_minute: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="How fast it may fall; hard limits do not wait."),
+    ] = None
+    place: Annotated[
+        PlaceSettings, Meta(description="Where the site stands: its rules bind as they did at the time.")
+    ] = PlaceSettings()
+    fuels: Annotated[
+        tuple[str, ...], Meta(description="What its power is made of, where a rule asks for it.")
+    ] = ()
     auxiliary_kw: Annotated[float, Meta(description="House, network, pumps.", ge=0)] = 0.0
     cooling_share: Annotated[float, Meta(description="Watts of cooling for each watt of machine.", ge=0)] = (
         0.0
