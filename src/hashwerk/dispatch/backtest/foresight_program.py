@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
@@ -12,7 +13,11 @@ from hashwerk.dispatch.problem import Problem
 from hashwerk.dispatch.solve import Solver
 
 
-def _by_program(problem: Problem, missing: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> tuple[float, ...]:
+def by_program(
+    problem: Problem,
+    months: Sequence[tuple[str, int, int]],
+    missing: np.ndarray[tuple[int], np.dtype[np.bool_]],
+) -> tuple[float, ...]:
     """Return what the months' linear programs earn, hour by hour, without what couples the hours of a machine.
 
     Hours stand for their parts where the price is the same in all of them; of everything else an hour has what is best in any
