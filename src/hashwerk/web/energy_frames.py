@@ -389,7 +389,12 @@ def bill_frame(bill: BillView | None) -> Frame:
 def clean_frame(clean: CleanView | None) -> Frame:
     """Return how clean the hours that are over were."""
     if clean is None:
-        return {"energy.clean.none": "", "energy.clean.shown": "none", "energy.clean": NO_VALUE}
+        return {
+            "energy.clean.none": "",
+            "energy.clean.shown": "none",
+            "energy.clean": NO_VALUE,
+            "energy.clean.free": "no hour is over yet",
+        }
     intensity = clean.g_per_kwh
     return {
         "energy.clean.none": "none",

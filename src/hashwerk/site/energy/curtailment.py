@@ -16,7 +16,6 @@ import numpy as np
 from hashwerk.clock import Clock
 from hashwerk.dispatch.baselines import (
     BaselineKind,
-    MeterSeries,
     Settlement,
     meter_before,
     settle_order,
@@ -29,6 +28,7 @@ from hashwerk.site.energy.as_seen import drawn_w
 from hashwerk.site.energy.order_baseline import REACH_BACK_DAYS, like_days_w
 from hashwerk.site.energy.order_figures import meter_series, settlement_words, words
 from hashwerk.site.energy.ports import MachineNow
+from hashwerk.site.energy.present import HELD
 from hashwerk.site.energy.record import EnergyRecord, Moment, OrderRecord
 from hashwerk.site.energy.view import OrderView
 
@@ -172,20 +172,21 @@ class Curtailment:
         *,
         zone: datetime.tzinfo,
     ) -> tuple[float | None, str]:
-        meter = meter_series(moments, self._every_s)
         if order.baseline is BaselineKind.HIGH_4_OF_5:
             try:
                 return self._like_days_w(order, zone), "the four highest of the five last days like it"
             except DispatchError as error:
                 log.warning("order %s: %s; the meter before it is taken", order.id, error)
-        if meter is not None and at_s - meter.start_s >= 2 * meter.interval_s:
-            first_s = max(at_s - _BASELINE_S, meter.start_s)
+        seen = [moment for moment in moments if moment.at_s <= at_s]
+        if seen and at_s - seen[0].at_s >= 2 * self._every_s:
+            first_s, last_s = max(at_s - _BASELINE_S, seen[0].at_s), seen[-1].at_s
             try:
-                baseline_w = meter_before(meter, at_s, window_s=max(meter.interval_s, at_s - first_s))
+                meter = meter_series(seen, first_s, last_s, every_s=self._every_s)
+                baseline_w = meter_before(meter, last_s, window_s=last_s - first_s)
             except DispatchError as error:
                 log.warning("order %s: %s", order.id, error)
             else:
-                return baseline_w, f"mean of the {at_s - first_s:,.0f} s before"
+                return baseline_w, f"mean of the {last_s - first_s:,.0f} s before"
         return import_w, "one reading: the meter was not watched before"
 
     def _like_days_w(self, order: Order, zone: datetime.tzinfo) -> float:
@@ -253,11 +254,9 @@ class Curtailment:
                 continue
             if now < order.stop_s + 2 * self._every_s or (record.cancelled_s or np.inf) <= order.start_s:
                 continue
-            meter = meter_series(moments_of(order.start_s, order.stop_s), self._every_s)
-            if meter is None:
-                meter = MeterSeries(
-                    start_s=order.start_s, interval_s=self._every_s, power_w=np.zeros(0, dtype=np.float64)
-                )
+            around_s = HELD * self._every_s
+            moments = moments_of(order.start_s - around_s, order.stop_s + around_s)
+            meter = meter_series(moments, order.start_s, order.stop_s, every_s=self._every_s)
             settlement = settle_order(
                 order_id=order.id,
                 source=order.source,

@@ -14,6 +14,8 @@ from hashwerk.site.energy.ports import FleetPort, MachineNow
 from hashwerk.site.energy.record import QUARTER_S, Moment, Quarter
 
 _CHANGING: Final = (State.WAKING, State.FALLING_ASLEEP, State.CHANGING_MODE, State.REBOOTING)
+#: What a moment shows held since the one before it, if that is no more than so many of their distances ago.
+HELD: Final = 3.0
 #: How fast what the site draws besides machines is learned, per look at a settled fleet.
 _LEARNING: Final = 0.2
 #: Machines ramp up for minutes after they first hash; until then what they say is not what they draw.
@@ -126,7 +128,7 @@ class Integrator:
     """Makes moments into quarters of an hour: each moment's values held since the one before, if that was not long ago."""
 
     def __init__(self, every_s: float) -> None:
-        self._longest_s = 3.0 * every_s
+        self._longest_s = HELD * every_s
         self._last: Moment | None = None
         self._sum: _Sum | None = None
 
