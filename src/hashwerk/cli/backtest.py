@@ -159,6 +159,10 @@ def _print(result: BacktestResult) -> None:
         table.add_column(policy.policy, justify="right")
     for title, amount in _AMOUNTS.items():
         table.add_row(title, *(_amount(amount(policy), unit) for policy in result.policies))
+    if any(policy.against_strike is not None for policy in result.policies):
+        table.add_row(
+            "against the strike", *(_amount(policy.against_strike, unit) for policy in result.policies)
+        )
     for title, shown in _ROWS.items():
         table.add_row(title, *(shown(policy) for policy in result.policies))
     console.print(table)
@@ -174,7 +178,9 @@ def _print(result: BacktestResult) -> None:
             console.print(f"  ! {policy.policy}: {remark}", highlight=False)
 
 
-def _amount(value: float, unit: float) -> str:
+def _amount(value: float | None, unit: float) -> str:
+    if value is None:
+        return ""
     digits = 1 if unit > 1 else 2
     return f"{round(value / unit, digits) + 0.0:,.{digits}f}"
 

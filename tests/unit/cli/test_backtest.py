@@ -69,7 +69,9 @@ def test_as_json_with_plots(folder: Path) -> None:
         "marginal strike",
         "optimiser",
     ]
-    always_on, _, marginal, _ = site["policies"]
+    always_on, _, marginal, optimiser = site["policies"]
+    assert optimiser["against_strike"] == pytest.approx(optimiser["margin"] - marginal["margin"], abs=0.02)
+    assert marginal["against_strike"] is None
     assert marginal["against_always_on"] == pytest.approx(marginal["margin"] - always_on["margin"], abs=0.02)
     assert site["foresight_margin"] >= max(policy["margin"] for policy in site["policies"])
     assert "energy price: day-ahead hub" in site["assumptions"]
@@ -83,6 +85,7 @@ def test_as_a_table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "marginal strike" in done.stdout
     assert "perfect foresight (a bound" in done.stdout
     assert "Assumed:" in done.stdout
+    assert "against the strike" in done.stdout
     assert "settlement" not in done.stdout
     # Ten machines earn cents: nothing is rounded to thousands.
     assert "Money in EUR." in done.stdout

@@ -28,6 +28,9 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     margin: float
     against_always_on: float
     regret: float  # perfect foresight's margin less this one: what could at most have been had in addition
+    against_strike: float | None = (
+        None  # margin less the marginal strike's: what planning ahead brought, or cost
+    )
     imported_mwh: float
     mean_price_per_mwh: float | None  # paid for energy, fees in; None where nothing was imported
     emission_t: float | None  # None where no factors were given

@@ -109,7 +109,7 @@ def run_backtest(job: Job, progress: Callable[[float], None] | None = None) -> C
         foresight_margin=round(bound.margin, 2),
         foresight_method=bound.method,
         hashprice_mean=round(float(np.mean(scenario.history.settled(HASHPRICE))), 3),
-        policies=tuple(results),
+        policies=tuple(_against_the_strike(results)),
         assumptions=scenario.assumptions,
     )
     return Course(
@@ -120,6 +120,17 @@ def run_backtest(job: Job, progress: Callable[[float], None] | None = None) -> C
         margin=margins,
         bound=_so_far(scenario.grid, bound),
     )
+
+
+def _against_the_strike(results: list[PolicyResult]) -> list[PolicyResult]:
+    """Return results in which each policy that looks ahead is compared with the strike that does not, for better or worse."""
+    strike = next((one.margin for one in results if one.policy == "marginal strike"), None)
+    if strike is None:
+        return results
+    return [
+        msgspec.structs.replace(one, against_strike=round(one.margin - strike, 2)) if one.plans > 1 else one
+        for one in results
+    ]
 
 
 def _so_far(grid: Grid, bound: Bound) -> tuple[tuple[float, float], ...]:
