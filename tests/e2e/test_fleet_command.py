@@ -113,6 +113,12 @@ async def test_the_mine_is_asked_and_commanded(tmp_path: Path) -> None:
         order = json.loads(out)
         assert (code, order["state"]) == (0, "held")
         assert all(machine.asleep for machine in hall.machines)
+        code, out, _ = await hashwerk("fleet", "orders", order["id"], "--url", url)
+        assert code == 0
+        assert out.count("  done: sleep: the machine says yes") == 4
+        code, out, _ = await hashwerk("fleet", "show", "127.63.1.1", "--url", url)
+        seen = next(line for line in out.splitlines() if line.startswith("seen_at"))
+        assert seen.endswith("UTC"), "a moment as people read it"
         code, out, _ = await hashwerk("fleet", "resume", "--dry-run", "--url", url, **token)
         assert f"order {order['id']} would be put back: 4 machines" in out
         code, out, _ = await hashwerk("fleet", "resume", "--wait", "--url", url, **token)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from hashwerk.fleet.batch import Candidate
 from hashwerk.fleet.commands import Command, SetMode, Sleep, Wake
-from hashwerk.fleet.limits import Limits, Wear, why_not
+from hashwerk.fleet.limits import Limits, Wear, ready_at, why_not
 from hashwerk.fleet.machine import Capability, Identity, Outcome, OutcomeKind, Reading, WorkState
 from hashwerk.fleet.measure import Measured, MeterReading, believe_power
 from hashwerk.fleet.modes import ModePoint, PointSource, published_points
@@ -94,12 +94,19 @@ class SimFleet:
     """Implements the port `hashwerk.fleet.conduct.View` and carries out what is sent."""
 
     def __init__(
-        self, machines: list[SimMachine], now: float = 10_000.0, *, metered: bool = True, shares: bool = True
+        self,
+        machines: list[SimMachine],
+        now: float = 10_000.0,
+        *,
+        metered: bool = True,
+        shares: bool = True,
+        min_off_s: float = 0.0,
     ) -> None:
         self.machines = {machine.key: machine for machine in machines}
         self.now = now
         self.metered = metered
         self.shares = shares
+        self.limits = Limits(min_off_s=min_off_s)
         self.timings = Timings()
         self.history: list[tuple[float, float]] = []
         self.poll()
@@ -217,11 +224,17 @@ class SimFleet:
             command,
             state=self.machines[key].condition.state,
             capabilities=ALL,
-            wear=Wear(),
-            limits=Limits(),
+            wear=self.wear(key),
+            limits=self.limits,
             now=self.now,
             must=spec.must,
         )
+
+    def wear(self, key: str) -> Wear:
+        return Wear(slept_at=self.machines[key].slept_at)
+
+    def ready_at(self, key: str, command: Command, spec: OrderSpec) -> float | None:
+        return None if spec.must else ready_at(command, self.wear(key), self.limits)
 
     def rate(self, key: str, since: float, until: float) -> Rate | None:
         if not self.shares or until <= since:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,10 @@ from hashwerk.units import format_hashrate, format_si
 if TYPE_CHECKING:
     from hashwerk.devices import Found
     from hashwerk.fleet.machine import Reading
+
+
+#: Names of moments that do not end in ``_at``; a machine's own clock is one too.
+_MOMENTS = ("at", "since", "deadline", "clock_s")
 
 
 @click.command()
@@ -210,4 +215,17 @@ def _print_tree(value: dict[str, Any], indent: int = 0) -> None:
                 )
                 click.echo(f"{' ' * (indent + 2)}{text}")
         else:
-            click.echo(f"{' ' * indent}{name:18} {item}")
+            click.echo(f"{' ' * indent}{name:18} {_in_words(name, item)}")
+
+
+def _in_words(name: str, item: Any) -> str:
+    """Return a value as people read it, by the unit at the end of its name."""
+    if isinstance(item, bool) or not isinstance(item, int | float):
+        return str(item)
+    if name in _MOMENTS or name.endswith("_at"):
+        return datetime.datetime.fromtimestamp(item, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    if name.endswith("_hs"):
+        return format_hashrate(item)
+    if name.endswith("_w"):
+        return format_si(item, "W")
+    return f"{item:,.0f} s" if name.endswith("_s") else f"{item:g}"

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hashwerk.cli.fleet_api import FleetApi, api_options, who
-from hashwerk.cli.fleet_orders import dry_option, group_option, tell_orders, why_option
+from hashwerk.cli.fleet_orders import dry_option, group_option, tell_machines, tell_orders, why_option
 from hashwerk.cli.output import json_option, print_json
 from hashwerk.units import format_si
 
@@ -165,16 +165,24 @@ def abort(order_id: str, why: str, as_json: bool, **options: Any) -> None:
 
 
 @click.command()
+@click.argument("order_id", metavar="[ORDER]", required=False)
 @click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many.")
 @api_options
 @json_option
-def orders(limit: int, as_json: bool, **options: Any) -> None:
-    """List the newest orders and what became of them.
+def orders(order_id: str | None, limit: int, as_json: bool, **options: Any) -> None:
+    """List the newest orders and what became of them; or one order, machine by machine.
 
     \b
     Example:
         hashwerk fleet orders --limit 5
+        hashwerk fleet orders o1750000000-1a2b3c
     """
+    if order_id is not None:
+        order = FleetApi(options).get(f"/fleet/orders/{order_id}")
+        tell_orders([order], as_json=as_json)
+        if not as_json:
+            tell_machines(order)
+        return
     found = FleetApi(options).get("/fleet/orders", limit=limit)["orders"]
     if as_json:
         print_json(found)

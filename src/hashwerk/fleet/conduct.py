@@ -19,6 +19,7 @@ from hashwerk.fleet.limits import Limits
 from hashwerk.fleet.machine import WorkState
 from hashwerk.fleet.measure import Basis, Effect, MeterReading, Verdict, Vote
 from hashwerk.fleet.orders import (
+    Deferred,
     Drifted,
     Ended,
     GaveUp,
@@ -61,6 +62,10 @@ class View(Protocol):
 
     def why_not(self, key: MachineKey, command: Command, spec: OrderSpec) -> str | None:
         """Say why a machine is not to be told this now; None if it may be."""
+        ...
+
+    def ready_at(self, key: MachineKey, command: Command, spec: OrderSpec) -> float | None:
+        """Return when a machine has run or slept out its time for a command; None if nothing has to be waited for."""
         ...
 
     def rate(self, key: MachineKey, since: float, until: float) -> Rate | None:
@@ -265,7 +270,7 @@ def _can_be_measured(progress: Progress, view: View, key: MachineKey, sent_at: f
 
 def _retries(order: Order, view: View, conduct: Conduct, now: float) -> Iterator[OrderEvent]:
     for key, progress in order.machines.items():
-        if progress.phase is not Phase.RETRY or _is_awaited(view, key):
+        if progress.phase is not Phase.RETRY or _is_awaited(view, key) or _waits(progress, now):
             continue
         if progress.attempts >= conduct.limits.attempts or not is_repeatable(progress.command):
             yield GaveUp(at=now, key=key, reason=f"{progress.reason} ({progress.attempts} attempts)".strip())
@@ -296,9 +301,26 @@ def _tell(order: Order, key: MachineKey, progress: Progress, view: View, now: fl
         )
         return Verified(at=now, key=key, effect=effect, told=False)
     reason = view.why_not(key, command, order.spec)
+    if reason is not None and (until := _later(order, progress, view, now)) is not None:
+        return Deferred(at=now, key=key, until=until, reason=reason)
     if reason is not None and not (attempt > 1 and "already" in reason):
         return Missed(at=now, key=key, attempt=attempt, reason=reason, unsent=command)
     return Sent(at=now, key=key, command=command, attempt=attempt, is_restore=progress.is_restore)
+
+
+def _later(order: Order, progress: Progress, view: View, now: float) -> float | None:
+    """Return when a machine may be told that has to run or to sleep out its time; None if that is not what it waits for.
+
+    On the way down others take its place at once.
+    """
+    if order.state is OrderState.REDUCING:
+        return None
+    until = view.ready_at(progress.step.key, progress.command, order.spec)
+    return until if until is not None and until > now else None
+
+
+def _waits(progress: Progress, now: float) -> bool:
+    return progress.not_before is not None and now < progress.not_before
 
 
 def _is_awaited(view: View, key: MachineKey) -> bool:
@@ -311,7 +333,7 @@ def _wave(order: Order, view: View, now: float) -> Iterator[OrderEvent]:
     waiting = [
         p.step
         for p in order.machines.values()
-        if p.phase is Phase.WAITING and not _is_awaited(view, p.step.key)
+        if p.phase is Phase.WAITING and not _is_awaited(view, p.step.key) and not _waits(p, now)
     ]
     if not waiting:
         return

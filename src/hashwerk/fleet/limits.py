@@ -24,6 +24,8 @@ from hashwerk.fleet.machine import Capability
 from hashwerk.fleet.states import State, Transition
 
 DAY_S: Final = 86_400.0
+#: From these nobody knows since when a machine does what it is found doing.
+_UNSEEN: Final = (State.UNKNOWN, State.UNREACHABLE)
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +60,13 @@ class Wear:
         ):
             self.started_at = transition.at
             self.starts.append(transition.at)
-        elif transition.now is State.ASLEEP and transition.was is not State.UNREACHABLE:
+        elif transition.now is State.ASLEEP and not (transition.was in _UNSEEN and self._slept_before):
             self.slept_at = transition.at
+
+    @property
+    def _slept_before(self) -> bool:
+        """Whether it slept when it was last seen: found so again, by a new process too, it has slept since."""
+        return self.slept_at is not None and (self.started_at is None or self.started_at < self.slept_at)
 
     def starts_today(self, now: float) -> int:
         """Return how often it started within the last day."""
@@ -117,6 +124,17 @@ def why_not(
             f"it has started {wear.starts_today(now)} times within a day, {limits.starts_a_day} are allowed"
         )
     return None
+
+
+def ready_at(command: Command, wear: Wear, limits: Limits) -> float | None:
+    """Return when a machine has run or slept out its time for a command; None if there is none to run out."""
+    match command:
+        case Sleep():
+            return None if wear.started_at is None else wear.started_at + limits.min_on_s
+        case Wake():
+            return None if wear.slept_at is None else wear.slept_at + limits.min_off_s
+        case _:
+            return None
 
 
 def words(command: Command) -> str:

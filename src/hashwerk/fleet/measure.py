@@ -117,7 +117,7 @@ def _may_be_changing(
 ) -> bool:
     """Say whether a power is that of a start or of a change of mode.
 
-    What a machine draws when it starts comes before what it hashes; one in a new mode draws and hashes for a while as in the old one.
+    When it starts, a machine draws power before it hashes; in a new mode it draws and hashes for a while as in the old one.
     """
     point = point_of(points, reading.mode)
     if measured is None or measured.is_settled or reading.power_w is None or point is None:

@@ -112,6 +112,15 @@ class Missed(msgspec.Struct, frozen=True, kw_only=True, tag="missed"):
     unsent: Command | None = None  # what it was to be told, where nothing was sent
 
 
+class Deferred(msgspec.Struct, frozen=True, kw_only=True, tag="deferred"):
+    """A machine is told later, because it has to run or to sleep out its time first."""
+
+    at: float
+    key: MachineKey
+    until: float
+    reason: str
+
+
 class GaveUp(msgspec.Struct, frozen=True, kw_only=True, tag="gave-up"):
     """A machine is left as it is, and why."""
 
@@ -181,6 +190,7 @@ OrderEvent = (
     | Answered
     | Verified
     | Missed
+    | Deferred
     | GaveUp
     | Drifted
     | Stopped
@@ -229,6 +239,7 @@ class Progress:
     outcome: Outcome | None = None
     effect: Effect | None = None
     reason: str | None = None
+    not_before: float | None = None  # it has to run or to sleep out its time
     drifts: int = 0
     told_at: float | None = None  # when it was last told anything by this order, on the way down
     is_restore: bool = False
@@ -275,7 +286,7 @@ class Order:
                 progress = self.machines[event.key]
                 progress.phase, progress.sent_at = Phase.SENT, event.at
                 progress.attempts, progress.outcome, progress.effect = event.attempt, None, None
-                progress.done_at = None
+                progress.done_at = progress.reason = progress.not_before = None
                 progress.was_reduced = progress.was_reduced or not event.is_restore
             case Answered():
                 self._answer(self.machines[event.key], event.outcome)
@@ -290,6 +301,9 @@ class Order:
                 progress = self.machines[event.key]
                 progress.phase, progress.reason = Phase.RETRY, event.reason
                 progress.attempts, progress.sent_at = event.attempt, event.at
+            case Deferred():
+                self.machines[event.key].reason = event.reason
+                self.machines[event.key].not_before = event.until
             case GaveUp():
                 self.machines[event.key].phase = Phase.GAVE_UP
                 self.machines[event.key].reason = event.reason
@@ -307,6 +321,7 @@ class Order:
                 self.measured_w, self.reached_at = event.measured_w, event.at
             case RestoreAsked():
                 self._turn(event.at)
+                self.measured_w = None  # it was of the way down
                 self.text = f"{event.who}: {event.why}"
             case Ended():
                 self.state, self.text, self.ended_at = OrderState.ENDED, event.text, event.at

@@ -13,6 +13,7 @@ from hashwerk.fleet.measure import Verdict
 from hashwerk.fleet.orders import (
     Aborted,
     Continued,
+    Deferred,
     Missed,
     Opened,
     Order,
@@ -124,6 +125,24 @@ def test_it_is_restored_in_the_reverse_order() -> None:
     assert sorted(up) == sorted(down)
     assert all(not machine.asleep for machine in fleet.machines.values())
     assert order.text == "7 of 7 machines did as told, 7 of them measured"
+
+
+def test_who_has_to_sleep_out_its_time_is_woken_then_and_not_given_up() -> None:
+    fleet = SimFleet(machines(6), min_off_s=300.0)
+    run = Run(fleet, spec(fleet, ReduceAll()))
+    run.until(OrderState.HOLDING)
+    slept = {key: machine.slept_at for key, machine in fleet.machines.items()}
+    run.note(RestoreAsked(at=fleet.now, who="ann", why="over"))
+    run.until(OrderState.RESTORING)
+    fleet.advance(20.0)
+    run.log += fleet.apply(run.order, next_events(run.order, fleet, CONDUCT, fleet.now))
+    assert any("stays off for another" in (p.reason or "") for p in run.order.machines.values())
+    order = run.until(OrderState.ENDED, crash_every=5)
+    assert order.text == "6 of 6 machines did as told, 6 of them measured"
+    woken = {event.key: event.at for event in run.log if isinstance(event, Sent) and event.is_restore}
+    assert all(woken[key] >= at + 300.0 for key, at in slept.items() if at is not None)
+    assert sum(isinstance(event, Deferred) for event in run.log) == 6, "said once"
+    assert not any(isinstance(event, Missed) for event in run.log)
 
 
 def test_liars_are_told_again_given_up_and_made_good_by_others() -> None:

@@ -126,6 +126,15 @@ def test_every_refusal_has_its_reason() -> None:
     assert ask(Reboot(), wear=worn, now=5_000.0 + 2 * 86_400) is None
 
 
+def test_who_is_found_asleep_by_a_new_process_has_slept_since_it_fell_asleep() -> None:
+    wear = Wear(started_at=1_000.0, slept_at=2_000.0)
+    wear.note(Transition(at=3_000.0, was=State.UNKNOWN, now=State.ASLEEP, cause="was found asleep"))
+    assert wear.slept_at == 2_000.0
+    wear.note(Transition(at=4_000.0, was=State.ASLEEP, now=State.HASHING, cause="woke unasked"))
+    wear.note(Transition(at=5_000.0, was=State.UNKNOWN, now=State.ASLEEP, cause="was found asleep"))
+    assert wear.slept_at == 5_000.0, "it hashed in between; since when it sleeps nobody knows"
+
+
 def test_waiting_doubles_up_to_a_limit() -> None:
     limits = Limits(first_retry_s=10.0, max_retry_s=35.0)
     assert [limits.retry_s(failures) for failures in (1, 2, 3, 4)] == [10.0, 20.0, 35.0, 35.0]

@@ -18,7 +18,7 @@ from hashwerk.fleet.conduct import Conduct
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.learning import LearnedMode, SteadyWatch
 from hashwerk.fleet.lease import Leases
-from hashwerk.fleet.limits import Limits, Wear, why_not
+from hashwerk.fleet.limits import Limits, Wear, ready_at, why_not
 from hashwerk.fleet.machine import Capability, Reading, WorkState
 from hashwerk.fleet.measure import Basis, Believed, Measured, MeterReading, believe_power
 from hashwerk.fleet.modes import ModePoint, best_points, published_points
@@ -312,6 +312,11 @@ class Roster:
             is_ambiguous=unit.member.is_ambiguous,
             must=spec.must,
         )
+
+    def ready_at(self, key: MachineKey, command: Command, spec: OrderSpec) -> float | None:
+        """Return when a machine has run or slept out its time for a command; None if nothing has to be waited for."""
+        unit = self.units.get(key)
+        return None if unit is None or spec.must else ready_at(command, unit.wear, self.limits)
 
     def rate(self, key: MachineKey, since: float, until: float) -> Rate | None:
         """Return a machine's hash rate by its shares over an interval; None where that is not known."""
