@@ -6,7 +6,7 @@ Adapters (OpenADR, Modbus, MQTT, a dry contact, files, the API) fill the port `O
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -142,7 +142,7 @@ class OrderBook:
         """
         grid = problem.grid
         orders = self.ahead(float(grid.starts_s[0]), float(grid.ends_s[-1]))
-        limits = tuple(self._limit(order, problem) for order in orders)
+        limits = tuple(limit for order in orders for limit in self._limits(order, problem))
         available = problem.available
         for order in orders:
             if order.kind is OrderKind.ALL:
@@ -165,17 +165,14 @@ class OrderBook:
             raise DispatchError(f"order {order.id} is relative to a baseline that has not been measured")
         return max(0.0, baseline_w - order.amount_w)
 
-    def _limit(self, order: Order, problem: Problem) -> Limit:
-        during = within(order, problem.grid)
-        if (
-            order.kind is OrderKind.ALL
-        ):  # machines are made unavailable; what the house draws is not ours to switch
-            limit_w = np.full(len(problem.grid), np.inf)
-        else:
-            limit_w = np.where(during, self.target_w(order), np.inf)
+    def _limits(self, order: Order, problem: Problem) -> Iterator[Limit]:
+        """Return the limit during an order, and the one that gives power back after it."""
+        if order.kind is not OrderKind.ALL:
+            # Else machines are made unavailable; what the house draws is not ours to switch.
+            limit_w = np.where(within(order, problem.grid), self.target_w(order), np.inf)
+            yield Limit(name=f"order {order.id}", limit_w=limit_w)
         if order.stop_s is not None and order.restore_s > 0:
-            limit_w = np.minimum(limit_w, self._restoring(order, problem))
-        return Limit(name=f"order {order.id}", limit_w=limit_w)
+            yield Limit(name=f"giving back after order {order.id}", limit_w=self._restoring(order, problem))
 
     def _restoring(self, order: Order, problem: Problem) -> FloatArray:
         """Return the limit after the order: it rises linearly from the target, or the house, to everything on.

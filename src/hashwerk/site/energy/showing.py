@@ -177,7 +177,8 @@ def site_sentence(
     elif plan.policy == SurplusOnly.name and stance is Stance.FREE:
         text = "machines follow own surplus: the house comes first, and nothing is bought for them"
     else:
-        text = summarise(plan.problem, plan.schedule, at=plan.at(now), zone=zone)
+        at = plan.at(now)
+        text = _with_limit(summarise(plan.problem, plan.schedule, at=at, zone=zone), plan, at)
         if stance is Stance.KEEP and reasons:
             text = f"nothing is changed: {reasons[0]}"
     shown = _sentence(text)

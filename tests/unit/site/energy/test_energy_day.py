@@ -147,6 +147,7 @@ async def test_an_order_is_delivered_measured_recorded_and_survives_the_process(
     await day.drive(stop_s - clock.time() + 60)
     first_w = hall.power_w() + hall.house_w
     assert first_w < 0.8 * before_w, "given back in stages"
+    assert "“giving back after order c1” leaves no room for more" in service.view().sentence
     await day.drive(1_200)
     assert hall.power_w() + hall.house_w == pytest.approx(before_w, rel=0.05)
     over = service.order("c1")
