@@ -126,9 +126,14 @@ async def test_the_mine_is_asked_and_commanded(tmp_path: Path) -> None:
         assert "4 of 4 machines did as told" in out
         assert not any(machine.asleep for machine in hall.machines)
 
-        code, out, _ = await hashwerk("fleet", "locate", "127.63.1.1", "--url", url, **token)
+        locate = ("fleet", "locate", "127.63.1.1", "--url", url)
+        code, out, err = await hashwerk(*locate, "--dry-run", **token)
+        assert (code, "turn its light on" in out, err.strip()) == (0, True, "1 machine would be told")
+        assert len(fleet.commander.orders) == 1, "only said, nothing was given"
+        code, out, _ = await hashwerk(*locate, "--wait", **token)
         assert code == 0
-        await until(lambda: hall.machines[0].led, "the light is on")
+        assert "done: turn its light on: the machine says yes" in out
+        assert hall.machines[0].led
         assert fleet.machine("127.63.1.1").commanded == "wake"
 
 

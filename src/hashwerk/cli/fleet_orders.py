@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import click
 
+from hashwerk.cli.fleet_api import FleetApi
 from hashwerk.cli.output import print_json
 from hashwerk.units import format_si
 
@@ -43,3 +45,41 @@ def tell_orders(orders: list[Any], *, as_json: bool) -> None:
         )
         if order.get("note"):
             click.echo(order["note"], err=True)
+
+
+def tell_plan(plan: dict[str, Any], *, as_json: bool) -> None:
+    """Print who would be told what, and who is left out and why."""
+    if as_json:
+        print_json(plan)
+        return
+    for step in plan["steps"]:
+        marginal = step["marginal_j_per_th"]
+        efficiency = f"  {marginal:5.1f} J/TH" if marginal is not None else ""
+        power = format_si(step["before_w"], "W").rjust(8)
+        if step["after_w"] is not None:
+            power += f" → {format_si(step['after_w'], 'W'):>8}{efficiency}"
+        click.echo(f"{step['machine']:24}  {step['command']:24}  {power}")
+    for skip in plan["skips"]:
+        if skip["reason"] != "not needed":
+            click.echo(f"{skip['machine']:24}  left out: {skip['reason']}")
+    if plan["wanted_w"] is None and not plan["expected_w"]:
+        count = len(plan["steps"])
+        click.echo(f"{count} machine{'' if count == 1 else 's'} would be told", err=True)
+        return
+    basis = "metered" if plan["is_metered"] else "as machines say"
+    click.echo(
+        f"now {format_si(plan['total_w'], 'W')} ({basis}); {len(plan['steps'])} machines would save"
+        f" {format_si(plan['expected_w'], 'W')}"
+        + (f", {format_si(plan['short_w'], 'W')} less than wanted" if plan["short_w"] else "")
+        + (f"; the power of {plan['unknown']} is not known" if plan["unknown"] else ""),
+        err=True,
+    )
+
+
+def until_order(api: FleetApi, order_id: str, states: tuple[str, ...]) -> Any:
+    """Wait until an order is in one of some states; return it."""
+    while True:
+        order = api.get(f"/fleet/orders/{order_id}")
+        if order["state"] in states:
+            return order
+        time.sleep(1.0)

@@ -8,9 +8,16 @@ from typing import Any
 import click
 
 from hashwerk.cli.fleet_api import FleetApi, api_options, who
-from hashwerk.cli.fleet_orders import dry_option, group_option, tell_machines, tell_orders, why_option
+from hashwerk.cli.fleet_orders import (
+    dry_option,
+    group_option,
+    tell_machines,
+    tell_orders,
+    tell_plan,
+    until_order,
+    why_option,
+)
 from hashwerk.cli.output import json_option, print_json
-from hashwerk.units import format_si
 
 
 @click.command()
@@ -65,46 +72,14 @@ def curtail(
     }
     if dry_run:
         plan = api.post("/fleet/curtail", body | {"preview": True})
-        if as_json:
-            print_json(plan)
-        else:
-            _print_plan(plan)
+        tell_plan(plan, as_json=as_json)
         return
     if minutes is not None:
         body["until"] = time.time() + 60 * minutes
     order = api.post("/fleet/curtail", body)
     if wait:
-        order = _await(api, order["id"], ("held", "stopped", "ended", "aborted"))
+        order = until_order(api, order["id"], ("held", "stopped", "ended", "aborted"))
     tell_orders([order], as_json=as_json)
-
-
-def _print_plan(plan: dict[str, Any]) -> None:
-    for step in plan["steps"]:
-        marginal = step["marginal_j_per_th"]
-        efficiency = f"  {marginal:5.1f} J/TH" if marginal is not None else ""
-        click.echo(
-            f"{step['machine']:24}  {step['command']:24}  {format_si(step['before_w'], 'W'):>8} →"
-            f" {format_si(step['after_w'], 'W'):>8}{efficiency}"
-        )
-    for skip in plan["skips"]:
-        if skip["reason"] != "not needed":
-            click.echo(f"{skip['machine']:24}  left out: {skip['reason']}")
-    basis = "metered" if plan["is_metered"] else "as machines say"
-    click.echo(
-        f"now {format_si(plan['total_w'], 'W')} ({basis}); {len(plan['steps'])} machines would save"
-        f" {format_si(plan['expected_w'], 'W')}"
-        + (f", {format_si(plan['short_w'], 'W')} less than wanted" if plan["short_w"] else "")
-        + (f"; the power of {plan['unknown']} is not known" if plan["unknown"] else ""),
-        err=True,
-    )
-
-
-def _await(api: FleetApi, order_id: str, states: tuple[str, ...]) -> Any:
-    while True:
-        order = api.get(f"/fleet/orders/{order_id}")
-        if order["state"] in states:
-            return order
-        time.sleep(1.0)
 
 
 @click.command()
@@ -144,7 +119,7 @@ def resume(
         return
     orders = answer["orders"]
     if wait:
-        orders = [_await(api, order["id"], ("ended", "aborted")) for order in orders]
+        orders = [until_order(api, order["id"], ("ended", "aborted")) for order in orders]
     tell_orders(orders, as_json=as_json)
 
 

@@ -7,125 +7,102 @@ from typing import Any
 
 import click
 
-from hashwerk.cli.fleet_api import FleetApi, api_options, who
-from hashwerk.cli.fleet_orders import dry_option, group_option, tell_orders, why_option
+from hashwerk.cli.fleet_api import FleetApi, Function, api_options, who
+from hashwerk.cli.fleet_orders import (
+    dry_option,
+    group_option,
+    tell_machines,
+    tell_orders,
+    tell_plan,
+    until_order,
+    why_option,
+)
 from hashwerk.cli.output import json_option, print_json
+
+
+def _tell_options(function: Function) -> Function:
+    """Add what every command to machines takes."""
+    for option in (
+        json_option,
+        api_options,
+        dry_option,
+        click.option(
+            "--wait", is_flag=True, help="Wait until it is done, and say what became of each machine."
+        ),
+        why_option,
+        group_option,
+        click.argument("machines", nargs=-1),
+    ):
+        function = option(function)
+    return function
 
 
 def _tell(
     command: dict[str, Any],
     machines: tuple[str, ...],
-    group: str | None,
     *,
-    why: str,
-    dry_run: bool,
-    as_json: bool,
-    options: dict[str, Any],
-) -> None:
-    if bool(machines) == (group is not None):
-        raise click.UsageError("name either machines or --group")
-    body = command | {
-        "machines": list(machines) or None,
-        "group": group,
-        "who": who(),
-        "why": why,
-        "dry_run": dry_run,
-    }
-    tell_orders([FleetApi(options).post("/fleet/commands", body)], as_json=as_json)
-
-
-@click.command()
-@click.argument("mode")
-@click.argument("machines", nargs=-1)
-@group_option
-@why_option
-@dry_option
-@api_options
-@json_option
-def mode(
-    *,
-    mode: str,
-    machines: tuple[str, ...],
     group: str | None,
     why: str,
+    wait: bool,
     dry_run: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
+    if bool(machines) == (group is not None):
+        raise click.UsageError("name either machines or --group")
+    api = FleetApi(options)
+    body = command | {"machines": list(machines) or None, "group": group, "who": who(), "why": why}
+    if dry_run:
+        tell_plan(api.post("/fleet/commands", body | {"preview": True}), as_json=as_json)
+        return
+    order = api.post("/fleet/commands", body)
+    if wait:
+        order = until_order(api, order["id"], ("ended", "aborted"))
+    tell_orders([order], as_json=as_json)
+    if wait and not as_json:
+        tell_machines(order)
+
+
+@click.command()
+@click.argument("mode")
+@_tell_options
+def mode(mode: str, machines: tuple[str, ...], **given: Any) -> None:
     """Switch machines to another mode, named as the make names it.
 
     \b
     Example:
         hashwerk fleet mode Eco --group night
     """
-    _tell(
-        {"command": "mode", "mode": mode},
-        machines,
-        group,
-        why=why,
-        dry_run=dry_run,
-        as_json=as_json,
-        options=options,
-    )
+    _tell({"command": "mode", "mode": mode}, machines, **given)
 
 
 @click.command()
-@click.argument("machines", nargs=-1)
-@group_option
+@_tell_options
 @click.option("--off", is_flag=True, help="Turn the light off again.")
-@why_option
-@dry_option
-@api_options
-@json_option
-def locate(
-    *,
-    machines: tuple[str, ...],
-    group: str | None,
-    off: bool,
-    why: str,
-    dry_run: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def locate(machines: tuple[str, ...], *, off: bool, **given: Any) -> None:
     """Turn on the light by which a machine is found in the hall.
 
     \b
     Example:
         hashwerk fleet locate 10.0.0.17
     """
-    _tell(
-        {"command": "locate", "on": not off},
-        machines,
-        group,
-        why=why,
-        dry_run=dry_run,
-        as_json=as_json,
-        options=options,
-    )
+    _tell({"command": "locate", "on": not off}, machines, **given)
 
 
 @click.command()
-@click.argument("machines", nargs=-1)
-@group_option
-@why_option
-@dry_option
-@api_options
-@json_option
-def reboot(
-    *, machines: tuple[str, ...], group: str | None, why: str, dry_run: bool, as_json: bool, **options: Any
-) -> None:
+@_tell_options
+def reboot(machines: tuple[str, ...], **given: Any) -> None:
     """Start machines again, a few at a time.
 
     \b
     Example:
-        hashwerk fleet reboot aa:bb:cc:dd:ee:ff --why "hangs since noon"
+        hashwerk fleet reboot aa:bb:cc:dd:ee:ff --why "hangs since noon" --wait
     """
-    _tell({"command": "reboot"}, machines, group, why=why, dry_run=dry_run, as_json=as_json, options=options)
+    _tell({"command": "reboot"}, machines, **given)
 
 
 @click.command()
-@click.argument("machines", nargs=-1)
-@group_option
+@_tell_options
 @click.option(
     "--pool",
     "pool_list",
@@ -134,20 +111,7 @@ def reboot(
     metavar="URL,USER",
     help="A pool and the name to mine under; up to three times, the first one first.",
 )
-@why_option
-@dry_option
-@api_options
-@json_option
-def pools(
-    *,
-    machines: tuple[str, ...],
-    group: str | None,
-    pool_list: tuple[str, ...],
-    why: str,
-    dry_run: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def pools(machines: tuple[str, ...], *, pool_list: tuple[str, ...], **given: Any) -> None:
     """Write pools into machines: Hashwerk first, its standby second, the pool itself third.
 
     \b
@@ -160,15 +124,7 @@ def pools(
         if not comma or not url or not user:
             raise click.BadParameter(f"{text!r}: write it as URL,USER", param_hint="--pool")
         entries.append({"url": url, "user": user})
-    _tell(
-        {"command": "pools", "pools": entries},
-        machines,
-        group,
-        why=why,
-        dry_run=dry_run,
-        as_json=as_json,
-        options=options,
-    )
+    _tell({"command": "pools", "pools": entries}, machines, **given)
 
 
 @click.command()
