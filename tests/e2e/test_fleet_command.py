@@ -21,7 +21,7 @@ from hashwerk.web.app import create_api
 from hashwerk.web.fleet_api import fleet_router
 from hashwerk.web.server import serve_web
 from hashwerk.web.state import MineView
-from support.fleet_hall import running_hall, running_service, until
+from support.fleet_hall import running_hall, running_service
 
 
 async def hashwerk(*arguments: str, **environment: str) -> tuple[int, str, str]:
