@@ -185,5 +185,18 @@ async def test_the_api_refuses_what_it_does_not_know(tmp_path: Path) -> None:
             assert "outside the configured ranges" in outside.json()["detail"]
             csv = await api.post("/fleet/places", content="mac,hall\nxx,A\n", headers=headers)
             assert csv.status_code == 422
+            latin = tmp_path / "latin.csv"
+            latin.write_bytes("mac,hall\n02:00:01:00:00:00,Süd\n".encode("latin-1"))
+            token = {"HASHWERK_TOKEN": local_token(tmp_path)}
+            code, _, err = await hashwerk("fleet", "places", str(latin), "--url", url, **token)
+            assert (code, "save it as CSV UTF-8" in err) == (7, True)
+            latin.write_text("mac,hall\n02:00:01:00:00:00,Süd\n", encoding="utf-8")
+            code, out, _ = await hashwerk(
+                "fleet", "places", str(latin), "--why", "moved", "--url", url, **token
+            )
+            assert (code, out.strip()) == (0, "1 machines placed, 0 not met yet")
         assert not any(machine.asleep for machine in hall.machines)
-        assert [row.command for row in await fleet.commands()] == ["take for maintenance"]
+        assert [(row.command, row.why) for row in await fleet.commands()] == [
+            ("take in 1 places", "moved"),
+            ("take for maintenance", "no reason given"),
+        ]

@@ -69,16 +69,15 @@ class FleetApi:
         """
         return self._call("GET", path).text
 
-    def post(self, path: str, body: Any) -> Any:
-        """Return the answer to a command; ``body`` is JSON, or text as it is.
+    def post(self, path: str, body: Any, **parameters: str) -> Any:
+        """Return the answer to a command; ``body`` is JSON, or text as it is with ``parameters`` beside it.
 
         Raises:
             FleetError: If the mine does not answer, or refuses; the message says why.
         """
         if isinstance(body, str):
-            return self._call(
-                "POST", path, content=body.encode(), headers={"content-type": "text/csv"}
-            ).json()
+            text = {"content-type": "text/csv"}
+            return self._call("POST", path, content=body.encode(), headers=text, params=parameters).json()
         return self._call("POST", path, json=body).json()
 
     def _call(self, method: str, path: str, **arguments: Any) -> httpx.Response:

@@ -18,6 +18,7 @@ from hashwerk.cli.fleet_orders import (
     why_option,
 )
 from hashwerk.cli.output import json_option, print_json
+from hashwerk.errors import FleetError
 
 
 def _tell_options(function: Function) -> Function:
@@ -129,9 +130,10 @@ def pools(machines: tuple[str, ...], *, pool_list: tuple[str, ...], **given: Any
 
 @click.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@why_option
 @api_options
 @json_option
-def places(file: Path | None, as_json: bool, **options: Any) -> None:
+def places(file: Path | None, *, why: str, as_json: bool, **options: Any) -> None:
     """Take in a CSV of places, or without a file write all places as CSV to standard output.
 
     Columns: address, mac, serial, hall, row, shelf, breaker, feeder, owner, group; one of the first three is needed.
@@ -149,7 +151,11 @@ def places(file: Path | None, as_json: bool, **options: Any) -> None:
         else:
             click.echo(text, nl=False)
         return
-    answer = api.post("/fleet/places", file.read_text(encoding="utf-8"))
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise FleetError(f"{file}: not UTF-8 (byte {error.start + 1}); save it as CSV UTF-8") from error
+    answer = api.post("/fleet/places", text, who=who(), why=why)
     if as_json:
         print_json(answer)
     else:

@@ -54,6 +54,7 @@ COLUMNS: Final = (
     "owner",
     "group",
 )
+_FORMULA: Final = tuple("=+-@\t\r")
 _PLACE: Final = ("hall", "row", "shelf", "breaker", "feeder")
 
 
@@ -87,7 +88,7 @@ def read_places(text: str) -> list[Placement]:
 
 
 def _placement(cells: dict[str, str], line: int) -> Placement:
-    value = {name: cell.strip() or None for name, cell in cells.items()}
+    value = {name: _as_written(cell.strip()) or None for name, cell in cells.items()}
     mac, serial = value.get("mac"), value.get("serial")
     if mac is not None and (mac := normal_mac(mac)) is None:
         raise FleetError(f"line {line}: not a MAC address: {cells['mac'].strip()!r}")
@@ -120,10 +121,15 @@ def write_places(placements: Iterable[Placement]) -> str:
     return out.getvalue()
 
 
+def _as_written(cell: str) -> str:
+    """Return a cell without the apostrophe that `write_places` puts before what is no formula."""
+    return cell[1:] if cell[:1] == "'" and cell[1:2] and cell[1:2] in _FORMULA else cell
+
+
 def _harmless(cell: str | None) -> str:
     if cell is None:
         return ""
-    return f"'{cell}" if cell[:1] in "=+-@\t\r" else cell
+    return f"'{cell}" if cell[:1] in _FORMULA else cell
 
 
 def merge(known: Place, given: Place) -> Place:

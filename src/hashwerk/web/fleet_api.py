@@ -32,7 +32,7 @@ from hashwerk.fleet.commands import (
 from hashwerk.fleet.lease import Holder
 from hashwerk.fleet.orders import Reduce, Tell
 from hashwerk.fleet.place import read_places, write_places
-from hashwerk.site.fleet.service import FleetService, order_summary
+from hashwerk.site.fleet.service import NO_REASON, FleetService, order_summary
 from hashwerk.site.fleet.view import FleetColumns
 from hashwerk.web import fleet_models as models
 from hashwerk.web.fleet_answers import given_answer, json_answer, known, machine_answer, plan_answer, stored
@@ -40,6 +40,7 @@ from hashwerk.web.record_api import add_record
 
 #: A list of places for 200,000 machines.
 _MAX_CSV_BYTES: Final = 32 * 1024 * 1024
+_Name = Annotated[str, Query(min_length=1, max_length=200)]
 _T = TypeVar("_T")
 
 
@@ -246,7 +247,7 @@ def _add_commands(router: APIRouter, service: FleetService) -> None:
         return json_answer({"machine": None if unit is None else unit.key})
 
     @router.post("/fleet/places", summary="Take in a CSV of places")
-    async def places(request: Request) -> Response:
+    async def places(request: Request, who: _Name = "api", why: _Name = NO_REASON) -> Response:
         text = bytearray()
         async for chunk in request.stream():
             text += chunk
@@ -256,7 +257,7 @@ def _add_commands(router: APIRouter, service: FleetService) -> None:
             entries = read_places(text.decode("utf-8"))
         except (FleetError, UnicodeDecodeError) as error:
             raise HTTPException(422, str(error)) from error
-        placed, waiting = await stored(service.place(entries))
+        placed, waiting = await stored(service.place(entries, who=who, why=why))
         return json_answer({"placed": placed, "waiting": waiting})
 
 

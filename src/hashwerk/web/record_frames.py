@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "put back": "put back",
     "acknowledge": "acknowledge",
     "silence": "silence",
+    "take in": "places",
 }
 #: What came of commands, as `CommandQuery.result` has it.
 RESULTS: Final = {

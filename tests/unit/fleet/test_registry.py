@@ -147,3 +147,4 @@ def test_a_list_of_places_that_cannot_be_read_says_where(text: str, message: str
 def test_a_spreadsheet_finds_no_formula_in_a_place() -> None:
     text = write_places([Placement(mac="02:00:00:00:00:01", place=Place(hall="=cmd()"))])
     assert ",'=cmd()," in text
+    assert read_places(text)[0].place.hall == "=cmd()", "it is as it was when it comes back"

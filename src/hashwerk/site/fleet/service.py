@@ -483,7 +483,9 @@ class FleetService:
 
     # --- the rest ---
 
-    async def place(self, placements: Sequence[Placement]) -> tuple[int, int]:
+    async def place(
+        self, placements: Sequence[Placement], *, who: str = "api", why: str = NO_REASON
+    ) -> tuple[int, int]:
         """Take in places; return how many machines were placed, and how many are not known yet.
 
         Raises:
@@ -493,6 +495,9 @@ class FleetService:
         for unit in self.roster.units.values():
             unit.changed = True
         await asyncio.to_thread(self.store.keep, "waiting", self.roster.registry.waiting)
+        what, effect = f"take in {len(placements)} places", f"{placed} machines placed, {waiting} not met yet"
+        deed = Deed(at=self._clock.time(), subject="all machines", who=who, why=why, what=what, effect=effect)
+        await self._record([deed])
         await self.save()
         return placed, waiting
 
