@@ -9,15 +9,12 @@ Resource handling: one connection, used by one thread at a time; every call is o
 from __future__ import annotations
 
 import sqlite3
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from hashwerk.errors import StoreError
 from hashwerk.fleet.alerts import Alert, Silence
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.lease import Lease
@@ -35,7 +32,6 @@ from hashwerk.fleet.record import (
 )
 from hashwerk.fleet.states import State, Transition
 from hashwerk.fleet.timing import TimingRow
-from hashwerk.store.connection import WriterLock, connect_writer, store_error
 from hashwerk.store.fleet_commands import (
     count_commands,
     note_command,
@@ -44,7 +40,8 @@ from hashwerk.store.fleet_commands import (
     read_commands,
     unsettled_commands,
 )
-from hashwerk.store.migrations import FLEET, migrate
+from hashwerk.store.migrations import FLEET
+from hashwerk.store.owned_file import OwnedFile
 from hashwerk.store.settings import StoreSettings
 
 _V1: Final = """
@@ -121,11 +118,7 @@ class FleetStore:
     """Keeps what must outlive the process that commands machines."""
 
     def __init__(self, path: Path, settings: StoreSettings | None = None) -> None:
-        self.path = Path(path)
-        self._settings = settings or StoreSettings()
-        self._owner = WriterLock(self.path)
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
+        self._file = OwnedFile(path, FLEET, FLEET_SCRIPTS, settings)
         self._since_trim = 0
 
     def open(self) -> FleetState:
@@ -134,27 +127,12 @@ class FleetStore:
         Raises:
             StoreError: If it cannot be used, or another process has it.
         """
-        self._owner.acquire(self._settings.lock_timeout_s)
-        try:
-            connection = connect_writer(self.path, self._settings)
-            try:
-                migrate(connection, self.path, FLEET_SCRIPTS, FLEET)
-            except BaseException:
-                connection.close()
-                raise
-        except BaseException:
-            self._owner.release()
-            raise
-        self._connection = connection
+        self._file.open()
         return self._load()
 
     def close(self) -> None:
         """Give the file back."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-            self._owner.release()
+        self._file.close()
 
     # --- orders ---
 
@@ -166,7 +144,7 @@ class FleetStore:
         Raises:
             StoreError: If they could not be written: then nothing of them was.
         """
-        with self._write("an order cannot be stored") as connection:
+        with self._file.writing("an order cannot be stored") as connection:
             connection.execute(
                 "INSERT INTO orders (id, at, is_open) VALUES (?,?,?)"
                 " ON CONFLICT (id) DO UPDATE SET is_open = excluded.is_open",
@@ -183,18 +161,18 @@ class FleetStore:
 
     def order(self, order_id: str) -> Order | None:
         """Return an order with everything that happened to it; None if there is none."""
-        with self._read("an order cannot be read") as connection:
+        with self._file.reading("an order cannot be read") as connection:
             return _order(connection, order_id)
 
     def orders(self, limit: int = 50) -> list[Order]:
         """Return the newest orders, the newest first."""
-        with self._read("orders cannot be read") as connection:
+        with self._file.reading("orders cannot be read") as connection:
             ids = connection.execute("SELECT id FROM orders ORDER BY at DESC LIMIT ?", (limit,)).fetchall()
             return [order for (order_id,) in ids if (order := _order(connection, order_id)) is not None]
 
     def histories(self, limit: int, skip: Callable[[str], bool]) -> list[tuple[OrderEvent, ...]]:
         """Return the events of the newest orders but those to be skipped, the oldest order first."""
-        with self._read("orders cannot be read") as connection:
+        with self._file.reading("orders cannot be read") as connection:
             ids = connection.execute("SELECT id FROM orders ORDER BY at DESC LIMIT ?", (limit,)).fetchall()
             sql = "SELECT event FROM order_events WHERE order_id = ? ORDER BY id"
             return [
@@ -214,12 +192,12 @@ class FleetStore:
         """Return the newest commands, of one machine or those that fit, the newest first."""
         if query is None:
             query = CommandQuery(keys=None if key is None else (key,))
-        with self._read("commands cannot be read") as connection:
+        with self._file.reading("commands cannot be read") as connection:
             return read_commands(connection, query, limit, before)
 
     def command_counts(self, query: CommandQuery) -> dict[tuple[str, str], int]:
         """Return how many commands fit, by who gave them and what came of them."""
-        with self._read("commands cannot be counted") as connection:
+        with self._file.reading("commands cannot be counted") as connection:
             return count_commands(connection, query)
 
     def note_deeds(self, deeds: Sequence[Deed]) -> None:
@@ -228,7 +206,7 @@ class FleetStore:
         Raises:
             StoreError: If it could not be written.
         """
-        with self._write("what was done cannot be stored") as connection:
+        with self._file.writing("what was done cannot be stored") as connection:
             for deed in deeds:
                 note_deed(connection, deed)
 
@@ -238,13 +216,13 @@ class FleetStore:
         Raises:
             StoreError: If it could not be written.
         """
-        with self._write("the effect of a command cannot be stored") as connection:
+        with self._file.writing("the effect of a command cannot be stored") as connection:
             for command, effect, settled_at in effects:
                 note_effect(connection, command, effect, settled_at)
 
     def unsettled(self, since: float) -> list[Unsettled]:
         """Return the commands since a moment that have no last word, the oldest first."""
-        with self._read("commands cannot be read") as connection:
+        with self._file.reading("commands cannot be read") as connection:
             return unsettled_commands(connection, since)
 
     # --- machines ---
@@ -255,7 +233,7 @@ class FleetStore:
         Raises:
             StoreError: If they could not be written.
         """
-        with self._write("machines cannot be stored") as connection:
+        with self._file.writing("machines cannot be stored") as connection:
             connection.executemany(
                 "INSERT INTO machines (key, record) VALUES (?,?)"
                 " ON CONFLICT (key) DO UPDATE SET record = excluded.record",
@@ -269,7 +247,7 @@ class FleetStore:
         Raises:
             StoreError: If they could not be written.
         """
-        with self._write("changes of state cannot be stored") as connection:
+        with self._file.writing("changes of state cannot be stored") as connection:
             connection.executemany(
                 "INSERT INTO transitions (at, key, was, now, cause) VALUES (?,?,?,?,?)",
                 [(t.at, key, t.was.value, t.now.value, t.cause) for key, t in transitions],
@@ -284,7 +262,7 @@ class FleetStore:
 
     def transitions(self, limit: int = 100, key: MachineKey | None = None) -> list[TransitionRecord]:
         """Return the newest changes of state, the newest first."""
-        with self._read("changes of state cannot be read") as connection:
+        with self._file.reading("changes of state cannot be read") as connection:
             rows = connection.execute(
                 "SELECT id, at, key, was, now, cause FROM transitions WHERE (?1 IS NULL OR key = ?1)"
                 " ORDER BY id DESC LIMIT ?2",
@@ -301,7 +279,7 @@ class FleetStore:
         Raises:
             StoreError: If it could not be written.
         """
-        with self._write("the history of machines cannot be stored") as connection:
+        with self._file.writing("the history of machines cannot be stored") as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO history VALUES (?,?,?,?,?,?,?,?,?)",
                 [
@@ -322,7 +300,7 @@ class FleetStore:
 
     def history(self, key: MachineKey) -> list[HistoryPoint]:
         """Return what is kept of a machine's past, the oldest first."""
-        with self._read("the history of a machine cannot be read") as connection:
+        with self._file.reading("the history of a machine cannot be read") as connection:
             rows = connection.execute(
                 "SELECT at, reported_w, power_w, metered_w, inlet_c, chip_c, measured_hs FROM history"
                 " WHERE key = ? ORDER BY at",
@@ -338,7 +316,7 @@ class FleetStore:
         Raises:
             StoreError: If they could not be written.
         """
-        with self._write("alerts cannot be stored") as connection:
+        with self._file.writing("alerts cannot be stored") as connection:
             connection.executemany(
                 "INSERT INTO alerts (id, is_open, since, record) VALUES (?,?,?,?) ON CONFLICT (id) DO UPDATE"
                 " SET is_open = excluded.is_open, record = excluded.record",
@@ -347,7 +325,7 @@ class FleetStore:
 
     def alerts(self, limit: int = 200) -> list[Alert]:
         """Return the newest alerts, the newest first."""
-        with self._read("alerts cannot be read") as connection:
+        with self._file.reading("alerts cannot be read") as connection:
             rows = connection.execute(
                 "SELECT record FROM alerts ORDER BY since DESC LIMIT ?", (limit,)
             ).fetchall()
@@ -359,7 +337,7 @@ class FleetStore:
         Raises:
             StoreError: If they could not be written.
         """
-        with self._write("leases cannot be stored") as connection:
+        with self._file.writing("leases cannot be stored") as connection:
             connection.execute("DELETE FROM leases")
             connection.executemany(
                 "INSERT INTO leases (key, record) VALUES (?,?)",
@@ -372,7 +350,7 @@ class FleetStore:
         Raises:
             StoreError: If it could not be written.
         """
-        with self._write(f"{name} cannot be stored") as connection:
+        with self._file.writing(f"{name} cannot be stored") as connection:
             connection.execute(
                 "INSERT INTO kept (name, record) VALUES (?,?)"
                 " ON CONFLICT (name) DO UPDATE SET record = excluded.record",
@@ -382,7 +360,7 @@ class FleetStore:
     # --- inside ---
 
     def _load(self) -> FleetState:
-        with self._read("cannot be read") as connection:
+        with self._file.reading("cannot be read") as connection:
             open_orders = connection.execute("SELECT id FROM orders WHERE is_open ORDER BY at").fetchall()
             return FleetState(
                 machines=_all(connection, "SELECT record FROM machines ORDER BY key", _machines),
@@ -400,38 +378,6 @@ class FleetStore:
                 waiting=_kept(connection, "waiting", tuple[Placement, ...]),
                 silences=_kept(connection, "silences", tuple[Silence, ...]),
             )
-
-    @contextmanager
-    def _write(self, what: str) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            connection = self._opened()
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield connection
-                except BaseException:
-                    connection.execute("ROLLBACK")
-                    raise
-                connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise store_error(error, self.path, what) from error
-
-    @contextmanager
-    def _read(self, what: str) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                yield self._opened()
-            except sqlite3.Error as error:
-                raise store_error(error, self.path, what) from error
-            except msgspec.DecodeError as error:
-                raise StoreError(f"{self.path}: {what}: {error}") from error
-
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StoreError(f"{self.path}: the fleet's record is closed")
-        return self._connection
 
 
 def _whole(value: float | None) -> int | None:

@@ -14,14 +14,14 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
-from threading import Lock
 from typing import Final, NamedTuple
 
 from hashwerk.errors import StoreError
 from hashwerk.evidence.leaf import encode_record, record_sums
 from hashwerk.evidence.records import Record
-from hashwerk.store.connection import WriterLock, connect_reader, connect_writer, store_error
-from hashwerk.store.migrations import FileKind, migrate
+from hashwerk.store.connection import connect_reader, store_error
+from hashwerk.store.migrations import FileKind
+from hashwerk.store.owned_file import OwnedFile
 from hashwerk.store.settings import StoreSettings
 
 #: The file's name, beside the ledger.
@@ -51,10 +51,7 @@ class Logbook:
 
     def __init__(self, path: Path, settings: StoreSettings | None = None) -> None:
         self.path = Path(path)
-        self._settings = settings or StoreSettings()
-        self._owner = WriterLock(self.path)
-        self._lock = Lock()
-        self._connection: sqlite3.Connection | None = None
+        self._file = OwnedFile(path, LOGBOOK, SCRIPTS, settings)
 
     def open(self) -> None:
         """Open the file, and make it where there is none.
@@ -62,13 +59,7 @@ class Logbook:
         Raises:
             StoreError: If it cannot be used.
         """
-        self._owner.acquire(self._settings.lock_timeout_s)
-        try:
-            self._connection = connect_writer(self.path, self._settings)
-            migrate(self._connection, self.path, SCRIPTS, LOGBOOK)
-        except BaseException:
-            self.close()
-            raise
+        self._file.open()
 
     def append(self, records: Sequence[Record], now_us: int, kept: Mapping[str, bytes] | None = None) -> None:
         """Log records, and remember with them where the writer goes on: all of it or nothing.
@@ -85,22 +76,14 @@ class Logbook:
         for record in records:
             record_sums(record)
         rows = [encode_record(record) for record in records]
-        with self._lock:
-            connection = self._open_connection()
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                last = connection.execute("SELECT coalesce(max(id), 0) FROM entries").fetchone()[0]
-                first = max(last + 1, now_us)
-                connection.executemany(
-                    "INSERT INTO entries VALUES (?, ?, ?)",
-                    ((first + index, now_us, row) for index, row in enumerate(rows)),
-                )
-                connection.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", (kept or {}).items())
-                connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise store_error(error, self.path, "logging evidence") from error
+        with self._file.writing("logging evidence") as connection:
+            last = connection.execute("SELECT coalesce(max(id), 0) FROM entries").fetchone()[0]
+            first = max(last + 1, now_us)
+            connection.executemany(
+                "INSERT INTO entries VALUES (?, ?, ?)",
+                ((first + index, now_us, row) for index, row in enumerate(rows)),
+            )
+            connection.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", (kept or {}).items())
 
     def kept(self) -> dict[str, bytes]:
         """Return the values by name, as last appended.
@@ -108,24 +91,12 @@ class Logbook:
         Raises:
             StoreError: If they cannot be read.
         """
-        with self._lock:
-            try:
-                return dict(self._open_connection().execute("SELECT name, value FROM kept"))
-            except sqlite3.Error as error:
-                raise store_error(error, self.path, "reading the logbook") from error
+        with self._file.reading("reading the logbook") as connection:
+            return dict(connection.execute("SELECT name, value FROM kept"))
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
-        self._owner.release()
-
-    def _open_connection(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StoreError(f"{self.path}: the logbook is not open")
-        return self._connection
+        self._file.close()
 
 
 def read_entries(path: Path, after: int, before_us: int) -> list[Entry]:

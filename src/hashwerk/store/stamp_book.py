@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from threading import Lock
 from typing import Any, Final, NamedTuple
 
-from hashwerk.errors import StoreError
 from hashwerk.evidence.bundle import Stamp
 from hashwerk.evidence.epoch import SIGNED_HEADER, SignedHeader
 from hashwerk.evidence.witness import Asked
-from hashwerk.store.connection import WriterLock, connect_reader, connect_writer, store_error
-from hashwerk.store.migrations import FileKind, migrate
+from hashwerk.store.connection import connect_reader, store_error
+from hashwerk.store.migrations import FileKind
+from hashwerk.store.owned_file import OwnedFile
 from hashwerk.store.settings import StoreSettings
 
 #: The file's name, beside the ledger.
@@ -72,11 +71,7 @@ class StampBook:
     """The writer's side."""
 
     def __init__(self, path: Path, settings: StoreSettings | None = None) -> None:
-        self.path = Path(path)
-        self._settings = settings or StoreSettings()
-        self._owner = WriterLock(self.path)
-        self._lock = Lock()
-        self._connection: sqlite3.Connection | None = None
+        self._file = OwnedFile(path, STAMPS, SCRIPTS, settings)
 
     def open(self) -> None:
         """Open the file, and make it where there is none.
@@ -84,13 +79,7 @@ class StampBook:
         Raises:
             StoreError: If it cannot be used.
         """
-        self._owner.acquire(self._settings.lock_timeout_s)
-        try:
-            self._connection = connect_writer(self.path, self._settings)
-            migrate(self._connection, self.path, SCRIPTS, STAMPS)
-        except BaseException:
-            self.close()
-            raise
+        self._file.open()
 
     def put(self, stamp: Stamp, service: str, now_us: int, *, waits: bool = False) -> None:
         """Keep a stamp, in place of an earlier one of the same epoch by the same service.
@@ -191,34 +180,19 @@ class StampBook:
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
-        self._owner.release()
+        self._file.close()
 
     def _kept(self, where: str, values: tuple[object, ...]) -> list[KeptStamp]:
         rows = self._read(f"SELECT epoch, kind, data, service, waits, at_us FROM stamps {where}", values)  # noqa: S608
         return [_kept_stamp(row) for row in rows]
 
     def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        with self._lock:
-            try:
-                return self._open_connection().execute(query, values).fetchall()
-            except sqlite3.Error as error:
-                raise store_error(error, self.path, "reading stamps") from error
+        with self._file.reading("reading stamps") as connection:
+            return connection.execute(query, values).fetchall()
 
     def _write(self, query: str, values: tuple[object, ...]) -> None:
-        with self._lock:
-            try:
-                self._open_connection().execute(query, values)
-            except sqlite3.Error as error:
-                raise store_error(error, self.path, "keeping a stamp") from error
-
-    def _open_connection(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StoreError(f"{self.path}: the book of stamps is not open")
-        return self._connection
+        with self._file.writing("keeping a stamp") as connection:
+            connection.execute(query, values)
 
 
 def read_kept(ledger: Path, first: int, last: int) -> tuple[KeptStamp, ...]:

@@ -202,7 +202,7 @@ def test_one_process_commands_machines(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="locked by process"):
         FleetStore(tmp_path / "fleet.sqlite", StoreSettings(lock_timeout_s=0.0)).open()
     first.close()
-    with pytest.raises(StoreError, match="closed"):
+    with pytest.raises(StoreError, match="not open"):
         first.commands()
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -18,8 +17,9 @@ from typing import Any, Final
 from hashwerk.energy.registers import Direction, EventKind, MeterInterval, RegisterEvent
 from hashwerk.energy.series import Quality
 from hashwerk.errors import StoreError
-from hashwerk.store.connection import WriterLock, connect_reader, connect_writer, store_error
-from hashwerk.store.migrations import FileKind, migrate
+from hashwerk.store.connection import connect_reader, store_error
+from hashwerk.store.migrations import FileKind
+from hashwerk.store.owned_file import OwnedFile
 from hashwerk.store.settings import StoreSettings
 
 log = logging.getLogger(__name__)
@@ -54,11 +54,7 @@ class Readings:
     """
 
     def __init__(self, path: Path, settings: StoreSettings | None = None) -> None:
-        self.path = Path(path)
-        self._settings = settings or StoreSettings()
-        self._owner = WriterLock(self.path)
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
+        self._file = OwnedFile(path, METERS, SCRIPTS, settings)
         self._intervals: list[MeterInterval] = []
         self._events: list[RegisterEvent] = []
         self._news = asyncio.Event()
@@ -69,13 +65,7 @@ class Readings:
         Raises:
             StoreError: If it cannot be used.
         """
-        self._owner.acquire(self._settings.lock_timeout_s)
-        try:
-            self._connection = connect_writer(self.path, self._settings)
-            migrate(self._connection, self.path, SCRIPTS, METERS)
-        except BaseException:
-            self._release()
-            raise
+        self._file.open()
 
     def record(self, intervals: Sequence[MeterInterval], events: Sequence[RegisterEvent]) -> None:
         """Take finished intervals and what happened to registers; they are written soon."""
@@ -124,7 +114,7 @@ class Readings:
         try:
             await self.save()
         finally:
-            self._release()
+            self._file.close()
 
     async def intervals(self, meter: str, start_s: int, stop_s: int) -> list[MeterInterval]:
         """Return the intervals of a meter that begin in [start_s, stop_s), the oldest first.
@@ -160,32 +150,13 @@ class Readings:
     # --- inside ---
 
     def _write(self, intervals: Sequence[MeterInterval], events: Sequence[RegisterEvent]) -> None:
-        connection = self._open_connection()
-        try:
-            with self._lock, connection:
-                connection.execute("BEGIN IMMEDIATE")
-                connection.executemany(_INTERVAL, [_interval_row(one) for one in intervals])
-                connection.executemany(_EVENT, [_event_row(one) for one in events])
-        except sqlite3.Error as error:
-            raise store_error(error, self.path, "recording meters") from error
+        with self._file.writing("recording meters") as connection:
+            connection.executemany(_INTERVAL, [_interval_row(one) for one in intervals])
+            connection.executemany(_EVENT, [_event_row(one) for one in events])
 
     def _select(self, sql: str, values: tuple[str, float, float]) -> list[tuple[Any, ...]]:
-        try:
-            with self._lock:
-                return self._open_connection().execute(sql, values).fetchall()
-        except sqlite3.Error as error:
-            raise store_error(error, self.path, "reading meters") from error
-
-    def _open_connection(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StoreError(f"{self.path}: it is not open")
-        return self._connection
-
-    def _release(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        self._owner.release()
+        with self._file.reading("reading meters") as connection:
+            return connection.execute(sql, values).fetchall()
 
 
 def read_intervals(path: Path, meter: str, start_s: int, stop_s: int) -> list[MeterInterval]:

@@ -6,10 +6,7 @@ process goes on with it. Moments are kept as they are for eight days and as mean
 
 from __future__ import annotations
 
-import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +14,9 @@ import msgspec
 
 from hashwerk.dispatch.baselines import Settlement
 from hashwerk.dispatch.orders import Order
-from hashwerk.errors import StoreError
 from hashwerk.site.energy.view import Moments
-from hashwerk.store.connection import WriterLock, connect_writer, store_error
-from hashwerk.store.migrations import FileKind, migrate
+from hashwerk.store.migrations import FileKind
+from hashwerk.store.owned_file import OwnedFile
 from hashwerk.store.settings import StoreSettings
 
 #: The file's application id, "HWEN".
@@ -90,11 +86,7 @@ class EnergyRecord:
     """Keeps what must outlive the process. Every call is one transaction, synced when it returns."""
 
     def __init__(self, path: Path, settings: StoreSettings | None = None) -> None:
-        self.path = Path(path)
-        self._settings = settings or StoreSettings()
-        self._owner = WriterLock(self.path)
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
+        self._file = OwnedFile(path, ENERGY, SCRIPTS, settings)
 
     def open(self) -> None:
         """Open the file, and make it where there is none.
@@ -102,26 +94,17 @@ class EnergyRecord:
         Raises:
             StoreError: If it cannot be used.
         """
-        self._owner.acquire(self._settings.lock_timeout_s)
-        try:
-            self._connection = connect_writer(self.path, self._settings)
-            migrate(self._connection, self.path, SCRIPTS, ENERGY)
-        except BaseException:
-            self.close()
-            raise
+        self._file.open()
 
     def close(self) -> None:
         """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        self._owner.release()
+        self._file.close()
 
     # --- history ---
 
     def add(self, moments: Sequence[Moment], quarters: Sequence[Quarter] = ()) -> None:
         """Keep moments, and quarters of an hour that are over."""
-        with self._transaction("keeping a moment") as connection:
+        with self._file.writing("keeping a moment") as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO moments VALUES (?, ?, ?, ?, ?, ?)",
                 [
@@ -150,7 +133,7 @@ class EnergyRecord:
 
     def moments(self, start_s: float, stop_s: float) -> list[Moment]:
         """Return what was known in [start_s, stop_s), from the finer record where it reaches so far back."""
-        with self._transaction("reading the history") as connection:
+        with self._file.reading("reading the history") as connection:
             rows = connection.execute(
                 "SELECT * FROM moments WHERE at >= ? AND at < ? ORDER BY at", (start_s, stop_s)
             ).fetchall()
@@ -187,7 +170,7 @@ class EnergyRecord:
 
     def quarters(self, start_s: float, stop_s: float) -> list[Quarter]:
         """Return the quarters of an hour that begin in [start_s, stop_s)."""
-        with self._transaction("reading the history") as connection:
+        with self._file.reading("reading the history") as connection:
             rows = connection.execute(
                 "SELECT * FROM quarters WHERE start_s >= ? AND start_s < ? ORDER BY start_s",
                 (start_s, stop_s),
@@ -198,7 +181,7 @@ class EnergyRecord:
 
     def put_order(self, record: OrderRecord) -> None:
         """Keep an order as it stands."""
-        with self._transaction("keeping an order") as connection:
+        with self._file.writing("keeping an order") as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?)",
                 (record.order.source, record.order.id, record.order.received_s, _encode(record)),
@@ -206,7 +189,7 @@ class EnergyRecord:
 
     def orders(self, limit: int = 100) -> list[OrderRecord]:
         """Return the newest orders, the newest first."""
-        with self._transaction("reading orders") as connection:
+        with self._file.reading("reading orders") as connection:
             rows = connection.execute(
                 "SELECT record FROM orders ORDER BY received_s DESC LIMIT ?", (limit,)
             ).fetchall()
@@ -216,33 +199,14 @@ class EnergyRecord:
 
     def keep(self, name: str, value: object) -> None:
         """Keep a value under a name."""
-        with self._transaction("keeping a value") as connection:
+        with self._file.writing("keeping a value") as connection:
             connection.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, _encode(value)))
 
     def kept(self, name: str, kind: type[Any]) -> Any:
         """Return the value of a name; None if there is none."""
-        with self._transaction("reading a value") as connection:
+        with self._file.reading("reading a value") as connection:
             row = connection.execute("SELECT record FROM kept WHERE name = ?", (name,)).fetchone()
         return None if row is None else msgspec.msgpack.decode(row[0], type=kind)
-
-    @contextmanager
-    def _transaction(self, what: str) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            connection = self._connection
-            if connection is None:
-                raise StoreError(f"{self.path}: {what}: the record is closed")
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection
-                connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise store_error(error, self.path, what) from error
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
 
 
 def _blob(sources: dict[str, float]) -> bytes | None:

@@ -233,7 +233,7 @@ def test_the_record_survives_and_gives_back_means(tmp_path: Path) -> None:
     record.put_order(OrderRecord(order=order, baseline_w=5.0))
     record.keep("words", ["a", "b"])
     record.close()
-    with pytest.raises(StoreError, match="closed"):
+    with pytest.raises(StoreError, match="not open"):
         record.kept("words", list[str])
     record.open()
     assert record.orders()[0].baseline_w == 5.0
