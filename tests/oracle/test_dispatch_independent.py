@@ -14,6 +14,7 @@ from hashwerk.dispatch.problem import (
     Battery,
     Carbon,
     CleanOnly,
+    CoincidentPeak,
     DemandCharge,
     Event,
     GroupHistory,
@@ -165,6 +166,9 @@ def independent_cost(p: Problem) -> float:
         for first in range(0, len(p.grid), per):
             mean = {rows.names["in", t]: 1.0 / per for t in range(first, first + per)}
             rows.below.append(({**mean, peak: -1.0}, 0.0))
+    for coincident in p.coincident:
+        for t in times:
+            rows.cost[rows.names["in", t]] += coincident.chance[t] * coincident.price_per_kw
     if p.carbon is not None:
         emitted = {rows.names["in", t]: p.carbon.g_per_kwh[t] * hours[t] for t in times}
         if p.carbon.budget_g is not None:
@@ -252,6 +256,9 @@ def random_problem(seed: int) -> Problem:
         ramp=maybe(Ramp(up_w_per_s=12.0)),
         battery=maybe(battery),
         demand=[demand] if random.random() < 0.6 else [],
+        coincident=[
+            CoincidentPeak(name="cp", price_per_kw=0.4, chance=random.choice([0.0, 0.0, 0.3], count))
+        ],
         carbon=maybe(carbon),
         ppa=maybe(ppa),
         events=[event] if random.random() < 0.5 else [],

@@ -17,6 +17,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     energy_cost: float  # imports at the buying price
     export_income: float
     demand_cost: float
+    coincident_cost: float  # expected, or what it was where the chance is none or one
     contract_cost: float  # what the PPA costs beyond the buying price of what was used
     carbon_cost: float
     wear_cost: float  # starts and battery
@@ -31,6 +32,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
             + self.event_income
             - self.energy_cost
             - self.demand_cost
+            - self.coincident_cost
             - self.contract_cost
             - self.carbon_cost
             - self.wear_cost
@@ -57,6 +59,7 @@ def settle(problem: Problem, schedule: Schedule) -> Account:
         energy_cost=float((import_mwh * problem.buy_per_mwh).sum()),
         export_income=float((export_mwh * problem.sell_per_mwh).sum()),
         demand_cost=sum(demand_cost(problem, charge, schedule.import_w) for charge in problem.demand),
+        coincident_cost=float(coincident_cost(problem, schedule.import_w).sum()),
         contract_cost=_contract_cost(problem, import_mwh),
         carbon_cost=carbon_cost,
         wear_cost=wear,
@@ -85,6 +88,14 @@ def demand_cost(problem: Problem, charge: DemandCharge, import_w: FloatArray) ->
     means_w = tariff_means_w(problem, charge, import_w)
     peak_w = max(float(means_w.max(initial=0.0)), charge.month_to_date_w)
     return charge.price_per_kw * (peak_w - charge.month_to_date_w) / 1_000
+
+
+def coincident_cost(problem: Problem, import_w: FloatArray) -> FloatArray:
+    """Return what the grid's peaks cost in each interval, shape (T,)."""
+    cost = np.zeros(len(problem.grid))
+    for peak in problem.coincident:
+        cost = cost + peak.chance * peak.price_per_kw * import_w / 1_000
+    return cost
 
 
 def _contract_cost(problem: Problem, import_mwh: FloatArray) -> float:

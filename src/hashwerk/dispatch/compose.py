@@ -11,6 +11,7 @@ from hashwerk.dispatch.problem import (
     Battery,
     Carbon,
     CleanOnly,
+    CoincidentPeak,
     DemandCharge,
     Event,
     Group,
@@ -42,6 +43,7 @@ def make_problem(
     ramp: Ramp | None = None,
     battery: Battery | None = None,
     demand: Sequence[DemandCharge] = (),
+    coincident: Sequence[CoincidentPeak] = (),
     ppa: Ppa | None = None,
     carbon: Carbon | None = None,
     clean: CleanOnly | None = None,
@@ -84,6 +86,7 @@ def make_problem(
         ramp=ramp,
         battery=battery,
         demand=tuple(demand),
+        coincident=tuple(coincident),
         ppa=ppa,
         carbon=carbon,
         clean=clean,
@@ -116,6 +119,7 @@ def _check_counts(problem: Problem, counts: IntArray) -> None:
         ("auxiliary power", problem.auxiliary_w),
         ("the share of cooling", problem.cooling_share),
         ("generation that must be taken", problem.must_take_w),
+        *((f"the chance of {peak.name}", peak.chance) for peak in problem.coincident),
     ):
         if not np.isfinite(values).all():
             raise DispatchError(f"{name} is not known in {int((~np.isfinite(values)).sum())} intervals")

@@ -76,7 +76,7 @@ def keep_limits(
     used_w = load_w(problem, running) + use.charge_w - use.discharge_w
     # Turning own generation down raises the import: not where a ramp or a peak stands against it.
     own_limit = import_limit_w is not None or import_wish_w is not None
-    turns_down = not (own_limit or problem.demand or problem.ramp)
+    turns_down = not (own_limit or problem.demand or problem.coincident or problem.ramp)
     local_w = local_use_w(problem, used_w, turns_down=turns_down)
     net_w = used_w - local_w
     return Schedule(

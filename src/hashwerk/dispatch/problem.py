@@ -114,6 +114,20 @@ class DemandCharge:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CoincidentPeak:
+    """A price on the import while the whole grid has its peak, which nobody knows before it is over.
+
+    Args:
+        price_per_kw: Currency per kW of mean import in the interval of a peak.
+        chance: How many peaks are expected to fall into each interval, shape (T,): a probability where it is at most one.
+    """
+
+    name: str
+    price_per_kw: float
+    chance: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Ppa:
     """A contract to take energy at a price, with a least quantity per settlement period; a surplus is resold.
 
@@ -195,6 +209,7 @@ class Problem:
     ramp: Ramp | None = None
     battery: Battery | None = None
     demand: tuple[DemandCharge, ...] = ()
+    coincident: tuple[CoincidentPeak, ...] = ()
     ppa: Ppa | None = None
     carbon: Carbon | None = None
     clean: CleanOnly | None = None
@@ -229,6 +244,7 @@ def part_of(problem: Problem, first: int, last: int, histories: Sequence[GroupHi
             replace(charge, applies=None if charge.applies is None else charge.applies[here])
             for charge in problem.demand
         ),
+        coincident=tuple(replace(peak, chance=peak.chance[here]) for peak in problem.coincident),
         ppa=None
         if ppa is None
         else replace(

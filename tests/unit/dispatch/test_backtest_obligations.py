@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from hashwerk.dispatch.backtest.replay import replay
 from hashwerk.dispatch.backtest.run import Job, make_policy, run_backtest
 from hashwerk.dispatch.backtest.settings import (
     BacktestSettings,
+    CoincidentSettings,
     DemandSettings,
     GroupSettings,
     LimitSettings,
@@ -197,6 +199,41 @@ def test_the_import_rises_no_faster_than_it_may(tmp_path: Path) -> None:
         assert np.diff(import_w).max() <= 60_000.0 + 1e-6, name
         assert name == "always on" or np.diff(import_w).max() > 55_000.0, name
     assert all(policy.regret >= -0.01 for policy in course.result.policies)
+
+
+def test_a_peak_of_the_grid_is_avoided_by_who_expects_it_and_paid_by_who_does_not(tmp_path: Path) -> None:
+    start_s = utc(2021, 6, 1)
+    write(tmp_path / "p.csv", start_s, [30.0] * 72)
+    # One peak, on the second day at 17:15Z; every day from 17 to 18 h each quarter may be it with a chance of a quarter.
+    write(tmp_path / "peaks.csv", start_s + 41.25 * HOUR_S, [1.0, 0.0], 900.0)
+    chances = [0.25 if 68 <= quarter % 96 < 72 else 0.0 for quarter in range(288)]
+    write(tmp_path / "chances.csv", start_s, chances, 900.0)
+    blind = CoincidentSettings(name="4CP", price_per_kw=15.0, happened=series("peaks.csv"))
+    seeing = msgspec.structs.replace(blind, expected=series("chances.csv"))
+    unseen = run_backtest(job(tmp_path, settings(price=series("p.csv"), coincident=(blind,)), start_s, 3))
+    course = run_backtest(job(tmp_path, settings(price=series("p.csv"), coincident=(seeing,)), start_s, 3))
+    for one in unseen.result.policies:
+        assert one.demand_cost == pytest.approx(15.0 * 300)
+        assert one.regret > 4_000
+    for one in course.result.policies:
+        asleep = one.policy in {"marginal strike", "optimiser"}
+        assert one.demand_cost == pytest.approx(15.0 * (1 if asleep else 300)), one.policy
+        assert one.regret >= 0.0
+        import_w = course.import_w[one.policy]
+        if asleep:  # an hour each day, and no more
+            assert (import_w < 150_000).reshape(3, 96).sum(axis=1).tolist() == [4, 4, 4]
+    assert course.result.foresight_margin == unseen.result.foresight_margin
+    assert any("4CP: nobody sees the peaks coming" in line for line in unseen.result.assumptions)
+
+
+def test_a_peak_said_by_the_hour_is_that_of_the_hours_mean(tmp_path: Path) -> None:
+    start_s = utc(2021, 6, 1)
+    write(tmp_path / "p.csv", start_s, [30.0] * 24)
+    write(tmp_path / "peaks.csv", start_s, [0.0] * 17 + [1.0] + [0.0] * 6)
+    hourly = CoincidentSettings(name="4CP", price_per_kw=15.0, happened=series("peaks.csv"))
+    chosen = settings(price=series("p.csv"), coincident=(hourly,), policies=())
+    (always_on,) = run_backtest(job(tmp_path, chosen, start_s, 1)).result.policies
+    assert always_on.demand_cost == pytest.approx(15.0 * 300)
 
 
 def test_rules_of_a_place_bind_from_their_day(tmp_path: Path) -> None:

@@ -136,6 +136,16 @@ def test_missing_hours_are_in_no_account() -> None:
         assert run(scenario(holes), name).regret >= 0
 
 
+def test_nobody_exceeds_the_bound_where_prices_are_missing_and_means_of_hours_are_charged() -> None:
+    price = waves(96 * 2, 4)
+    price[:180] = np.nan
+    hourly = DemandSettings(price_per_kw_month=8.0, interval_s=3_600.0)
+    carbon = CarbonSettings(g_per_kwh=400.0, price_per_t=40.0)
+    for more in ({"demand": hourly}, {"demand": hourly, "carbon": carbon, "breaker_kw": 3.0}):
+        for name in EVERY:
+            assert run(scenario(price, **more), name).regret >= -0.01, name  # type: ignore[arg-type]
+
+
 def test_a_carbon_budget_is_kept_day_by_day() -> None:
     # 20 machines of 3 kW emit 60 kW · 0.4 kg = 24 kg an hour; the budget leaves 10.
     carbon = CarbonSettings(g_per_kwh=400.0, budget_t_per_month=10 * 24 * 30.4375 / 1_000)

@@ -32,7 +32,18 @@ def test_every_family_of_constraints_has_its_page_and_every_page_its_module() ->
 
 @pytest.mark.parametrize(
     "name",
-    ["machines", "transitions", "balance", "limits", "battery", "demand", "contracts", "carbon", "response"],
+    [
+        "machines",
+        "transitions",
+        "balance",
+        "limits",
+        "battery",
+        "demand",
+        "coincident",
+        "contracts",
+        "carbon",
+        "response",
+    ],
 )
 def test_every_function_of_a_family_shows_its_inequality_and_its_dual(name: str) -> None:
     module = importlib.import_module(f"hashwerk.dispatch.formulation.{name}")

@@ -19,6 +19,7 @@ from hashwerk.dispatch.backtest.foresight_program import by_program
 from hashwerk.dispatch.enforce import site_limit_w
 from hashwerk.dispatch.grid import FloatArray, Grid, IntArray
 from hashwerk.dispatch.merit import merit_order
+from hashwerk.dispatch.policies.prices import coincident_per_mwh
 from hashwerk.dispatch.problem import DemandCharge, Problem
 
 #: Watts between which the best peak is found: far below what moves a cent.
@@ -118,7 +119,7 @@ class _Fill:
             order.available(problem).astype(np.float64),
             np.array(of_group, dtype=np.int64)[order.group],
             feeder_w,
-            problem.buy_per_mwh + carbon,
+            problem.buy_per_mwh + carbon + coincident_per_mwh(problem),
             problem.sell_per_mwh if problem.export_limit_w > 0 else np.zeros(len(problem.grid)),
             problem.local_w,
             np.full(len(problem.grid), problem.export_limit_w),

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from hashwerk.dispatch.grid import FloatArray, Grid
+from hashwerk.dispatch.policies.prices import coincident_per_mwh
 from hashwerk.dispatch.problem import Problem
 from hashwerk.dispatch.solve import Solver
 
@@ -56,10 +57,11 @@ def _uncoupled_part(
         )
         for g in problem.groups
     )
+    # What is drawn in an interval without a price is in no account.
     gone = mean(missing.astype(np.float64)) > 0
     carbon = problem.carbon
     if carbon is not None:
-        carbon = replace(carbon, g_per_kwh=mean(carbon.g_per_kwh), budget_g=None)
+        carbon = replace(carbon, g_per_kwh=np.where(gone, 0.0, mean(carbon.g_per_kwh)), budget_g=None)
     battery = problem.battery
     if battery is not None:
         # Full at the beginning and free to end empty: no month could have begun or ended better.
@@ -82,11 +84,15 @@ def _uncoupled_part(
         demand=tuple(
             replace(
                 charge,
-                applies=None
+                applies=~gone
                 if charge.applies is None
-                else np.logical_and.reduceat(charge.applies[first:last], parts),
+                else ~gone & np.logical_and.reduceat(charge.applies[first:last], parts),
             )
             for charge in problem.demand
+        ),
+        coincident=tuple(
+            replace(peak, chance=np.where(gone, 0.0, np.add.reduceat(peak.chance[first:last], parts)))
+            for peak in problem.coincident
         ),
         carbon=carbon,
         clean=None,
@@ -98,5 +104,6 @@ def _hourly_step(problem: Problem, first: int, last: int) -> int:
     per_hour = max(1, round(3_600.0 / duration_s))
     if (last - first) % per_hour or problem.grid.starts_s[first] % 3_600:
         return 1
-    prices = np.nan_to_num(problem.buy_per_mwh[first:last], nan=-1e9).reshape(-1, per_hour)
+    whole = problem.buy_per_mwh + coincident_per_mwh(problem)
+    prices = np.nan_to_num(whole[first:last], nan=-1e9).reshape(-1, per_hour)
     return per_hour if (prices == prices[:, :1]).all() else 1

@@ -15,10 +15,12 @@ from hashwerk.dispatch.backtest.place import load_obligations
 from hashwerk.dispatch.backtest.scenario import (
     CARBON,
     CLEAN,
+    EXPECTED_PEAK,
     HASHPRICE,
     LIMIT,
     LOCAL,
     MAY_RUN,
+    PEAK,
     PRICE,
     RULE_CAP,
     RULE_COST,
@@ -57,9 +59,13 @@ def load_scenario(
         values, gaps = on_grid(raw, grid), describe_gaps(raw, grid)
         if not np.isfinite(values).any():
             raise FeedError(f"{raw.name} has no value in the span of the backtest")
-        if gaps is not None:
+        if gaps is not None and not key.startswith((PEAK, EXPECTED_PEAK)):
             assumptions.append(f"{gaps}: {_WITH_GAPS.get(key, 'no limit there')}")
         found = Published(raw.name, values, publication_times(grid, one.publication, raw.resolution_s))
+        if key.startswith((PEAK, EXPECTED_PEAK)):
+            # A peak of an hour is spread over the intervals of the grid.
+            values = values * min(1.0, settings.interval_s / raw.resolution_s)
+            found = Published(raw.name, values, found.published_s)
         if key.startswith(LIMIT):
             # Who is bound knows it: at the latest when it begins.
             unbound = np.where(np.isfinite(values), values, np.inf)
@@ -84,6 +90,12 @@ def load_scenario(
             series[CARBON] = Published("constant factor", constant, np.full(len(grid), -np.inf))
     for number, limit in enumerate(settings.limits):
         take(f"{LIMIT} {number}", limit.series)
+    for number, peak in enumerate(settings.coincident):
+        take(f"{PEAK} {number}", peak.happened)
+        if peak.expected is not None:
+            take(f"{EXPECTED_PEAK} {number}", peak.expected)
+        else:
+            assumptions.append(f"{peak.name}: nobody sees the peaks coming")
     if settings.place.jurisdictions:
         power_kw = sum(one.count * max(mode.power_w for mode in one.modes) for one in settings.groups) / 1e3
         rules = load_obligations(settings.place, frozenset(settings.fuels), power_kw, settings.currency, grid)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
-from hashwerk.dispatch.accounts import demand_cost, settle
+from hashwerk.dispatch.accounts import coincident_cost, demand_cost, settle
 from hashwerk.dispatch.backtest.foresight import least_demand_cost, months
 from hashwerk.dispatch.backtest.replay import Replay
 from hashwerk.dispatch.backtest.scenario import Scenario
@@ -23,7 +23,7 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     revenue: float
     energy_cost: float  # imports with fees, less what was fed in
-    demand_cost: float
+    demand_cost: float  # of the site's own peaks and of its import in those of the grid
     other_cost: float  # carbon, wear
     margin: float
     against_always_on: float
@@ -93,7 +93,7 @@ def result_of(
     settled = _without_missing(scenario)
     schedule = realised(settled, replayed.schedule)
     present = ~scenario.missing
-    account = settle(replace(settled, demand=()), _masked(schedule, present))
+    account = settle(replace(settled, demand=(), coincident=()), _masked(schedule, present))
     demand_of_month = _demand_over_time(settled, schedule, present)
     charged = float(demand_of_month.sum())
     margin = account.margin - charged
@@ -155,13 +155,13 @@ def _masked(schedule: Schedule, present: np.ndarray[tuple[int], np.dtype[np.bool
 def _demand_over_time(
     problem: Problem, schedule: Schedule, present: np.ndarray[tuple[int], np.dtype[np.bool_]]
 ) -> FloatArray:
-    """Return what demand charges cost, each month's in its last interval, shape (T,)."""
-    cost = np.zeros(len(problem.grid))
+    """Return what charges on peaks cost, shape (T,): the site's own in the last interval of a month, the grid's in theirs."""
+    cost = coincident_cost(problem, schedule.import_w * present)
     if problem.demand:
         for _, first, last in months(problem.grid):
             part = part_of(problem, first, last, problem.histories)
             import_w = schedule.import_w[first:last] * present[first:last]
-            cost[last - 1] = sum(
+            cost[last - 1] += sum(
                 demand_cost(part, charge, import_w) + least_demand_cost(charge) for charge in part.demand
             )
     return cost

@@ -18,6 +18,7 @@ from hashwerk.dispatch.problem import (
     Battery,
     Carbon,
     CleanOnly,
+    CoincidentPeak,
     DemandCharge,
     Group,
     GroupHistory,
@@ -28,6 +29,7 @@ from hashwerk.dispatch.problem import (
 
 PRICE, HASHPRICE, LOCAL, CARBON, CLEAN = "price", "hashprice", "local", "carbon", "clean"
 LIMIT, MAY_RUN, RULE_COST, RULE_CAP = "limit", "may run", "cost of rules", "cap of rules"
+PEAK, EXPECTED_PEAK = "peak", "expected peak"
 
 
 class _Span(NamedTuple):
@@ -71,7 +73,8 @@ class Scenario:
 
     def problem_settled(self) -> Problem:
         """Return the whole span as it turned out: for the accounts and the bound."""
-        return self._problem(self.grid, self.history.settled, None, _Span(0, len(self.grid), 1))
+        span = _Span(0, len(self.grid), 1)
+        return self._problem(self.grid, self.history.settled, None, span, settled=True)
 
     def problem_at(
         self,
@@ -102,6 +105,8 @@ class Scenario:
             if name.startswith((LIMIT, RULE_CAP)):
                 # A limit that nobody has announced is not expected.
                 return span.least(np.nan_to_num(view.known(name, first, last), nan=np.inf, posinf=np.inf))
+            if name.startswith(EXPECTED_PEAK):
+                return span.mean(np.nan_to_num(view.known(name, first, last)))
             fine = view.expected(name, first, last, daily=name not in {HASHPRICE, MAY_RUN, RULE_COST})
             return span.least(fine) if name == MAY_RUN else span.mean(fine)
 
@@ -118,6 +123,8 @@ class Scenario:
         histories: tuple[GroupHistory, ...] | None,
         span: _Span,
         month_to_date_w: Sequence[float] | None = None,
+        *,
+        settled: bool = False,
     ) -> Problem:
         s = self.settings
         buy, sell = self._prices(series, span)
@@ -154,6 +161,7 @@ class Scenario:
             ramp=self._ramp(),
             battery=battery,
             demand=self._demand(span, month_to_date_w),
+            coincident=self._coincident(series, span, settled=settled),
             carbon=carbon,
             clean=CleanOnly(contracted_w=np.nan_to_num(series(CLEAN)) * 1e3)
             if s.clean_kw is not None
@@ -207,6 +215,20 @@ class Scenario:
             up_w_per_s=None if up is None else up * 1e3 / 60,
             down_w_per_s=None if down is None else down * 1e3 / 60,
         )
+
+    def _coincident(
+        self, series: Callable[[str], FloatArray], span: _Span, *, settled: bool
+    ) -> list[CoincidentPeak]:
+        """Return charges on peaks of the grid: as they happened for the accounts, as they were expected for plans."""
+        peaks = []
+        for number, one in enumerate(self.settings.coincident):
+            key = f"{PEAK} {number}" if settled else f"{EXPECTED_PEAK} {number}"
+            chance = np.maximum(0.0, np.nan_to_num(series(key))) if key in self.history else np.zeros(0)
+            if len(chance):
+                peaks.append(
+                    CoincidentPeak(name=one.name, price_per_kw=one.price_per_kw, chance=chance * span.step)
+                )
+        return peaks
 
     def _demand(self, span: _Span, month_to_date_w: Sequence[float] | None) -> list[DemandCharge]:
         """Return the demand charges: of the tariff, or of the settings."""

@@ -114,6 +114,23 @@ class DemandSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     interval_s: Annotated[float, Meta(description="The tariff's interval.", gt=0)] = 900.0
 
 
+class CoincidentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A charge on the import while the whole grid has its peak."""
+
+    name: Annotated[str, Meta(description="Shown with the assumptions.", min_length=1)]
+    price_per_kw: Annotated[
+        float, Meta(description="Currency per kW of import in the interval of each peak.", ge=0)
+    ]
+    happened: Annotated[
+        SeriesSettings,
+        Meta(description="How many peaks fell into each interval; none where it has no value."),
+    ]
+    expected: Annotated[
+        SeriesSettings | None,
+        Meta(description="How many were expected, when it was published; none: nobody saw them coming."),
+    ] = None
+
+
 class BatterySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A battery behind the meter; only the optimiser uses it."""
 
@@ -204,6 +221,10 @@ class BacktestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     hashprice: Annotated[MoneySettings, Meta(description="What a hash earns.")] = MoneySettings()
     local: Annotated[SeriesSettings | None, Meta(description="Own generation behind the meter, kW.")] = None
     demand: Annotated[DemandSettings | None, Meta(description="A demand charge.")] = None
+    coincident: Annotated[
+        tuple[CoincidentSettings, ...],
+        Meta(description="Charges on peaks of the whole grid, in sections [[backtest.coincident]]."),
+    ] = ()
     battery: Annotated[BatterySettings | None, Meta(description="A battery.")] = None
     carbon: Annotated[CarbonSettings | None, Meta(description="Emissions of imports.")] = None
     clean_kw: Annotated[

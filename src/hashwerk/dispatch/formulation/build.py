@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashwerk.dispatch.formulation.balance import add_balance, add_export, add_import, add_local
 from hashwerk.dispatch.formulation.battery import add_battery
 from hashwerk.dispatch.formulation.carbon import add_carbon, add_clean_only
+from hashwerk.dispatch.formulation.coincident import add_coincident_peaks
 from hashwerk.dispatch.formulation.columns import Columns, Steps, is_coupled, steps_of
 from hashwerk.dispatch.formulation.contracts import add_ppa
 from hashwerk.dispatch.formulation.demand import add_demand_charges
@@ -49,6 +50,7 @@ def build(problem: Problem, *, integer: bool = False) -> tuple[Model, Columns, S
     add_feeder_limits(model, problem, steps, columns)
     add_ramps(model, problem, columns)
     add_demand_charges(model, problem, columns)
+    add_coincident_peaks(model, problem, columns)
     add_ppa(model, problem, columns)
     add_carbon(model, problem, columns)
     add_clean_only(model, problem, columns)

@@ -11,7 +11,7 @@ from hashwerk.dispatch.problem import Problem
 
 
 def marginal_buy_per_mwh(problem: Problem, carbon_price_per_t: float | None = None) -> FloatArray:
-    """Return what one more MWh of import costs: the price, its carbon, what an event would pay for leaving it.
+    """Return what one more MWh of import costs: the price, its carbon, peaks of the grid, what an event would pay for it.
 
     Energy under a contract that can be resold costs what the resale would bring.
     """
@@ -26,10 +26,19 @@ def marginal_buy_per_mwh(problem: Problem, carbon_price_per_t: float | None = No
     if problem.carbon is not None:
         per_t = problem.carbon.price_per_t if carbon_price_per_t is None else carbon_price_per_t
         price = price + per_t * problem.carbon.g_per_kwh / 1_000
+    price = price + coincident_per_mwh(problem)
     for event in problem.events:
         if not event.emergency:
             price = price + np.where(event.committed_w > 0, event.pay_per_mwh + event.penalty_per_mwh, 0.0)
     return price
+
+
+def coincident_per_mwh(problem: Problem) -> FloatArray:
+    """Return what the grid's peaks are expected to add to each MWh of import: chance · price / Δt."""
+    added = np.zeros(len(problem.grid))
+    for peak in problem.coincident:
+        added = added + peak.chance * peak.price_per_kw * 1_000 / problem.grid.hours
+    return added
 
 
 def worthwhile(problem: Problem, order: MeritOrder, buy_per_mwh: FloatArray) -> IntArray:
