@@ -6,6 +6,9 @@ and then it is on record, or that nothing could measure it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Final
+
 import msgspec
 
 from hashwerk.fleet.commands import Command, SetMode, SetPowerLimit, Sleep, Wake
@@ -15,8 +18,14 @@ from hashwerk.fleet.limits import words
 from hashwerk.fleet.measure import Effect, Verdict, Vote
 from hashwerk.fleet.modes import point_of
 from hashwerk.fleet.orders import Progress
-from hashwerk.fleet.verify import CHANGES, Look, effect_of
+from hashwerk.fleet.states import CHANGE_OF
+from hashwerk.fleet.verify import CHANGES, METER_NOISE_W, Look, effect_of, seen_at
 from hashwerk.work.poisson import Rate
+
+#: A power that moves by less than this share is steady,
+_STEADY: Final = 0.04
+#: once it has done so for such a share of the time that the change is expected to take.
+_LONG_ENOUGH: Final = 0.1
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +60,25 @@ def told(order_id: str, progress: Progress, before: Rate | None) -> Told | None:
     )
 
 
+@dataclass(slots=True)
+class Steadiness:
+    """Since when a power has not changed: a start and a change of mode are ramps, minutes long."""
+
+    power_w: float | None = None
+    since: float = 0.0
+    until: float = 0.0
+
+    def add(self, power_w: float, at: float) -> None:
+        """Take in what was seen at a moment."""
+        if self.power_w is None or abs(power_w - self.power_w) > max(METER_NOISE_W, _STEADY * self.power_w):
+            self.power_w, self.since = power_w, at
+        self.until = at
+
+    def lasts_s(self) -> float:
+        """Return how long it has been so."""
+        return self.until - self.since
+
+
 class Seen(msgspec.Struct, frozen=True):
     """An effect as it is seen now, and whether that is the last word."""
 
@@ -59,7 +87,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 def effect_seen(
-    one: Told, view: View, conduct: Conduct, now: float, verified: Effect | None = None
+    one: Told, view: View, conduct: Conduct, now: float, verified: Effect | None = None, *, steady: Steadiness
 ) -> Seen | None:
     """Return the effect of a command once its power was seen, or nothing more is waited for; None until then.
 
@@ -68,6 +96,7 @@ def effect_seen(
         view: The fleet now.
         conduct: How long is waited.
         now: Unix seconds.
+        steady: How steady its power is; what is seen now is added.
         verified: What its order has found out already: a measurement of then stands until another contradicts it.
     """
     look, change = view.look(one.key), CHANGES[type(one.command)]
@@ -80,17 +109,20 @@ def effect_seen(
     settles_s = view.settles_s(one.key, change)
     steady_at = max(one.at + settles_s, look.since + conduct.settle_s)
     is_late = now >= one.at + max(settles_s, view.deadline_s(one.key, change)) + conduct.verify_s
-    if now <= steady_at and not is_late:
+    if (now <= steady_at or look.state in CHANGE_OF) and not is_late:
         return None
     effect = _joined(
         _effect(one, look, view, conduct, now=now, steady_at=steady_at, is_late=is_late), verified
     )
     has_meter = look.measured is not None and look.measured.power_w is not None
     is_seen = effect.after_w is not None
+    if effect.after_w is not None and (at := seen_at(look, effect.basis)) is not None:
+        steady.add(effect.after_w, at)
+    is_steady = steady.lasts_s() >= max(conduct.settle_s, _LONG_ENOUGH * settles_s)
     may_be_seen = has_meter or look.reading is None or look.reading.at <= steady_at
-    is_final = is_late or ((is_seen or not may_be_seen) and _is_decided(effect, one, has_meter=has_meter))
-    if is_final:
-        return Seen(_in_words(effect), is_final=True)
+    is_over = is_steady if is_seen else not may_be_seen
+    if is_late or (is_over and _is_decided(effect, one, has_meter=has_meter)):
+        return Seen(_in_words(effect, is_steady=is_steady), is_final=True)
     return Seen(effect, is_final=False) if is_seen else None
 
 
@@ -158,8 +190,10 @@ def _joined(effect: Effect, verified: Effect | None) -> Effect:
     )
 
 
-def _in_words(effect: Effect) -> Effect:
+def _in_words(effect: Effect, *, is_steady: bool) -> Effect:
     """Return an effect that says what nobody could measure."""
+    if effect.after_w is not None and not is_steady:
+        return msgspec.structs.replace(effect, text=f"{effect.text}; its power had not settled yet")
     if Vote.CANNOT_SAY is effect.shares is effect.meter and effect.after_w is None:
         return msgspec.structs.replace(effect, text=f"{effect.text}; nothing could measure it")
     if effect.after_w is None:

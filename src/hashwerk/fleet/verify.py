@@ -158,6 +158,13 @@ def metered_since(measured: Measured | None, since: float) -> float | None:
     return measured.power_w if read_at > since else None
 
 
+def seen_at(look: Look, basis: Basis | None) -> float | None:
+    """Return when a power was seen by its meter, or by the machine itself."""
+    if basis is Basis.METER and look.measured is not None:
+        return look.measured.at if look.measured.power_at is None else look.measured.power_at
+    return None if basis is None or look.reading is None else look.reading.at
+
+
 def power_since(look: Look, since: float) -> tuple[float | None, Basis | None]:
     """Return a machine's power as seen after a moment, and by whom: its meter, else the machine itself if it is believed.
 

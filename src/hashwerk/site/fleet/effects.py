@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
 from hashwerk.clock import Clock
 from hashwerk.errors import StoreError
-from hashwerk.fleet.effects import Told, effect_seen, told
+from hashwerk.fleet.effects import Steadiness, Told, effect_seen, told
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.limits import words
 from hashwerk.fleet.machine import OutcomeKind
@@ -36,6 +36,7 @@ class _Watched:
     one: Told
     verified: Effect | None = None
     shown: Effect | None = None  # what is on record of it already
+    steady: Steadiness = field(default_factory=Steadiness)
 
 
 class EffectBook:
@@ -102,8 +103,15 @@ class EffectBook:
             one = watched.one
             if one.before is None:  # the ledger is read a moment after the process began
                 watched.one = msgspec.structs.replace(one, before=self._before(key, one.at))
-            seen = effect_seen(watched.one, self._roster, self._roster.conduct, now, watched.verified)
-            if seen is None or (seen.effect == watched.shown and not seen.is_final):
+            seen = effect_seen(
+                watched.one,
+                self._roster,
+                self._roster.conduct,
+                now,
+                watched.verified,
+                steady=watched.steady,
+            )
+            if seen is None or (watched.shown is not None and not seen.is_final):
                 continue
             watched.shown = seen.effect
             self._ready.append((_name(watched.one), seen.effect, now if seen.is_final else None))

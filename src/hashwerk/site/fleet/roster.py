@@ -341,8 +341,9 @@ class Roster:
         That is the published time, not the learned one: many say that they are done long before they are.
         """
         unit = self.units.get(key)
-        takes_s = 0.0 if unit is None else prior_s(unit.member.identity, change) * self.settings.pace
-        return takes_s + self.conduct.settle_s
+        return self.conduct.settle_s + (
+            0.0 if unit is None else prior_s(unit.member.identity, change) * self.settings.pace
+        )
 
     # --- what alarms and pages see ---
 
