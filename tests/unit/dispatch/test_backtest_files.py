@@ -124,6 +124,8 @@ def test_what_is_not_known_of_emissions_is_said_and_never_taken_for_clean(tmp_pa
     factors = SeriesSettings(file="c.parquet", column="price", name="invented factors")
     counted = load_scenario("x", settings(carbon=CarbonSettings(series=factors)), tmp_path, *span)
     assert counted.history.settled("carbon")[::4].tolist() == [100, 100, 100, 400, 400] + [100] * 19
+    sunny = load_scenario("x", settings(local=price_file(name="invented sun")), tmp_path, *span)
+    assert "own generation: invented sun" in sunny.assumptions
     assert any("taken to be as the last hour before" in line for line in counted.assumptions)
     # What stands in for the hours before the first factor was not known any earlier.
     assert (counted.history.publications("carbon")[:8] >= counted.history.publications("carbon")[8]).all()

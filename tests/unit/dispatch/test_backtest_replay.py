@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hashwerk.dispatch.backtest.foresight import months, perfect_foresight
+from hashwerk.dispatch.backtest.history import History, Published
 from hashwerk.dispatch.backtest.replay import replay
 from hashwerk.dispatch.backtest.report import PolicyResult, realised, result_of
 from hashwerk.dispatch.backtest.run import make_policy
@@ -15,6 +18,7 @@ from hashwerk.dispatch.backtest.settings import (
     CarbonSettings,
     DemandSettings,
     PublicationSettings,
+    SeriesSettings,
 )
 from hashwerk.dispatch.backtest.state import GroupState
 from hashwerk.dispatch.grid import uniform_grid
@@ -153,6 +157,28 @@ def test_a_carbon_budget_is_kept_day_by_day() -> None:
     result = run(replayed, "carbon budget")
     assert result.emission_t is not None
     assert 0.5 * 0.96 <= result.emission_t <= 0.96 * 1.01
+
+
+def test_whoever_is_not_asked_to_be_clean_is_not_held_to_it() -> None:
+    price = waves(96 * 3, 6)
+    budget = CarbonSettings(g_per_kwh=400.0, budget_t_per_month=1.0)
+    held = scenario(price, carbon=budget, clean_kw=SeriesSettings(file="invented", column="wind"))
+    wind = Published("wind", np.full(len(price), 5.0), held.grid.starts_s.copy())
+    held = replace(held, history=History(held.grid, {**free_history(held), "clean": wind}))
+    free = scenario(price, carbon=CarbonSettings(g_per_kwh=400.0))
+    for name in ("one strike", "marginal strike", "optimiser"):
+        assert run(held, name).margin == run(free, name).margin, name
+    assert run(held, "clean only").margin < run(held, "optimiser").margin
+    assert run(held, "carbon budget").margin < run(held, "optimiser").margin
+
+
+def free_history(replayed: Scenario) -> dict[str, Published]:
+    """The series of a scenario, to be put together anew."""
+    known = replayed.history
+    return {
+        key: Published(key, known.settled(key), known.publications(key))
+        for key in ("price", "hashprice", "carbon")
+    }
 
 
 def test_flows_are_those_of_the_real_sun_and_not_of_the_expected_one() -> None:

@@ -38,6 +38,8 @@ _WITH_GAPS: Final = {
     CLEAN: "counted as zero",
     CARBON: "taken to be as the last hour before",
 }
+#: What of the series besides the price is named with every result.
+_SAID: Final = {LOCAL: "own generation", CLEAN: "contracted clean energy"}
 
 
 def load_scenario(
@@ -59,6 +61,8 @@ def load_scenario(
         values, gaps = on_grid(raw, grid), describe_gaps(raw, grid)
         if not np.isfinite(values).any():
             raise FeedError(f"{raw.name} has no value in the span of the backtest")
+        if key in _SAID:
+            assumptions.append(f"{_SAID[key]}: {raw.name}")
         if gaps is not None and not key.startswith((PEAK, EXPECTED_PEAK)):
             assumptions.append(f"{gaps}: {_WITH_GAPS.get(key, 'no limit there')}")
         found = Published(raw.name, values, publication_times(grid, one.publication, raw.resolution_s))
@@ -185,6 +189,8 @@ def _assumptions(settings: BacktestSettings, price_name: str, contract: Contract
         "what is not yet published the optimiser takes to be as at the same time of the last known day, shifted by the last known"
         " difference, which fades in two hours"
     )
+    if settings.battery is not None:
+        lines.append("the battery is half full at the beginning; the optimiser alone uses it")
     if settings.demand is None and not (contract is not None and contract.demand):
         lines.append("there is no charge on the peak of a month")
     if settings.carbon is None:

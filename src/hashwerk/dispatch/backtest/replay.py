@@ -15,6 +15,7 @@ from hashwerk.dispatch.backtest.state import GroupState
 from hashwerk.dispatch.enforce import BatteryUse, keep_limits
 from hashwerk.dispatch.grid import DAY_S, HOUR_S, FloatArray, IntArray
 from hashwerk.dispatch.merit import MeritOrder, merit_order
+from hashwerk.dispatch.policies.clean import CarbonBudget, CleanOnly
 from hashwerk.dispatch.policies.port import Policy
 from hashwerk.dispatch.problem import DemandCharge, Problem, part_of
 from hashwerk.dispatch.schedule import Origin, Schedule
@@ -47,7 +48,7 @@ def replay(scenario: Scenario, policy: Policy, *, progress: Callable[[float], No
         progress: Called with the share that is done.
     """
     if not policy.looks_ahead:
-        schedule = policy.plan(scenario.problem_as_known())
+        schedule = policy.plan(_asked_of(policy, scenario.problem_as_known()))
         return Replay(policy.name, schedule, 1, 0, schedule.remarks)
     return _Rolling(scenario, policy).run(progress)
 
@@ -60,6 +61,14 @@ def _said(remarks: dict[str, int]) -> list[str]:
         rest = often[_MOST_REMARKS:]
         said.append(f"and {sum(count for _, count in rest):,} times something else of that kind")
     return said
+
+
+def _asked_of(policy: Policy, problem: Problem) -> Problem:
+    """Return a problem with the wishes of its policy alone: whoever is not asked to be clean is not held to it."""
+    carbon = problem.carbon
+    if carbon is not None and policy.name != CarbonBudget.name:
+        carbon = replace(carbon, budget_g=None)
+    return replace(problem, carbon=carbon, clean=problem.clean if policy.name == CleanOnly.name else None)
 
 
 class _Rolling:
@@ -86,7 +95,7 @@ class _Rolling:
     def __init__(self, scenario: Scenario, policy: Policy) -> None:
         grid = scenario.grid
         self._scenario, self._policy = scenario, policy
-        self._whole = scenario.problem_as_known()
+        self._whole = _asked_of(policy, scenario.problem_as_known())
         self._order: MeritOrder = merit_order(self._whole)
         self._counts = np.zeros((len(self._order.group), len(grid)), dtype=np.int64)
         self._flows = {
@@ -141,7 +150,7 @@ class _Rolling:
     def _problem(self, first: int, last: int, step: int) -> Problem:
         if (month := month_of(float(self._scenario.grid.starts_s[first]))) != self._peak_month:
             self._peak_month, self._peaks_w = month, [0.0] * len(self._peaks_w)
-        problem = self._scenario.problem_at(
+        known = self._scenario.problem_at(
             first,
             last,
             step,
@@ -149,7 +158,8 @@ class _Rolling:
             stored_wh=self._stored_wh,
             month_to_date_w=self._peaks_w,
         )
-        return self._after_the_last_import(self._up_to_the_planned_peaks(problem, first), first)
+        problem = self._up_to_the_planned_peaks(_asked_of(self._policy, known), first)
+        return self._after_the_last_import(problem, first)
 
     def _after_the_last_import(self, problem: Problem, first: int) -> Problem:
         """Return a problem whose ramp begins where the replay has come to."""
