@@ -10,6 +10,7 @@ import numpy as np
 from hashwerk.dispatch.backtest.report import Course
 
 _DAYS_SHOWN = 14
+_LEGEND_COLUMNS = 5
 #: A highest price so many times that of the dearest twentieth does not fit on a linear scale.
 _SPIKY = 5
 
@@ -100,7 +101,14 @@ def save_plots(course: Course, folder: Path) -> list[Path]:
 
 def _legend_below(figure: Any, axes: Any) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=min(len(labels), _LEGEND_COLUMNS),
+        frameon=False,
+        fontsize=9,
+    )
 
 
 def _most_moving(course: Course) -> tuple[int, int]:
