@@ -228,6 +228,21 @@ def test_the_hashprice_of_a_day_is_the_published_one(tmp_path: Path) -> None:
     assert hashprice_history(tmp_path, money, grid, "USD") == pytest.approx([278.7] * 8, abs=0.05)
 
 
+def test_a_halving_within_a_period_of_the_difficulty_halves_the_hashprice_there(tmp_path: Path) -> None:
+    # Block 840,000 is the 1,345th of its period: 1,344 blocks of ten minutes after the first.
+    start_s = datetime.datetime(2024, 4, 10, tzinfo=datetime.UTC).timestamp()
+    (tmp_path / "btc_difficulty_epochs.csv").write_text(
+        f"height,timestamp,difficulty\n838656,{start_s:.0f},80000000000000\n840672,{start_s + 2_016 * 600:.0f},80000000000000\n"
+    )
+    days = [datetime.date(2024, 4, 10) + datetime.timedelta(days=number) for number in range(16)]
+    rows = "".join(f"{day},60000\n" for day in days)
+    (tmp_path / "btc_usd_daily_2012_2026.csv").write_text("date,btc_usd_00utc\n" + rows)
+    grid = uniform_grid(start_s, 600.0, 16 * 144)
+    values = hashprice_history(tmp_path, MoneySettings(), grid, "USD")
+    assert (values[:1_344] == values[0]).all()
+    assert (values[1_344:] == values[0] / 2).all()
+
+
 def test_other_currencies_need_rates_and_take_those_of_the_day_before(tmp_path: Path) -> None:
     write_money(tmp_path)
     grid = uniform_grid(datetime.datetime(2021, 7, 17, tzinfo=datetime.UTC).timestamp(), 900.0, 1)

@@ -7,15 +7,18 @@ import datetime
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from hashwerk.chain.network import NETWORKS
 from hashwerk.chain.subsidy import subsidy_sat
 from hashwerk.dispatch.backtest.settings import MoneySettings
-from hashwerk.dispatch.grid import DAY_S, FloatArray, Grid
+from hashwerk.dispatch.grid import DAY_S, FloatArray, Grid, IntArray
 from hashwerk.economics.hashprice import hashprice_per_th_day
 from hashwerk.errors import FeedError
+
+_BLOCK_S: Final = 600.0
 
 
 def hashprice_history(folder: Path, settings: MoneySettings, grid: Grid, currency: str) -> FloatArray:
@@ -37,17 +40,26 @@ def hashprice_history(folder: Path, settings: MoneySettings, grid: Grid, currenc
     if period.min() < 0:
         raise FeedError(f"{settings.difficulty_file} begins after the backtest")
     day = (grid.starts_s // DAY_S).astype(np.int64)
-    pairs, where = np.unique(np.stack([period, day]), axis=1, return_inverse=True)
-    values = np.empty(pairs.shape[1])
-    for number, (p, d) in enumerate(pairs.T.tolist()):
+    era = _heights(heights, times_s, grid) // NETWORKS["main"].halving_interval
+    cases, where = np.unique(np.stack([period, day, era]), axis=1, return_inverse=True)
+    values = np.empty(cases.shape[1])
+    for number, (p, d, e) in enumerate(cases.T.tolist()):
         if d not in prices:
             raise FeedError(f"{settings.price_file} has no price of {_date(d)}")
-        subsidy = subsidy_sat(NETWORKS["main"], heights[p])
+        subsidy = subsidy_sat(NETWORKS["main"], e * NETWORKS["main"].halving_interval)
         usd = hashprice_per_th_day(
             Decimal(difficulties[p]), subsidy, Decimal(repr(settings.fee_share)), Decimal(prices[d])
         )
         values[number] = float(usd) * 1_000 * kept * rates(d)
     return values[np.ravel(where)]
+
+
+def _heights(heights: list[int], times_s: FloatArray, grid: Grid) -> IntArray:
+    """Return the height at the beginning of each interval, between the known ones in proportion: a period can have a halving."""
+    ahead = 52  # periods of two weeks, at ten minutes a block, where the file ends
+    known_s = np.append(times_s, times_s[-1] + ahead * 2_016 * _BLOCK_S)
+    known = np.append(np.array(heights, dtype=np.float64), heights[-1] + ahead * 2_016)
+    return np.asarray(np.interp(grid.starts_s, known_s, known), dtype=np.int64)
 
 
 def _difficulties(path: Path) -> tuple[list[int], FloatArray, list[str]]:
