@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -258,3 +259,19 @@ def test_other_currencies_need_rates_and_take_those_of_the_day_before(tmp_path: 
     gone = uniform_grid(datetime.datetime(2021, 7, 20, tzinfo=datetime.UTC).timestamp(), 900.0, 1)
     with pytest.raises(FeedError, match="no price of 2021-07-20"):
         hashprice_history(tmp_path, money, gone, "USD")
+
+
+def test_an_interrupt_does_not_wait_for_the_end_of_a_year(tmp_path: Path) -> None:
+    write_hours(tmp_path / "p.parquet", list(range(24 * 365)), [50.0, 90.0, 10.0] * 2_920)
+    long = settings(policies=("optimiser",), planning=PlanningSettings(step_s=900.0, replan_h=0.25))
+    span = {"folder": str(tmp_path), "start_s": START_S, "stop_s": START_S + 360 * 24 * HOUR_S}
+    before = set(multiprocessing.active_children())
+
+    def interrupt(_: str, share: float) -> None:
+        if share > 0:
+            raise KeyboardInterrupt
+
+    jobs = [Job(name=name, settings=long, **span) for name in ("north", "south")]  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        run_many(jobs, processes=2, progress=interrupt)
+    assert set(multiprocessing.active_children()) <= before

@@ -173,11 +173,17 @@ def run_many(
     context = multiprocessing.get_context("spawn")
     count = min(len(jobs), processes or os.cpu_count() or 1)
     told: SimpleQueue[tuple[str, float]] = context.SimpleQueue()
+    others = set(multiprocessing.active_children())
     with concurrent.futures.ProcessPoolExecutor(
         count, mp_context=context, initializer=_tell_through, initargs=(told,)
     ) as pool:
         futures = [pool.submit(_run_and_tell, job) for job in jobs]
-        _wait_for(futures, told, progress)
+        try:
+            _wait_for(futures, told, progress)
+        except BaseException:  # an interrupt does not wait for the end of a year
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            raise
         for future in futures:
             if not future.cancelled():
                 future.result()
