@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from hashwerk.clock import Clock, SystemClock
 from hashwerk.config.site import parse_site
 from hashwerk.dispatch.orders import Order
+from hashwerk.energy.sources import RULES
 from hashwerk.site.energy.view import (
     BillLine,
     BillView,
@@ -35,9 +36,11 @@ from hashwerk.site.energy.view import (
     FeedView,
     GroupPlan,
     GroupView,
+    HourView,
     Moments,
     OrderView,
     PlanView,
+    RuleView,
     SeriesView,
     SourcePower,
 )
@@ -260,6 +263,30 @@ class RecordedEnergy:
                 hourly_matched=0.412,
                 carbon_free=0.688,
                 g_per_kwh=214.0,
+                rules=(
+                    RuleView(
+                        rule="own-first/1",
+                        words=RULES["own-first/1"],
+                        order=("roof",),
+                        sources=("roof (own, solar)", "engine (own, gas)"),
+                        factors="IPCC 2014, life cycle",
+                        factors_source="IPCC AR5 WG III, annex III, medians",
+                        declared_s=now - 20 * 86_400 - 1_200,
+                        since_s=now - 20 * 86_400,
+                        until_s=None,
+                    ),
+                ),
+                hours=tuple(
+                    HourView(
+                        start_s=now // HOUR_S * HOUR_S - HOUR_S * back,
+                        covered_s=HOUR_S if back != 3 else HOUR_S - 900,
+                        load_wh=1_204_100 + 1_000 * back,
+                        by_source={"roof": 412_000, "engine": 90_100, "grid": 702_000 + 1_000 * back},
+                        rule="own-first/1",
+                        g_per_kwh=214.0 + back,
+                    )
+                    for back in range(1, 25)
+                ),
             ),
             feeds=(
                 FeedView(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Meta
 
 from hashwerk.energy.factors import FactorSet, Fuel, factor_set
-from hashwerk.energy.scores import TakeOrPay
-from hashwerk.energy.sources import Declaration, Source, SourceKind
+from hashwerk.energy.hours import StandingRule
+from hashwerk.energy.scores import HOUR_S, TakeOrPay
+from hashwerk.energy.sources import Source, SourceKind
 from hashwerk.energy.tariff import Tariff, load_tariff
 from hashwerk.energy.usage import BillingFacts
 
@@ -161,37 +162,24 @@ class GridSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class AttributionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """By which rule energy is attributed to sources. It is declared before a period begins and holds until it ends."""
+    """By which rule energy is attributed to sources. It holds from the first full hour after a start with it."""
 
     rule: Annotated[
         Literal["own-first/1", "pro-rata/1", "contracts-first/1"],
         Meta(description="Which rule, with its version."),
     ] = "own-first/1"
     order: Annotated[tuple[str, ...], Meta(description="Names of sources: who serves the load first.")] = ()
-    factors: Annotated[str, Meta(description="Emission factors: ccaf-2025, ipcc-2014, ipcc-2014-direct.")] = (
-        "ipcc-2014"
-    )
+    factors: Annotated[
+        Literal["ccaf-2025", "ipcc-2014", "ipcc-2014-direct"],
+        Meta(description="Emission factors: a published set with its year."),
+    ] = "ipcc-2014"
     battery_efficiency: Annotated[
         float, Meta(description="What comes back of what is put into the battery.", gt=0, le=1)
     ] = 0.9
 
     def factor_set(self) -> FactorSet:
-        """Return the emission factors.
-
-        Raises:
-            ConfigError: If there are none of this name.
-        """
+        """Return the emission factors."""
         return factor_set(self.factors)
-
-    def declare(self, start_s: int, stop_s: int, now_s: float) -> Declaration:
-        """Return the rule for a period that has not begun.
-
-        Raises:
-            AttributionError: If it has.
-        """
-        return Declaration(
-            rule=self.rule, start_s=start_s, stop_s=stop_s, declared_s=-int(-now_s // 1), order=self.order
-        )
 
 
 class EnergySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -222,14 +210,13 @@ class EnergySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if unknown:
             raise ValueError(f"attribution.order: no source {sorted(unknown)[0]!r}")
 
-
-def next_month_s(now_s: float) -> tuple[int, int]:
-    """Return begin and end of the next UTC month: the period that a rule declared now can hold for."""
-    today = datetime.fromtimestamp(now_s, UTC)
-    first, second = (
-        datetime(
-            today.year + (today.month + ahead - 1) // 12, (today.month + ahead - 1) % 12 + 1, 1, tzinfo=UTC
+    def declare(self, now_s: float) -> StandingRule:
+        """Return the rule of attribution as it is declared now: it holds from the next full hour on."""
+        return StandingRule(
+            start_s=(int(now_s) // HOUR_S + 1) * HOUR_S,
+            declared_s=int(now_s),
+            rule=self.attribution.rule,
+            order=self.attribution.order,
+            sources=tuple(source.source() for source in self.sources),
+            factors=self.attribution.factor_set(),
         )
-        for ahead in (1, 2)
-    )
-    return int(first.timestamp()), int(second.timestamp())

@@ -22,6 +22,7 @@ from hashwerk.dispatch.baselines import BaselineKind
 from hashwerk.dispatch.orders import Order, OrderKind
 from hashwerk.errors import StoreError
 from hashwerk.site.energy.service import EnergyService
+from hashwerk.web.energy_hours_api import add_hours
 from hashwerk.web.fleet_models import Body, Words
 
 #: More history than this is not given out at once.
@@ -83,6 +84,8 @@ def energy_router(service: EnergyService, clock: Clock, *, is_guarded: bool, loc
             return _json(await service.history(since, until, step))
         except StoreError as error:
             raise HTTPException(503, str(error)) from error
+
+    add_hours(router, service, clock)
 
     @router.get("/energy/orders", summary="Orders to reduce power, the newest first, and what became of them")
     async def orders() -> Response:

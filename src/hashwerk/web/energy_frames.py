@@ -18,8 +18,10 @@ if TYPE_CHECKING:
         EnergyView,
         FeedView,
         GroupView,
+        HourView,
         OrderView,
         PlanView,
+        RuleView,
         SeriesView,
         SourcePower,
     )
@@ -387,16 +389,15 @@ def bill_frame(bill: BillView | None) -> Frame:
 
 
 def clean_frame(clean: CleanView | None) -> Frame:
-    """Return how clean the hours that are over were."""
+    """Return how clean the hours that are over were, and by which rules they were attributed."""
     if clean is None:
-        return {
-            "energy.clean.none": "",
-            "energy.clean.shown": "none",
-            "energy.clean": NO_VALUE,
-            "energy.clean.free": "no hour is over yet",
-        }
+        return _no_clean_hour() | {"rows.energy.clean.rules": [], "rows.energy.clean.hours": []}
+    rules = {"rows.energy.clean.rules": [_rule_row(rule) for rule in reversed(clean.rules)]}
+    if clean.until_s <= clean.since_s:
+        return _no_clean_hour() | rules | {"rows.energy.clean.hours": []}
     intensity = clean.g_per_kwh
-    return {
+    return rules | {
+        "rows.energy.clean.hours": [_hour_row(hour) for hour in clean.hours],
         "energy.clean.none": "none",
         "energy.clean.shown": "",
         "energy.clean": _percent(clean.hourly_matched),
@@ -410,6 +411,47 @@ def clean_frame(clean: CleanView | None) -> Frame:
         ),
         "energy.clean.state": "" if clean.is_declared_before else "attention",
         "energy.clean.span": f"over {format_duration(clean.until_s - clean.since_s)} that are over",
+    }
+
+
+def _no_clean_hour() -> Frame:
+    return {
+        "energy.clean.none": "",
+        "energy.clean.shown": "none",
+        "energy.clean": NO_VALUE,
+        "energy.clean.free": "no hour is over yet",
+    }
+
+
+def _rule_row(rule: RuleView) -> Row:
+    sources = ", ".join(rule.sources) or "the grid alone"
+    return {
+        "k": f"{rule.since_s}",
+        "c": [
+            {"e": rule.since_s},
+            {"e": rule.declared_s},
+            rule.rule,
+            f"{rule.words} Sources: {sources}.",
+            rule.factors,
+        ],
+    }
+
+
+def _hour_row(hour: HourView) -> Row:
+    parts = sorted(hour.by_source.items(), key=lambda item: -item[1])
+    texts = [", ".join(f"{name} {wh / 1e3:,.3f}" for name, wh in parts)]
+    if hour.covered_s < _HOUR_S:
+        texts.append(f"{format_duration(_HOUR_S - hour.covered_s)} were not measured")
+    texts.append(hour.remark)
+    return {
+        "k": f"{hour.start_s}",
+        "c": [
+            {"e": hour.start_s},
+            f"{hour.load_wh / 1e3:,.3f}",
+            "; ".join(text for text in texts if text),
+            NO_VALUE if hour.g_per_kwh is None else f"{hour.g_per_kwh:,.0f}",
+            hour.rule,
+        ],
     }
 
 

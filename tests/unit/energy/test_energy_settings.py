@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 
 import msgspec
 import pytest
 
-from hashwerk.energy.settings import AttributionSettings, EnergySettings, next_month_s
+from hashwerk.energy.settings import AttributionSettings, EnergySettings
 from hashwerk.energy.sources import AttributionError
 
 TEXT = """
@@ -49,7 +49,10 @@ def test_a_site_file_becomes_tariff_sources_and_a_declaration():
     assert settings.sources[0].take_or_pay("EUR") is None
     assert settings.sources[1].take_or_pay("EUR").min_take_wh == 12_500_000
     assert settings.attribution.factor_set().name == "CCAF"
-    assert settings.attribution.declare(100, 200, 99.5).declared_s == 100
+    declared = settings.declare(99.5)
+    assert (declared.declared_s, declared.start_s) == (99, 3_600)
+    assert declared.factors.label == "CCAF 2025, life cycle"
+    assert [source.name for source in declared.sources] == ["river", "wind farm"]
 
 
 def test_nothing_set_is_a_site_on_the_market_alone():
@@ -68,6 +71,7 @@ def test_nothing_set_is_a_site_on_the_market_alone():
         ("unknown = 1", "unknown"),
         (TEXT.replace('min_take_mwh = "12.5"', 'min_take_mwh = "-1"'), "not negative"),
         ("[grid]\ng_per_kwh = -1", "not negative"),
+        ('[attribution]\nfactors = "mine"', "mine"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_name(text, says):
@@ -75,23 +79,13 @@ def test_what_cannot_be_is_refused_with_its_name(text, says):
         decode(text)
 
 
-def test_a_rule_cannot_be_declared_for_a_period_that_has_begun():
+def test_a_rule_holds_from_the_next_full_hour_and_never_earlier():
+    settings = decode(TEXT)
+    assert settings.declare(7_200.0).start_s == 10_800, "the hour that begins now has begun"
     with pytest.raises(AttributionError, match="declared 1 s after"):
-        AttributionSettings().declare(100, 200, 100.5)
-
-
-@pytest.mark.parametrize(
-    ("today", "begin", "end"),
-    [
-        ((2026, 11, 23), (2026, 12), (2027, 1)),
-        ((2026, 12, 31), (2027, 1), (2027, 2)),
-        ((2026, 1, 1), (2026, 2), (2026, 3)),
-    ],
-)
-def test_the_next_month_is_a_period_that_can_be_declared(today, begin, end):
-    now_s = datetime(*today, 5, tzinfo=UTC).timestamp()
-    expected = tuple(int(datetime(*month, 1, tzinfo=UTC).timestamp()) for month in (begin, end))
-    assert next_month_s(now_s) == expected
+        msgspec.structs.replace(settings.declare(7_199.0), declared_s=7_201)
+    with pytest.raises(AttributionError, match="full hour"):
+        msgspec.structs.replace(settings.declare(7_199.0), start_s=7_201)
 
 
 def test_the_grid_is_counted_by_its_factor_or_by_its_mix():

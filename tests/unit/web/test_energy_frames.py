@@ -16,6 +16,7 @@ import pytest
 
 from hashwerk.clock import VirtualClock
 from hashwerk.config.site import parse_site
+from hashwerk.energy.sources import RULES
 from hashwerk.errors import StoreError
 from hashwerk.site.energy.view import EnergyView, FeedView, GroupPlan, Moments, SeriesView, SourcePower
 from hashwerk.web.board import Board
@@ -88,6 +89,21 @@ def test_a_day_is_told_in_words(view_of):
     assert frame["energy.power.setpoint"].endswith("+0.4 % off")
     assert frame["energy.margin"].startswith("+")
     assert frame["energy.clean.rule"] == "rule own-first/1, declared before the period"
+    (rule,) = frame["rows.energy.clean.rules"]
+    assert rule["c"][1]["e"] < rule["c"][0]["e"], "declared before it holds"
+    assert rule["c"][2:] == [
+        "own-first/1",
+        f"{RULES['own-first/1']} Sources: roof (own, solar), engine (own, gas).",
+        "IPCC 2014, life cycle",
+    ]
+    clean_hours = frame["rows.energy.clean.hours"]
+    assert clean_hours[0]["c"][1:] == [
+        "1,205.100",
+        "grid 703.000, roof 412.000, engine 90.100",
+        "215",
+        "own-first/1",
+    ]
+    assert clean_hours[2]["c"][2].endswith("engine 90.100; 15 min were not measured")
     assert frame["energy.bill"] == "50,466.34"
     assert (frame["energy.order.state"], frame["energy.controls"]) == ("", "none")
     rows = frame["rows.energy.groups"]

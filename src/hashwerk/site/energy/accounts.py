@@ -1,4 +1,4 @@
-"""The month so far: the bill as the tariff has it, and how clean the energy was, from the quarters of an hour on record."""
+"""The month so far: the bill as the tariff has it, from the quarters of an hour on record."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from hashwerk.energy.bill import make_bill
-from hashwerk.energy.scores import by_hour, cfe_score, matching_score
 from hashwerk.energy.series import Quality, Series, SeriesInfo, make_series
-from hashwerk.energy.settings import EnergySettings
-from hashwerk.energy.sources import Attributed, Attribution, AttributionError, Declaration, Flows
 from hashwerk.energy.tariff import Tariff, TariffError
 from hashwerk.energy.usage import BillingFacts, Usage
 from hashwerk.site.energy.record import QUARTER_S, Quarter
-from hashwerk.site.energy.view import BillLine, BillView, CleanView
+from hashwerk.site.energy.view import BillLine, BillView
 
 #: A quarter of an hour counts as known when power was known for so much of it.
 _KNOWN_SHARE = 0.9
@@ -25,6 +22,17 @@ def month_begin_s(now: float, zone: datetime.tzinfo) -> float:
     """Return the beginning of the local month."""
     today = datetime.datetime.fromtimestamp(now, zone)
     return datetime.datetime(today.year, today.month, 1, tzinfo=zone).timestamp()
+
+
+def month_span_s(month: str, zone: datetime.tzinfo) -> tuple[float, float]:
+    """Return begin and end of a local month, given as 2026-11.
+
+    Raises:
+        ValueError: If there is no such month.
+    """
+    begin = datetime.datetime.strptime(month, "%Y-%m").replace(tzinfo=zone)
+    after = datetime.datetime(begin.year + begin.month // 12, begin.month % 12 + 1, 1, tzinfo=zone)
+    return begin.timestamp(), after.timestamp()
 
 
 def peak_w(quarters: Sequence[Quarter]) -> float:
@@ -132,64 +140,4 @@ def _no_bill(tariff: Tariff, usage: Usage, missing: tuple[str, ...]) -> BillView
         lines=(),
         total="unknown",
         missing=missing,
-    )
-
-
-def clean_view(
-    settings: EnergySettings,
-    declaration: Declaration,
-    quarters: Sequence[Quarter],
-    grid_g_per_kwh: float | None,
-) -> CleanView | None:
-    """Return how clean the energy of a declared period was so far; None before its first full hour.
-
-    Own plants count by their own meters. A contract without a meter of its own counts for nothing.
-    """
-    sources = [source.source() for source in settings.sources]
-    rule = Attribution(declaration, sources)
-    hours = {q.start_s // 3_600 for q in quarters if q.start_s >= declaration.start_s}
-    done: list[Attributed] = []
-    names = {source.name for source in sources if source.kind.value == "own"}
-    try:
-        for quarter in sorted(quarters, key=lambda one: one.start_s):
-            if not declaration.start_s <= quarter.start_s < declaration.stop_s or not is_known(quarter):
-                continue
-            own = {name: round(wh) for name, wh in quarter.sources.items() if name in names and wh > 0}
-            load_wh = round(mean_w(quarter) * QUARTER_S / 3_600) + sum(own.values())
-            done.append(
-                rule.attribute(
-                    Flows(
-                        start_s=quarter.start_s,
-                        stop_s=quarter.start_s + QUARTER_S,
-                        load_wh=max(0, load_wh),
-                        own_wh=own,
-                    )
-                )
-            )
-    except AttributionError:
-        return None
-    if not done or not hours:
-        return None
-    matched = by_hour(done, rule.fuels).hours
-    matching, carbon_free = matching_score(matched), cfe_score(matched)
-    load = sum(one.load_wh for one in done)
-    from_grid = sum(one.by_source.get("grid", 0) for one in done)
-    intensity = None
-    if grid_g_per_kwh is not None and load:
-        factors = settings.attribution.factor_set()
-        own_g = sum(
-            float(factors.factor(rule.fuels[name])) * wh
-            for one in done
-            for name, wh in one.by_source.items()
-            if name in rule.fuels
-        )
-        intensity = (own_g + from_grid * grid_g_per_kwh) / load
-    return CleanView(
-        since_s=float(declaration.start_s),
-        until_s=float(done[-1].stop_s),
-        rule=declaration.rule,
-        is_declared_before=declaration.declared_s <= declaration.start_s,
-        hourly_matched=None if matching is None else float(matching),
-        carbon_free=None if carbon_free is None else float(carbon_free),
-        g_per_kwh=intensity,
     )

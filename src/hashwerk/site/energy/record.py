@@ -1,19 +1,21 @@
 """The durable record of the site's energy: moments of history, orders of grid operators and what became of them.
 
 One file, `energy.sqlite`, one writer. An order is on disk before anything is done about it, so that after `kill -9` the next
-process goes on with it. Moments are kept as they are for eight days and as means of a quarter of an hour for good.
+process goes on with it. Moments are kept as they are for eight days and as means of a quarter of an hour for good, and so are
+hours with their energy by source and the rules these were attributed by.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 from hashwerk.dispatch.baselines import Settlement
 from hashwerk.dispatch.orders import Order
+from hashwerk.energy.hours import EnergyHour, StandingRule
 from hashwerk.site.energy.view import Moments
 from hashwerk.store.migrations import FileKind
 from hashwerk.store.owned_file import OwnedFile
@@ -34,7 +36,11 @@ CREATE TABLE orders (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE kept (name TEXT PRIMARY KEY, record BLOB NOT NULL) STRICT, WITHOUT ROWID;
 """
-SCRIPTS: Final = (_V1,)
+_V2: Final = """
+CREATE TABLE rules (start_s INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT;
+CREATE TABLE hours (start_s INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT;
+"""
+SCRIPTS: Final = (_V1, _V2)
 KEEP_MOMENTS_S: Final = 8 * 86_400
 QUARTER_S: Final = 900
 #: So many moments are given out at most; more are thinned out by means.
@@ -80,6 +86,8 @@ class OrderRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 _orders = msgspec.msgpack.Decoder(OrderRecord)
 _sources = msgspec.msgpack.Decoder(dict[str, float])
+_rules = msgspec.msgpack.Decoder(StandingRule)
+_hours = msgspec.msgpack.Decoder(EnergyHour)
 
 
 class EnergyRecord:
@@ -176,6 +184,41 @@ class EnergyRecord:
                 (start_s, stop_s),
             ).fetchall()
         return [_quarter(row) for row in rows]
+
+    # --- whose energy it was ---
+
+    def put_rule(self, rule: StandingRule) -> None:
+        """Keep a rule of attribution; one that would have begun at the same hour, and has not, gives way to it."""
+        with self._file.writing("keeping a rule of attribution") as connection:
+            connection.execute("INSERT OR REPLACE INTO rules VALUES (?, ?)", (rule.start_s, _encode(rule)))
+
+    def rules(self) -> list[StandingRule]:
+        """Return every rule of attribution there was, the oldest first."""
+        with self._file.reading("reading rules of attribution") as connection:
+            rows = connection.execute("SELECT record FROM rules ORDER BY start_s").fetchall()
+        return [_rules.decode(row[0]) for row in rows]
+
+    def put_hours(self, hours: Sequence[EnergyHour]) -> None:
+        """Keep hours that are over; what an hour was attributed by is never written anew."""
+        with self._file.writing("keeping an hour") as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO hours VALUES (?, ?)", [(one.start_s, _encode(one)) for one in hours]
+            )
+
+    def hours(self, start_s: float, stop_s: float) -> list[EnergyHour]:
+        """Return the hours that begin in [start_s, stop_s), the oldest first."""
+        with self._file.reading("reading hours") as connection:
+            rows = connection.execute(
+                "SELECT record FROM hours WHERE start_s >= ? AND start_s < ? ORDER BY start_s",
+                (start_s, stop_s),
+            ).fetchall()
+        return [_hours.decode(row[0]) for row in rows]
+
+    def newest(self, table: Literal["hours", "quarters"]) -> int | None:
+        """Return the beginning of the newest hour or quarter of an hour on record; None: there is none."""
+        with self._file.reading("reading the history") as connection:
+            found: int | None = connection.execute(f"SELECT max(start_s) FROM {table}").fetchone()[0]  # noqa: S608
+        return found
 
     # --- orders ---
 

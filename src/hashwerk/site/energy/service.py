@@ -15,11 +15,14 @@ from typing import Final
 from hashwerk.clock import Clock
 from hashwerk.dispatch.orders import Cancel, Order, OrderSource
 from hashwerk.dispatch.safety import Stance
-from hashwerk.energy.ports import Feed
+from hashwerk.energy.hours import EnergyHour
+from hashwerk.energy.ports import Feed, Signal
 from hashwerk.errors import FleetError, HashwerkError, StoreError
 from hashwerk.fleet.states import State
 from hashwerk.site.energy import showing
+from hashwerk.site.energy.cleanness import rule_views
 from hashwerk.site.energy.curtailment import Curtailment
+from hashwerk.site.energy.hours import GridTold
 from hashwerk.site.energy.metered import SiteRegisters
 from hashwerk.site.energy.month import Month
 from hashwerk.site.energy.order_figures import told_asleep
@@ -29,7 +32,7 @@ from hashwerk.site.energy.ports import FleetPort, MachineNow
 from hashwerk.site.energy.present import Integrator
 from hashwerk.site.energy.record import EnergyRecord, Moment, as_columns
 from hashwerk.site.energy.steering import Steering, Steps
-from hashwerk.site.energy.view import EnergyView, FeedView, Moments, OrderView
+from hashwerk.site.energy.view import EnergyView, FeedView, Moments, OrderView, RuleView
 
 log = logging.getLogger(__name__)
 
@@ -123,12 +126,21 @@ class EnergyService:
         try:
             found = self.curtailment.restore()
             now = self._clock.time()
+            self._month.hours.declare(now)
             self._recent = self.record.moments(now - _RECENT_S, now)
+            self._take_up_quarter()
         except BaseException:
             self.record.close()
             raise
         if found:
             log.warning("%d orders of grid operators are taken up again", found)
+
+    def _take_up_quarter(self) -> None:
+        """Go on with the quarter of an hour in which the last process ended, and keep what it had no time to write."""
+        newest = self.record.newest("quarters")
+        for moment in self._recent:
+            done = self._integrator.take(moment)
+            self.record.add([], [one for one in done if newest is None or one.start_s > newest])
 
     async def run(self) -> None:
         """Watch, plan and steer until cancelled."""
@@ -200,6 +212,18 @@ class EnergyService:
         """
         moments = await asyncio.to_thread(self.record.moments, start_s, stop_s)
         return as_columns(moments, start_s, stop_s, max(1.0, step_s))
+
+    def rules(self) -> tuple[RuleView, ...]:
+        """Return every rule by which energy was attributed to sources, and that holds now or is to come."""
+        return rule_views(self._month.hours.rules)
+
+    async def hours(self, start_s: float, stop_s: float) -> list[EnergyHour]:
+        """Return the hours that begin in [start_s, stop_s) and are over, with whose energy they were.
+
+        Raises:
+            StoreError: If the record cannot be read.
+        """
+        return await asyncio.to_thread(self.record.hours, start_s, stop_s)
 
     def view(self) -> EnergyView:
         """Return everything about the site's energy now."""
@@ -369,11 +393,20 @@ class EnergyService:
     async def account_once(self) -> None:
         """Renew the month's bill and scores."""
         now = self._clock.time()
-        carbon = self.planner.carbon
-        grid = None if carbon is None else carbon.at(now)
-        await asyncio.to_thread(self._month.renew, now, self.planner.zone, grid)
+        await asyncio.to_thread(self._month.renew, now, self.planner.zone, await self._told_of_grid(now))
         self.planner.month_peak_w = self._month.peak_w
         self.planner.taken_wh = self._month.taken_wh
+
+    async def _told_of_grid(self, now: float) -> GridTold:
+        """Return what feeds tell of the grid over the hours that are to be closed."""
+        since_s = await asyncio.to_thread(self._month.hours.open_since_s, now)
+        if since_s is None:
+            return GridTold()
+        signals = self.planner.signals
+        return GridTold(
+            carbon=await signals.series(Signal.CARBON_AVERAGE, since_s, int(now)),
+            clean_share=await signals.series(Signal.CLEAN_SHARE, since_s, int(now)),
+        )
 
     # --- loops ---
 

@@ -125,16 +125,44 @@ class BillView(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[str, ...] = ()  # intervals without a reading, assumptions
 
 
+class RuleView(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule by which energy is attributed to sources, and since when it holds."""
+
+    rule: str  # name and version
+    words: str  # what it says
+    order: tuple[str, ...]
+    sources: tuple[str, ...]  # with kind and fuel
+    factors: str  # name, vintage and scope of the emission factors
+    factors_source: str
+    declared_s: float
+    since_s: float
+    until_s: float | None  # None: until another one is declared
+
+
+class HourView(msgspec.Struct, frozen=True, kw_only=True):
+    """An hour that is over, and whose energy it was."""
+
+    start_s: float
+    covered_s: float
+    load_wh: int
+    by_source: dict[str, int]
+    rule: str
+    g_per_kwh: float | None  # by location; own plants by the rule's factors
+    remark: str = ""
+
+
 class CleanView(msgspec.Struct, frozen=True, kw_only=True):
-    """How clean the energy was, of the hours that are over. Shares are 0 to 1."""
+    """How clean the energy of the month was, of the hours that are over. Shares are 0 to 1."""
 
     since_s: float
     until_s: float
-    rule: str
+    rule: str  # that holds now, or will from the next full hour on
     is_declared_before: bool
     hourly_matched: float | None
     carbon_free: float | None
     g_per_kwh: float | None
+    rules: tuple[RuleView, ...] = ()  # of these hours, and one that is yet to come
+    hours: tuple[HourView, ...] = ()  # the newest, newest first
 
 
 class Moments(msgspec.Struct, frozen=True, kw_only=True):

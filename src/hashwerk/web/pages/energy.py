@@ -14,6 +14,7 @@ from hashwerk.web.pages.sheet import Sheet, box, fixed
 from hashwerk.web.pages.shell import copied_line, page_shell, panel
 
 SOURCE: Final = "/api/v1/energy"
+HOURS_SOURCE: Final = "/api/v1/energy/hours"
 PRICE_LINES: Final = '[[feed]]\nkind = "energy-charts"\nname = "day-ahead"\nzone = "DE-LU"'
 CARBON_LINES: Final = '[[feed]]\nkind = "energy-charts-carbon"\nname = "carbon"\ncountry = "de"'
 OFFLINE_LINES: Final = '[[feed]]\nkind = "typical"\nname = "typical day"\nzone = "DE-LU"'
@@ -331,6 +332,42 @@ def _clean(sheet: Sheet) -> None:
             "small muted",
         )
         sheet.state(hint, "energy.clean.none", "small muted hint")
+        with box("details", "how"):
+            fixed("summary", "By which rule, and since when")
+            _bound(
+                sheet,
+                "rows.energy.clean.rules",
+                [
+                    ("Holds from", ""),
+                    ("Declared", ""),
+                    ("Rule", ""),
+                    ("What it says", "prose"),
+                    ("Factors", ""),
+                ],
+                "Rules by which energy is attributed to sources, the newest first",
+                "No rule is declared yet.",
+            )
+        with box("details", "how"):
+            fixed("summary", "Hour by hour")
+            with box("div", "tall"):
+                _bound(
+                    sheet,
+                    "rows.energy.clean.hours",
+                    [
+                        ("Hour", ""),
+                        ("kWh", "number"),
+                        ("By source", "prose"),
+                        ("g/kWh", "number", "By location, own plants by the rule's factors"),
+                        ("Rule", ""),
+                    ],
+                    "Hours that are over and whose energy they were, the newest first",
+                    "No hour is over yet.",
+                )
+        with box("p", "small"):
+            fixed("span", "Every hour of the month: ")
+            fixed("a", "CSV").props(f'href="{HOURS_SOURCE}?format=csv" download')
+            fixed("span", " ")
+            fixed("a", "JSON").props(f'href="{HOURS_SOURCE}"')
 
 
 def _feeds(sheet: Sheet) -> None:

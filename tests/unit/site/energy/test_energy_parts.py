@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,7 +16,6 @@ from hashwerk.dispatch.orders import Order, OrderBook, OrderKind
 from hashwerk.dispatch.settings import DispatchSettings, HashpriceSettings
 from hashwerk.energy.ports import Signal
 from hashwerk.energy.series import SeriesInfo, make_series
-from hashwerk.energy.settings import EnergySettings
 from hashwerk.energy.tariff import load_tariff
 from hashwerk.energy.usage import BillingFacts
 from hashwerk.errors import ConfigError, DispatchError, StoreError
@@ -26,9 +24,8 @@ from hashwerk.fleet.commands import SetMode, Sleep, Wake
 from hashwerk.fleet.limits import Limits
 from hashwerk.fleet.machine import Capability
 from hashwerk.fleet.states import State
-from hashwerk.site.energy.accounts import clean_view, month_begin_s, month_bill
+from hashwerk.site.energy.accounts import month_begin_s, month_bill
 from hashwerk.site.energy.groups import Wanted, assign, command_for, make_herds
-from hashwerk.site.energy.month import Month
 from hashwerk.site.energy.planning import Known, make_plan, make_policy, make_problem_of
 from hashwerk.site.energy.ports import MachineNow
 from hashwerk.site.energy.present import Integrator
@@ -261,36 +258,6 @@ def test_the_month_as_the_tariff_has_it(tmp_path: Path) -> None:
     assert month_bill(tariff, BillingFacts(), [], begin_s) is None
     assert bill.total != "unknown", bill.missing
     assert float(bill.total) > 95 * 0.25 * 80
-
-
-def test_clean_energy_is_counted_by_a_rule_declared_before(tmp_path: Path) -> None:
-    settings = msgspec.convert({"sources": [{"name": "Dam", "kind": "own", "fuel": "hydro"}]}, EnergySettings)
-    record = EnergyRecord(tmp_path / "energy.sqlite")
-    record.open()
-    month = Month(settings, None, BillingFacts(), record)
-    month.renew(NOW + 60, UTC, 300.0)
-    assert month.clean is None, "nothing is declared for what is past"
-    first = int(NOW) + 3_600
-    quarters = [
-        Quarter(
-            start_s=first + 900 * n,
-            covered_s=900.0,
-            import_wh=100.0,
-            sources={"Dam": 300.0 if n < 4 else 0.0},
-        )
-        for n in range(8)
-    ]
-    record.add([], quarters)
-    month.renew(first + 7_300, UTC, 300.0)
-    assert month.clean is not None
-    assert month.clean.is_declared_before
-    assert month.clean.hourly_matched == pytest.approx(1_200 / 2_000)
-    assert month.clean.g_per_kwh is not None
-    assert 120 < month.clean.g_per_kwh < 150
-    assert month.peak_w == 400.0
-    record.close()
-    declared = settings.attribution.declare(first, first + 86_400, NOW)
-    assert clean_view(settings, declared, [], None) is None
 
 
 async def test_hashprice_is_computed_and_says_what_was_assumed() -> None:
