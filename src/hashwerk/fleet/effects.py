@@ -22,6 +22,8 @@ from hashwerk.fleet.states import CHANGE_OF
 from hashwerk.fleet.verify import CHANGES, METER_NOISE_W, Look, effect_of, seen_at
 from hashwerk.work.poisson import Rate
 
+#: What the record says of a command that was carried out, as far as anybody can tell, with a power that nobody has seen.
+NO_POWER: Final = "nothing measured its power"
 #: A power that moves by less than this share is steady,
 _STEADY: Final = 0.04
 #: once it has done so for such a share of the time that the change is expected to take.
@@ -108,7 +110,8 @@ def effect_seen(
         return Seen(msgspec.structs.replace(nobody, text=text), is_final=True)
     settles_s = view.settles_s(one.key, change)
     steady_at = max(one.at + settles_s, look.since + conduct.settle_s)
-    is_late = now >= one.at + max(settles_s, view.deadline_s(one.key, change)) + conduct.verify_s
+    waits_s = conduct.verify_s + 2 * conduct.settle_s
+    is_late = now >= one.at + max(settles_s, view.deadline_s(one.key, change)) + waits_s
     if (now <= steady_at or look.state in CHANGE_OF) and not is_late:
         return None
     effect = _joined(
@@ -197,5 +200,5 @@ def _in_words(effect: Effect, *, is_steady: bool) -> Effect:
     if Vote.CANNOT_SAY is effect.shares is effect.meter and effect.after_w is None:
         return msgspec.structs.replace(effect, text=f"{effect.text}; nothing could measure it")
     if effect.after_w is None:
-        return msgspec.structs.replace(effect, text=f"{effect.text}; nothing measured its power")
+        return msgspec.structs.replace(effect, text=f"{effect.text}; {NO_POWER}")
     return effect

@@ -27,6 +27,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     name: str  # of the order or the person
     since: float
     until: float | None  # None: until it is given back
+    is_wish: bool = False  # somebody's word on how it is to run: the dispatcher leaves it alone, everybody else may take it
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +60,8 @@ class Leases:
         lease = self.of(key, now)
         if lease is None or lease.name == name or holder > lease.holder:
             return None
+        if lease.is_wish and holder is not Holder.DISPATCHER:
+            return None
         return Refused(lease=lease)
 
     def take(
@@ -72,6 +75,12 @@ class Leases:
         self._by_key[key] = lease
         return lease
 
+    def wish(self, key: MachineKey, holder: Holder, name: str, now: float, until: float) -> None:
+        """Let a machine be as somebody has just told it, until a moment; only who commands it now may say so."""
+        lease = self.of(key, now)
+        if lease is not None and lease.name == name:
+            self._by_key[key] = Lease(key=key, holder=holder, name=name, since=now, until=until, is_wish=True)
+
     def give_back(self, key: MachineKey, name: str) -> None:
         """Give a machine back; one that somebody else has taken meanwhile stays theirs."""
         lease = self._by_key.get(key)
@@ -79,8 +88,8 @@ class Leases:
             del self._by_key[key]
 
     def abort(self, name: str) -> list[MachineKey]:
-        """Take back everything of one holder, whoever asks and whatever its priority; return the machines."""
-        mine = [key for key, lease in self._by_key.items() if lease.name == name]
+        """Take back everything of one holder but wishes, whoever asks and whatever its priority; return the machines."""
+        mine = [key for key, lease in self._by_key.items() if lease.name == name and not lease.is_wish]
         for key in mine:
             del self._by_key[key]
         return mine

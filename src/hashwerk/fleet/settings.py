@@ -179,6 +179,13 @@ class FleetSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     partial: Annotated[
         bool, Meta(description="Whether power is also reduced by lower modes, and not by sleep alone.")
     ] = True
+    wish_s: Annotated[
+        float,
+        Meta(
+            description="Seconds the dispatcher leaves a machine as a person told it to run (sleep, wake, mode, limit).",
+            ge=0,
+        ),
+    ] = 1800.0
     on_start: Annotated[
         Literal["continue", "hold"],
         Meta(description="What becomes of orders that were under way when the process died."),

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from hashwerk.fleet.commands import Command
+from hashwerk.fleet.effects import NO_POWER
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.limits import words
 from hashwerk.fleet.measure import Effect, Verdict
@@ -96,6 +97,11 @@ def _verify(connection: sqlite3.Connection, order_id: str, event: Verified) -> N
     if event.effect.after_w is not None:
         values |= {"before_w": event.effect.before_w, "after_w": event.effect.after_w}
     _amend(connection, order_id, event.key, **values)
+    connection.execute(  # what was found out before stays said
+        "UPDATE commands SET effect = effect || '; ' || ? WHERE ? AND settled_at IS NOT NULL AND after_w IS NULL"
+        " AND id = (SELECT max(id) FROM commands WHERE order_id = ? AND key = ?)",
+        (NO_POWER, event.awaits_power and "settled_at" not in values, order_id, event.key),
+    )
 
 
 def note_effect(

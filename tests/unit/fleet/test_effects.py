@@ -23,7 +23,7 @@ KEY = f"mac:{identity(1).mac}"
 TOLD_AT = 10_000.0
 SETTLES_S, DEADLINE_S = 105.0, 300.0
 STEADY_AT = TOLD_AT + SETTLES_S
-LATE = TOLD_AT + DEADLINE_S + 60.0
+LATE = TOLD_AT + DEADLINE_S + 60.0 + 30.0
 POINTS = (point("Eco", 843.0, 54.2), point("Standard", 1403.0, 80.7), point("Super", 1674.0, 90.0))
 
 

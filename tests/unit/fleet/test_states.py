@@ -155,3 +155,17 @@ def test_one_writer_at_a_time_and_the_higher_one_wins() -> None:
     leases.take("m", Holder.MAINTENANCE, "bob", 11.0, None)
     assert leases.abort("bob") == ["m"]
     assert leases.all(12.0) == []
+
+
+def test_what_a_person_wished_keeps_the_dispatcher_away_for_a_while_and_nobody_else() -> None:
+    leases = Leases()
+    leases.take("m", Holder.OPERATOR, "o-1", 0.0, None)
+    assert isinstance(leases.take("m", Holder.OPERATOR, "o-2", 1.0, None), Refused), "it is being told"
+    leases.wish("m", Holder.OPERATOR, "o-9", 2.0, 100.0)
+    assert leases.of("m", 2.0).until is None, "only who commands it may wish"
+    leases.wish("m", Holder.OPERATOR, "o-1", 2.0, 100.0)
+    assert leases.abort("o-1") == [], "a wish outlives its order"
+    again = Leases(leases.all(3.0))
+    assert isinstance(again.take("m", Holder.DISPATCHER, "plan", 4.0, None), Refused)
+    assert isinstance(again.take("m", Holder.DISPATCHER, "plan", 100.0, None), Lease), "it ends by itself"
+    assert isinstance(leases.take("m", Holder.OPERATOR, "o-2", 5.0, None), Lease)

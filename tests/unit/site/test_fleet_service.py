@@ -310,3 +310,28 @@ async def test_what_people_do_to_machines_orders_and_alerts_stands_in_the_record
                 ("ann", "it came", "end the silence on alerts of fan", second),
                 ("bob", "on my way", f"acknowledge alert {alert.id}", alert.subject),
             ]
+
+
+async def test_the_dispatcher_leaves_a_machine_as_a_person_told_it(tmp_path: Path) -> None:
+    async with running_hall("127.62.11.1", "avalon-q", machines=2) as hall:
+        async with running_service(hall, tmp_path, wish_s=600.0) as fleet:
+            first, second = (machine.id for machine in fleet.machines())
+            order = await fleet.tell(SetMode("Super"), who="ann", why="a cold night", machines=[first])
+            await until(lambda: not order.is_open, "done")
+            assert " until " in (fleet.machine(first).lease or "")
+            await fleet.tell(Locate(on=True), who="ann", why="where is it", machines=[second])
+        async with running_service(hall, tmp_path, wish_s=600.0) as fleet:
+            plan = await fleet.tell(
+                SetMode("Eco"),
+                who="dispatcher",
+                why="dear power",
+                machines=[first, second],
+                holder=Holder.DISPATCHER,
+            )
+            await until(lambda: not plan.is_open, "done")
+            assert plan.skips == {first: f"held by operator {order.spec.id}"}, "over a restart too"
+            assert set(plan.machines) == {second}
+            await fleet.release(first, who="bob", why="the plan may have it")
+            assert fleet.machine(first).lease is None
+            (newest, *_) = await fleet.commands()
+            assert (newest.who, newest.command) == ("bob", "give back from operator")

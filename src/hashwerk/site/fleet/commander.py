@@ -252,9 +252,14 @@ class Commander:
             self._let_go(order)
 
     def _let_go(self, order: Order) -> None:
-        """Give machines back when an order is done with."""
-        if not order.is_open:
-            self._roster.leases.abort(order.spec.id)
+        """Give machines back when an order is done with; what a person wanted of them stays so for a while."""
+        if order.is_open:
+            return
+        spec, now, leases = order.spec, self._clock.time(), self._roster.leases
+        for key, progress in order.machines.items() if spec.keeps_s else ():
+            if progress.phase is Phase.DONE and order.state is OrderState.ENDED:
+                leases.wish(key, spec.holder, spec.id, now, now + spec.keeps_s)
+        leases.abort(spec.id)
 
     def _with_leases(self, order: Order, events: Sequence[OrderEvent]) -> tuple[list[OrderEvent], list[Deed]]:
         """Take a lease for whoever is about to be told; who cannot be had is not told, and from whom one is taken is noted."""
@@ -277,7 +282,7 @@ class Commander:
                         )
                     )
                     continue
-                if before is not None and before.name != spec.id:
+                if before is not None and before.name != spec.id and spec.holder is not before.holder:
                     deeds.append(
                         taken_over(before, spec.holder, who=spec.who, why=spec.why, at=now, order_id=spec.id)
                     )

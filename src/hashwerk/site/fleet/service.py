@@ -17,10 +17,10 @@ from hashwerk.errors import FleetError, StoreError
 from hashwerk.fleet.alerts import Alert, Silence
 from hashwerk.fleet.batch import Goal, Plan
 from hashwerk.fleet.causes import CauseKind
-from hashwerk.fleet.commands import Command, Sleep, Wake
+from hashwerk.fleet.commands import Command, SetMode, SetPowerLimit, Sleep, Wake
 from hashwerk.fleet.conduct import make_plan
 from hashwerk.fleet.identity import MachineKey
-from hashwerk.fleet.lease import Holder, Lease, Refused
+from hashwerk.fleet.lease import Holder, Lease, Leases, Refused
 from hashwerk.fleet.orders import Order, OrderSpec, OrderState, Reduce, Tell
 from hashwerk.fleet.place import Placement, read_places
 from hashwerk.fleet.ports import Driver
@@ -57,6 +57,8 @@ NO_REASON: Final = "no reason given"
 #: Columns are made anew at most this often, whoever asks.
 _COLUMNS_S: Final = 1.0
 _SAVE_S: Final = 5.0
+#: What a person tells a machine with these is to stay so for a while.
+_LASTING: Final = (Sleep, Wake, SetMode, SetPowerLimit)
 #: Of every machine's power and temperature a moment is kept so often.
 HISTORY_STEP_S: Final = 600.0
 
@@ -132,8 +134,7 @@ class FleetService:
         try:
             self._build(Timings(state.timings, pace=self.settings.pace))
             self.roster.restore(state.machines)
-            for lease in state.leases:
-                self.roster.leases.take(lease.key, lease.holder, lease.name, lease.since, lease.until)
+            self.roster.leases = Leases(state.leases)
             self.roster.registry.place(state.waiting)
             if self.settings.places is not None:
                 self.roster.registry.place(self._read_places(Path(self.settings.places)))
@@ -278,6 +279,7 @@ class FleetService:
         dry_run: bool | None = None,
         must: bool = False,
         until: float | None = None,
+        keeps_s: float = 0.0,
     ) -> OrderSpec:
         """Return an order as it would be given.
 
@@ -300,6 +302,7 @@ class FleetService:
             dry_run=self.is_dry(dry_run),
             must=must,
             until=until,
+            keeps_s=keeps_s,
             ramp=Ramp(
                 wave_s=limits.wave_s * max(0.05, self.settings.pace),
                 max_w_per_minute=None if limits.kw_per_minute is None else limits.kw_per_minute * 1e3,
@@ -419,6 +422,7 @@ class FleetService:
             group=group,
             machines=machines,
             dry_run=dry_run,
+            keeps_s=self.settings.wish_s if holder is Holder.OPERATOR and type(command) in _LASTING else 0.0,
         )
         return await self.give(spec)
 
@@ -464,20 +468,29 @@ class FleetService:
         return taken
 
     async def release(self, machine: str, *, who: str, why: str = NO_REASON) -> None:
-        """Give a machine back that was taken for maintenance, whoever took it: the record says who.
+        """Give a machine back that was taken for maintenance, or is to run as a person told it, whoever that was.
 
         Raises:
-            FleetError: If there is no such machine, or it is not taken for maintenance.
+            FleetError: If there is no such machine, or it is neither.
             StoreError: If it could not be recorded; the machine is free all the same.
         """
         key, now = self._unit(machine).key, self._clock.time()
         lease = self.roster.leases.of(key, now)
-        if lease is None or lease.holder is not Holder.MAINTENANCE:
+        if lease is None or not (lease.is_wish or lease.holder is Holder.MAINTENANCE):
             raise FleetError(f"{machine} is not taken for maintenance")
         self.roster.leases.give_back(key, lease.name)
         effect = f"{lease.name} had it since {utc(lease.since)}"
         await self._record(
-            [Deed(at=now, subject=key, who=who, why=why, what="give back from maintenance", effect=effect)]
+            [
+                Deed(
+                    at=now,
+                    subject=key,
+                    who=who,
+                    why=why,
+                    what=f"give back from {lease.holder.name.lower()}",
+                    effect=effect,
+                )
+            ]
         )
         await self._save_leases()
 

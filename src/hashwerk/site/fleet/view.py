@@ -10,6 +10,7 @@ import msgspec
 
 from hashwerk.fleet.commands import Sleep
 from hashwerk.fleet.identity import MachineKey, normal_mac, normal_serial
+from hashwerk.fleet.lease import Lease
 from hashwerk.fleet.limits import words
 from hashwerk.fleet.machine import Reading
 from hashwerk.fleet.measure import Basis, hashrate_claim
@@ -17,6 +18,7 @@ from hashwerk.fleet.modes import ModePoint
 from hashwerk.fleet.orders import Order
 from hashwerk.fleet.place import Place
 from hashwerk.fleet.states import State
+from hashwerk.site.fleet.deeds import utc
 from hashwerk.site.fleet.roster import Roster, Unit
 
 #: How the three truths of a machine part, as bits of `FleetColumns.differs`.
@@ -242,10 +244,16 @@ def machine_view(roster: Roster, unit: Unit) -> MachineView:
         else tuple(flag.name.lower() for flag in reading.capabilities if flag.name is not None),
         curves=tuple(_curve(unit, point, now) for point in unit.points),
         starts_today=unit.wear.starts_today(now),
-        lease=None if lease is None else f"{lease.holder.name.lower()} {lease.name}",
+        lease=None if lease is None else _lease_words(lease),
         findings=tuple(finding.text for finding in unit.findings),
         error_share=unit.error_share,
     )
+
+
+def _lease_words(lease: Lease) -> str:
+    """Return who commands a machine, and until when if that is known."""
+    who = f"{lease.holder.name.lower()} {lease.name}"
+    return who if lease.until is None else f"{who} until {utc(lease.until)}"
 
 
 def fleet_view(
