@@ -76,6 +76,17 @@ def test_a_gap_stays_a_gap_and_is_described(tmp_path: Path) -> None:
     )
 
 
+def test_a_market_that_changes_its_resolution_keeps_both_and_its_gaps(tmp_path: Path) -> None:
+    # Two days by the hour, then two by the quarter, each with a row missing, and an hour again.
+    hours = [float(hour) for hour in range(48) if hour != 30]
+    quarters = [48 + quarter / 4 for quarter in range(192) if quarter != 50]
+    write_hours(tmp_path / "p.parquet", [*hours, *quarters], [50.0] * (len(hours) + len(quarters)))
+    series = read_series(tmp_path, price_file())
+    assert series.resolution_s == HOUR_S
+    missing = np.flatnonzero(np.isnan(on_grid(series, uniform_grid(START_S, 900.0, 96 * 4))))
+    assert missing.tolist() == [120, 121, 122, 123, 192 + 50]
+
+
 def test_rows_are_chosen_by_another_column(tmp_path: Path) -> None:
     write_hours(tmp_path / "p.parquet", [0, 0, 1, 1], [1.0, 5.0, 2.0, 6.0], ["x", "y", "x", "y"])
     assert read_series(tmp_path, price_file(where={"zone": "y"}, scale=10)).values.tolist() == [50, 60]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,15 +13,26 @@ from hashwerk.dispatch.backtest.settings import SeriesSettings
 from hashwerk.dispatch.grid import FloatArray, Grid
 from hashwerk.errors import FeedError
 
+#: So many rows in a row agree on a resolution.
+_RUN: Final = 24
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RawSeries:
-    """Values as the file has them, with the beginnings of their intervals and the length that most of them have."""
+    """Values as the file has them, with the beginnings of their intervals and how long each holds, shape (N,).
+
+    A market may change its resolution, as Europe's day-ahead auction did in October 2025.
+    """
 
     name: str
     times_s: FloatArray
     values: FloatArray
-    resolution_s: float
+    holds_s: FloatArray
+
+    @property
+    def resolution_s(self) -> float:
+        """The longest of them: when it is over, every one of its kind is."""
+        return float(self.holds_s.max())
 
 
 def read_series(folder: Path, settings: SeriesSettings) -> RawSeries:
@@ -44,18 +55,38 @@ def read_series(folder: Path, settings: SeriesSettings) -> RawSeries:
     keep = np.concatenate([[True], ~same])
     times_s, values = times_s[keep], values[keep]
     name = settings.name or f"{settings.column} of {settings.file}"
-    return RawSeries(name, times_s, values, float(np.median(np.diff(times_s))))
+    return RawSeries(name, times_s, values, _holds_s(times_s))
+
+
+def _holds_s(times_s: FloatArray) -> FloatArray:
+    """Return how long each value holds: until the next one, and no longer than values do in that part of the file.
+
+    The length of a part is what a run of rows agrees on; fewer are gaps and no resolution. A file without such a run has
+    the length that most of its rows have.
+    """
+    apart_s = np.diff(times_s)
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(apart_s)) + 1, [len(apart_s)]])
+    lengths = np.diff(edges)
+    agreed = lengths >= _RUN
+    if not agreed.any():
+        usual_s = np.full(len(times_s), float(np.median(apart_s)))
+    else:
+        runs = np.flatnonzero(agreed)
+        nearest = runs[np.clip(np.searchsorted(runs, np.arange(len(lengths)), side="right") - 1, 0, None)]
+        of_gap = np.repeat(apart_s[edges[nearest]], lengths)
+        usual_s = np.append(of_gap, of_gap[-1])
+    return np.asarray(np.minimum(usual_s, np.append(apart_s, np.inf)))
 
 
 def on_grid(series: RawSeries, grid: Grid) -> FloatArray:
     """Return the value that holds at the beginning of each interval; not a number where the series has none.
 
-    A value holds for the series' resolution and no longer: a gap stays a gap.
+    A value holds for its own length and no longer: a gap stays a gap.
     """
     place = np.searchsorted(series.times_s, grid.starts_s, side="right") - 1
     found = series.values[np.maximum(place, 0)].copy()
     age_s = grid.starts_s - series.times_s[np.maximum(place, 0)]
-    found[(place < 0) | (age_s >= series.resolution_s)] = np.nan
+    found[(place < 0) | (age_s >= series.holds_s[np.maximum(place, 0)])] = np.nan
     return found
 
 
