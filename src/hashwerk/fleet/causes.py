@@ -12,6 +12,7 @@ from hashwerk.fleet.commands import Command, SetMode, Sleep, Wake
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.machine import Board, Reading, WorkState
 from hashwerk.fleet.measure import Believed, Measured, hashrate_claim
+from hashwerk.fleet.registry import Finding
 from hashwerk.fleet.states import State
 
 
@@ -87,6 +88,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     error_share: float | None = None  # hardware errors over all work since the last look
     is_unreadable: bool = False
     is_ambiguous: bool = False
+    changed: tuple[Finding, ...] = ()  # lately, of who it is
 
 
 def causes_of(subject: Subject, thresholds: Thresholds) -> Iterator[Cause]:
@@ -95,6 +97,8 @@ def causes_of(subject: Subject, thresholds: Thresholds) -> Iterator[Cause]:
         yield _cause(
             subject, CauseKind.IDENTITY, "two machines have its MAC address; neither can be told anything"
         )
+    for finding in {finding.kind: finding for finding in subject.changed}.values():  # the newest of each
+        yield _cause(subject, CauseKind.IDENTITY, finding.text, finding.kind.value)
     if subject.state is State.UNREACHABLE:
         if subject.is_unreadable:
             yield _cause(subject, CauseKind.NONSENSE, "it answers, but with nothing that can be read")

@@ -24,6 +24,8 @@ from hashwerk.work.poisson import Rate
 
 #: What the record says of a command that was carried out, as far as anybody can tell, with a power that nobody has seen.
 NO_POWER: Final = "nothing measured its power"
+#: So many shares tell what a machine hashed before to a tenth or so.
+_SHARES_BEFORE: Final = 300
 #: A power that moves by less than this share is steady,
 _STEADY: Final = 0.04
 #: once it has done so for such a share of the time that the change is expected to take.
@@ -133,7 +135,7 @@ def _effect(
     one: Told, look: Look, view: View, conduct: Conduct, *, now: float, steady_at: float, is_late: bool
 ) -> Effect:
     command = one.command
-    expected_w, expected_hs = _expected(one, look)
+    expected_w, before, expected_hs = _expected(one, look)
     begins_at = max(one.at, look.since) + conduct.flight_s if isinstance(command, Sleep | Wake) else steady_at
     return effect_of(
         command,
@@ -141,7 +143,7 @@ def _effect(
         sent_at=one.at,
         before_w=one.before_w,
         expected_w=expected_w,
-        before=one.before,
+        before=before,
         since=view.rate(one.key, begins_at, now) if now > begins_at else None,
         is_late=is_late,
         steady_at=steady_at,
@@ -149,23 +151,30 @@ def _effect(
     )
 
 
-def _expected(one: Told, look: Look) -> tuple[float | None, float | None]:
-    """Return the watts to be saved and the hash rate that should show, as far as modes are known."""
+def _expected(one: Told, look: Look) -> tuple[float | None, Rate | None, float | None]:
+    """Return the watts to be saved, the hash rate before and the one that should show, as far as modes are known.
+
+    Few shares say little of what a machine hashed before; what is known of the mode it ran in says more.
+    """
     inlet_c = None if look.reading is None else look.reading.inlet_c
     if isinstance(one.command, SetPowerLimit):
         over_w = None if one.before_w is None else one.before_w - one.command.power_limit_w
-        return (over_w if over_w is not None and over_w > 0 else None), None
+        return (over_w if over_w is not None and over_w > 0 else None), one.before, None
     if not isinstance(one.command, SetMode):
-        return one.expected_w, None
+        return one.expected_w, one.before, None
     point, was = point_of(look.points, one.command.mode), point_of(look.points, one.mode_before)
     if point is None:
-        return one.expected_w, None
-    expected_w, expected_hs = one.expected_w, point.hashrate_hs
+        return one.expected_w, one.before, None
+    expected_w, expected_hs, before = one.expected_w, point.hashrate_hs, one.before
     if expected_w is None and one.before_w is not None:
         expected_w = one.before_w - point.power_at_w(inlet_c)
-    if was is not None and one.before is not None:
-        expected_hs *= one.before.hs / was.hashrate_hs  # as this machine ran before
-    return expected_w, expected_hs
+    if before is not None and before.shares < _SHARES_BEFORE:
+        before = (
+            None if was is None else Rate(was.hashrate_hs, was.hashrate_hs, was.hashrate_hs, before.shares)
+        )
+    elif was is not None and before is not None:
+        expected_hs *= before.hs / was.hashrate_hs  # as this machine ran before
+    return expected_w, before, expected_hs
 
 
 def _is_decided(effect: Effect, one: Told, *, has_meter: bool) -> bool:

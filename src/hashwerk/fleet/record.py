@@ -11,7 +11,7 @@ from hashwerk.fleet.limits import Wear
 from hashwerk.fleet.machine import Identity
 from hashwerk.fleet.place import Place
 from hashwerk.fleet.ports import Address
-from hashwerk.fleet.registry import Member
+from hashwerk.fleet.registry import Finding, Member
 from hashwerk.fleet.states import State
 
 
@@ -36,6 +36,7 @@ class MachineRecord(msgspec.Struct, frozen=True, kw_only=True):
     worker: str | None = None  # the name under which it mines: asleep, many do not say
     idle_w: float | None = None  # what it was seen to draw asleep, by a meter of its own
     learned: tuple[LearnedMode, ...] = ()
+    findings: tuple[Finding, ...] = ()  # what was odd about who it is, the newest last
 
     def member(self) -> Member:
         """Return the registry's entry."""

@@ -43,6 +43,11 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     key: MachineKey | None
     address: Address
     text: str
+    at: float = 0.0
+
+
+#: What makes a machine another one than it was. Chips that are fewer may only be dead.
+CHANGED: Final = (FindingKind.CONTROL_BOARD, FindingKind.RENAMED)
 
 
 @dataclass(slots=True)
@@ -132,7 +137,8 @@ class Registry:
         for key in keys:
             self._alias.setdefault(key, member.key)
         self._take_place(member)
-        return Sighting(key=member.key, findings=tuple(findings))
+        found = tuple(msgspec.structs.replace(finding, at=now) for finding in findings)
+        return Sighting(key=member.key, findings=found)
 
     def place(self, placements: Iterable[Placement]) -> tuple[int, int]:
         """Take in a list of places; return how many machines were placed, and how many are not known yet.

@@ -10,6 +10,8 @@ from hashwerk.fleet.commands import Sleep, Wake
 from hashwerk.fleet.machine import Board, PoolSlot, WorkState
 from hashwerk.fleet.measure import Basis, Believed, Measured
 from hashwerk.fleet.place import Place
+from hashwerk.fleet.ports import Address
+from hashwerk.fleet.registry import Finding, FindingKind
 from hashwerk.fleet.states import State
 from hashwerk.work.poisson import rate_interval
 from support.fleet import TH, reading
@@ -207,3 +209,14 @@ def test_no_number_is_given_twice() -> None:
     alerts.restore([], last_number=41)
     told(alerts, [cause(1)], 0.0, 60.0)
     assert [alert.id for alert in alerts.alerts()] == ["a-42"], "41 are on record, all of them over"
+
+
+def test_a_machine_that_is_not_who_it_was_is_named_once_a_kind() -> None:
+    def found(text: str, at: float) -> Finding:
+        return Finding(
+            kind=FindingKind.CONTROL_BOARD, key="m", address=Address(host="10.0.0.1"), text=text, at=at
+        )
+
+    changed = (found("MAC a → b", 1.0), found("MAC b → c", 2.0))
+    (cause,) = causes_of(subject(changed=changed), Thresholds())
+    assert (cause.kind, cause.text, cause.part) == (CauseKind.IDENTITY, "MAC b → c", "control-board")

@@ -147,6 +147,17 @@ def test_shares_tell_one_mode_from_another_when_there_are_enough(rate_th: float,
     assert seen.effect.verdict is verdict
 
 
+def test_a_few_shares_before_accuse_nobody_afterwards() -> None:
+    unlucky = shares(3, 10.0)  # about 21 TH/s by chance: half of that is not what it should do in Eco
+    fleet = OneMachine(says(STEADY_AT + 1.0, 850.0), rate_hs=54.2 * TH)
+    seen = looked_at(one(SetMode("Eco"), before=unlucky), fleet, CONDUCT, LATE)
+    assert seen is not None
+    assert seen.effect.verdict is Verdict.CONFIRMED, "what its mode hashes is known"
+    seen = looked_at(one(SetMode("Eco"), before=unlucky, mode_before="?"), fleet, CONDUCT, LATE)
+    assert seen is not None
+    assert seen.effect.verdict is Verdict.CLAIMED
+
+
 def test_a_power_that_was_reckoned_is_not_what_was_seen() -> None:
     fleet = OneMachine(says(STEADY_AT + 1.0, 2245.0), basis=Basis.CURVE)
     seen = looked_at(one(SetMode("Eco")), fleet, CONDUCT, LATE)

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hashwerk.devices import open_drivers
@@ -335,3 +336,24 @@ async def test_the_dispatcher_leaves_a_machine_as_a_person_told_it(tmp_path: Pat
             assert fleet.machine(first).lease is None
             (newest, *_) = await fleet.commands()
             assert (newest.who, newest.command) == ("bob", "give back from operator")
+
+
+async def test_an_exchanged_control_board_is_told_and_known_after_a_restart(tmp_path: Path) -> None:
+    async with running_hall("127.62.12.1", machines=1) as hall:
+        async with running_service(hall, tmp_path) as fleet:
+            (unit,) = fleet.roster.units.values()
+            assert unit.reading is not None
+            assert unit.member.address is not None
+            other = msgspec.structs.replace(unit.reading.identity, mac="02:00:09:00:00:09")
+            for _ in range(3):  # said again and again, kept once
+                changed = msgspec.structs.replace(unit.reading, identity=other)
+                fleet.roster.heard(unit.member.address, changed, unit.member.driver)
+            alert = await until(
+                lambda: next((a for a in fleet.alerts() if a.kind is CauseKind.IDENTITY), None), "it is told"
+            )
+            assert alert.machines == (unit.key,)
+            assert "its control board was exchanged" in alert.text
+        async with running_service(hall, tmp_path) as fleet:
+            findings = fleet.machine(unit.key).findings
+            assert sum("→ 02:00:09:00:00:09" in text for text in findings) == 1
+            assert all("UTC: " in text for text in findings)

@@ -18,7 +18,7 @@ from hashwerk.fleet.conduct import Conduct
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.learning import LearnedMode, SteadyWatch
 from hashwerk.fleet.lease import Leases
-from hashwerk.fleet.limits import Limits, Wear, ready_at, why_not
+from hashwerk.fleet.limits import DAY_S, Limits, Wear, ready_at, why_not
 from hashwerk.fleet.machine import Capability, Reading, WorkState
 from hashwerk.fleet.measure import Basis, Believed, Measured, MeterReading, believe_power
 from hashwerk.fleet.modes import ModePoint, best_points, published_points
@@ -26,7 +26,7 @@ from hashwerk.fleet.orders import OrderSpec, Reduce
 from hashwerk.fleet.place import Place
 from hashwerk.fleet.ports import Address
 from hashwerk.fleet.record import HistoryPoint, MachineRecord
-from hashwerk.fleet.registry import Finding, Member, Registry
+from hashwerk.fleet.registry import CHANGED, Finding, Member, Registry
 from hashwerk.fleet.settings import FleetSettings
 from hashwerk.fleet.states import Condition, State, Transition, Trigger
 from hashwerk.fleet.timing import Change, Timings, prior_s
@@ -41,6 +41,10 @@ _ERROR_WORK: Final = 2.0**32
 _ANSWERS: Final = 8
 #: and so many of them make one.
 _TOO_MANY: Final = 3
+#: So many findings of who a machine is are kept of each,
+_FINDINGS: Final = 8
+#: and when the same is found again, it is stored anew so often.
+_SAID_AGAIN_S: Final = 3_600.0
 #: What a machine hashes is compared with its shares only when it has warmed up.
 _RAMP_S: Final = 300.0
 _TRIGGER_OF: Final[dict[type, Trigger]] = {
@@ -73,13 +77,21 @@ class Unit:
     idle_w: float | None = None
     points: tuple[ModePoint, ...] = ()
     error_share: float | None = None
-    findings: deque[Finding] = field(default_factory=lambda: deque(maxlen=8))
+    findings: deque[Finding] = field(default_factory=lambda: deque(maxlen=_FINDINGS))
     changed: bool = False  # since it was stored
 
     @property
     def key(self) -> MachineKey:
         """By what it is known."""
         return self.member.key
+
+    def note_finding(self, finding: Finding) -> None:
+        """Take in something odd about who it is; what is said again and again is kept once."""
+        same = next((one for one in self.findings if one.text == finding.text), None)
+        if same is not None:
+            self.findings.remove(same)
+        self.findings.append(finding)
+        self.changed = self.changed or same is None or finding.at - same.at > _SAID_AGAIN_S
 
     def note_worker(self, reading: Reading) -> None:
         """Take in the name under which it mines; asleep, many name no pool, and it keeps the one it had."""
@@ -147,6 +159,7 @@ class Roster:
                 idle_w=record.idle_w,
                 worker=record.worker,
                 learned={mode.mode: mode for mode in record.learned},
+                findings=deque(record.findings, maxlen=_FINDINGS),
             )
             self._set_points(unit)
             self.units[record.key] = unit
@@ -164,8 +177,8 @@ class Roster:
         is_new = unit is None
         if unit is None:
             unit = self.units[sighting.key] = Unit(member=self.registry[sighting.key])
-        unit.findings.extend(sighting.findings)
-        unit.changed = unit.changed or bool(sighting.findings)
+        for finding in sighting.findings:
+            unit.note_finding(finding)
         self._take(unit, reading, now)
         return unit, is_new
 
@@ -349,6 +362,7 @@ class Roster:
 
     def subjects(self) -> Iterator[Subject]:
         """Yield every machine as it is judged."""
+        now = self.clock.time()
         for unit in self.units.values():
             yield Subject(
                 key=unit.key,
@@ -361,6 +375,7 @@ class Roster:
                 error_share=unit.error_share,
                 is_unreadable=unit.is_unreadable or sum(unit.spoilt) >= _TOO_MANY,
                 is_ambiguous=unit.member.is_ambiguous,
+                changed=tuple(f for f in unit.findings if f.kind in CHANGED and now - f.at < DAY_S),
             )
 
     def place(self, subject: str) -> Place | None:
@@ -410,6 +425,7 @@ class Roster:
                     worker=unit.worker,
                     idle_w=unit.idle_w,
                     learned=tuple(unit.learned.values()),
+                    findings=tuple(unit.findings),
                 )
             )
         return found

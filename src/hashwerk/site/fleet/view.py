@@ -245,7 +245,7 @@ def machine_view(roster: Roster, unit: Unit) -> MachineView:
         curves=tuple(_curve(unit, point, now) for point in unit.points),
         starts_today=unit.wear.starts_today(now),
         lease=None if lease is None else _lease_words(lease),
-        findings=tuple(finding.text for finding in unit.findings),
+        findings=tuple(f"{utc(finding.at)}: {finding.text}" for finding in unit.findings),
         error_share=unit.error_share,
     )
 
