@@ -15,7 +15,7 @@ from hashwerk.energy.series import Quality, Series
 from hashwerk.energy.settings import EnergySettings
 from hashwerk.energy.sources import Flows, SourceKind
 from hashwerk.errors import ConfigError
-from hashwerk.site.energy.accounts import is_known, mean_w
+from hashwerk.site.energy.accounts import given_wh, is_known, taken_wh
 from hashwerk.site.energy.metered import SiteRegisters
 from hashwerk.site.energy.record import QUARTER_S, EnergyRecord, Quarter
 
@@ -115,13 +115,13 @@ def _flows(quarter: Quarter, rule: StandingRule) -> Flows:
     """Return what a quarter of an hour showed. Own plants count by their own meters; a contract without one for nothing."""
     names = {source.name for source in rule.sources if source.kind is SourceKind.OWN}
     own = {name: round(wh) for name, wh in quarter.sources.items() if name in names and wh > 0}
-    net_wh = round(mean_w(quarter) * QUARTER_S / HOUR_S)
+    taken, given = taken_wh(quarter), given_wh(quarter)
     return Flows(
         start_s=quarter.start_s,
         stop_s=quarter.start_s + QUARTER_S,
-        load_wh=max(0, net_wh + sum(own.values())),
+        load_wh=max(0, taken - given + sum(own.values())),
         own_wh=own,
-        export_wh=max(0, -net_wh),
+        export_wh=given,
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+from decimal import Decimal
 
 from hashwerk.energy.settings import EnergySettings
 from hashwerk.energy.tariff import Tariff
 from hashwerk.energy.usage import BillingFacts
 from hashwerk.site.energy import accounts
+from hashwerk.site.energy.billing_facts import facts_so_far
 from hashwerk.site.energy.cleanness import clean_view
 from hashwerk.site.energy.hours import GridTold, Hours
 from hashwerk.site.energy.metered import SiteRegisters
@@ -29,13 +31,15 @@ class Month:
     ) -> None:
         self._energy = energy
         self._tariff = tariff
-        self._facts = facts
+        self._told = facts
+        self.facts = facts  # with what the record adds to them
         self._record = record
         self._registers = registers
         self.hours = Hours(energy, record, registers)
         self.bill: BillView | None = None
         self.clean: CleanView | None = None
-        self.peak_w = 0.0
+        self.imported_kwh = Decimal(0)
+        self.peaks_w: dict[str, float] = {}  # by demand charge
         self.taken_wh = 0.0  # of the contract that plans are made with
 
     def renew(self, now: float, zone: datetime.tzinfo, told: GridTold = GridTold()) -> None:  # noqa: B008 - frozen
@@ -47,11 +51,13 @@ class Month:
         self.hours.close(now, told)
         begin_s = accounts.month_begin_s(now, zone)
         quarters = self._quarters(begin_s, now)
-        self.peak_w = accounts.peak_w(quarters)
         contract = contract_of(self._energy.sources)
         self.taken_wh = 0.0 if contract is None else taken_wh(contract, quarters)
         if self._tariff is not None:
-            self.bill = accounts.month_bill(self._tariff, self._facts, quarters, begin_s)
+            self.peaks_w = accounts.demand_peaks_w(self._tariff, quarters, begin_s)
+            self.imported_kwh = Decimal(sum(accounts.taken_wh(one) for one in quarters)) / 1_000
+            self.facts, remarks = facts_so_far(self._tariff, self._told, self._record, begin_s, now)
+            self.bill = accounts.month_bill(self._tariff, self.facts, quarters, begin_s, remarks)
         self.clean = clean_view(self.hours.rules, self._record.hours(begin_s, now), begin_s, now)
 
     def _quarters(self, start_s: float, now: float) -> list[Quarter]:

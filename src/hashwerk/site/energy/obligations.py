@@ -13,7 +13,7 @@ from hashwerk.dispatch.problem import Battery, Ppa, Reserve
 from hashwerk.dispatch.settings import BatterySettings, ReserveSettings
 from hashwerk.energy.settings import SourceSettings
 from hashwerk.energy.sources import SourceKind
-from hashwerk.site.energy.accounts import is_known, mean_w, month_begin_s
+from hashwerk.site.energy import accounts
 from hashwerk.site.energy.record import QUARTER_S, Quarter
 
 
@@ -34,12 +34,12 @@ def contract_of(sources: Sequence[SourceSettings]) -> SourceSettings | None:
 def taken_wh(source: SourceSettings, quarters: Sequence[Quarter]) -> float:
     """Return what was taken of a contract: imports up to its power, in the quarters of an hour that are known."""
     most_wh = (source.power_kw or 0.0) * 1e3 * QUARTER_S / HOUR_S
-    return sum(min(mean_w(one) * QUARTER_S / HOUR_S, most_wh) for one in quarters if is_known(one))
+    return sum(min(float(accounts.taken_wh(one)), most_wh) for one in quarters if accounts.is_known(one))
 
 
 def month_stop_s(now: float, zone: datetime.tzinfo) -> float:
     """Return the end of the local month."""
-    begin = datetime.datetime.fromtimestamp(month_begin_s(now, zone), zone)
+    begin = datetime.datetime.fromtimestamp(accounts.month_begin_s(now, zone), zone)
     later = begin.replace(day=28) + datetime.timedelta(days=7)
     return datetime.datetime(later.year, later.month, 1, tzinfo=zone).timestamp()
 

@@ -7,6 +7,7 @@ import datetime
 import logging
 import time
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -89,7 +90,8 @@ class Planner:
         self.carbon: Series | None = None
         self.generation: Series | None = None
         self.hashprice = Hashprice(per_ph_day=None, text="not known yet")
-        self.month_peak_w = 0.0
+        self.month_peaks_w: dict[str, float] = {}  # by demand charge
+        self.month_kwh = Decimal(0)
         self.taken_wh = 0.0  # of the contract, this month
         self.battery: Series | None = None
 
@@ -229,7 +231,8 @@ class Planner:
             auxiliary_w=gauge.auxiliary_w(machines),
             cooling_share=gauge.cooling_share,
             import_w=gauge.import_w,
-            month_peak_w=self.month_peak_w,
+            month_peaks_w=self.month_peaks_w,
+            month_kwh=self.month_kwh,
             battery_content=None if self.battery is None else self.battery.at(now),
             contract=self._contract(now),
             zone=self.zone,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 import numpy as np
@@ -49,7 +50,8 @@ class Known:
     auxiliary_w: float
     cooling_share: float
     import_w: float | None  # measured just now
-    month_peak_w: float
+    month_peaks_w: Mapping[str, float]  # by demand charge
+    month_kwh: Decimal = Decimal(0)  # imported so far: which block of a tariff the next kWh falls into
     battery_content: float | None = None  # stored part of its capacity
     contract: Contract | None = None
     zone: datetime.tzinfo = datetime.UTC
@@ -220,7 +222,14 @@ def _prices(
     tariff, facts = contract
     if tariff is not None:
         try:
-            prices = prices_ahead(tariff, starts_s, ends_s, market=known.price, facts=facts)
+            prices = prices_ahead(
+                tariff,
+                starts_s,
+                ends_s,
+                market=known.price,
+                facts=facts,
+                month_to_date_kwh=known.month_kwh,
+            )
         except TariffError as error:
             raise DispatchError(f"no plan: {error}") from error
         if prices.currency != settings.currency:
@@ -272,7 +281,7 @@ def _demand(grid: Grid, known: Known, tariff: Tariff | None, facts: BillingFacts
         DemandCharge(
             name=term.name,
             price_per_kw=term.price_per_kw,
-            month_to_date_w=max(term.floor_kw * 1e3, known.month_peak_w),
+            month_to_date_w=max(term.floor_kw * 1e3, known.month_peaks_w.get(term.name, 0.0)),
             interval_s=term.interval_s,
             applies=np.asarray(term.applies, dtype=np.bool_),
         )

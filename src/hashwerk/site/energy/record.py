@@ -67,6 +67,9 @@ class Quarter(msgspec.Struct, frozen=True, kw_only=True):
     covered_s: float  # of which power was known
     import_wh: float
     is_metered: bool = False  # counted by registers; else it is integrated power
+    export_wh: float | None = (
+        None  # counted by a register of its own; None: `import_wh` is what is left of both
+    )
     setpoint_w: float | None = None
     price_per_mwh: float | None = None
     hashrate_hs: float | None = None
@@ -184,6 +187,25 @@ class EnergyRecord:
                 (start_s, stop_s),
             ).fetchall()
         return [_quarter(row) for row in rows]
+
+    def highest_w(self, start_s: float, stop_s: float, covered_s: float) -> float | None:
+        """Return the highest mean import of the quarters of an hour that begin in [start_s, stop_s) and are covered so far."""
+        with self._file.reading("reading the history") as connection:
+            found: float | None = connection.execute(
+                "SELECT max(import_wh * 3600 / covered_s) FROM quarters"
+                " WHERE start_s >= ? AND start_s < ? AND covered_s >= ?",
+                (start_s, stop_s, covered_s),
+            ).fetchone()[0]
+        return found
+
+    def imported_wh(self, start_s: float, stop_s: float) -> float:
+        """Return what was imported in the quarters of an hour that begin in [start_s, stop_s), as far as it is known."""
+        with self._file.reading("reading the history") as connection:
+            found: float = connection.execute(
+                "SELECT total(max(import_wh, 0)) FROM quarters WHERE start_s >= ? AND start_s < ?",
+                (start_s, stop_s),
+            ).fetchone()[0]
+        return found
 
     # --- whose energy it was ---
 

@@ -394,7 +394,9 @@ class EnergyService:
         """Renew the month's bill and scores."""
         now = self._clock.time()
         await asyncio.to_thread(self._month.renew, now, self.planner.zone, await self._told_of_grid(now))
-        self.planner.month_peak_w = self._month.peak_w
+        self.planner.month_peaks_w = self._month.peaks_w
+        self.planner.month_kwh = self._month.imported_kwh
+        self.planner.facts = self._month.facts
         self.planner.taken_wh = self._month.taken_wh
 
     async def _told_of_grid(self, now: float) -> GridTold:

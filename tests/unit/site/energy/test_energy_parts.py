@@ -68,7 +68,7 @@ def known(herds: Any, **changes: Any) -> Known:
         "auxiliary_w": 0.0,
         "cooling_share": 0.0,
         "import_w": None,
-        "month_peak_w": 0.0,
+        "month_peaks_w": {},
         "forbidden": (),
     }
     return Known(**(values | changes))

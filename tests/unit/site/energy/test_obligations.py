@@ -69,7 +69,7 @@ def plan_of(
         "auxiliary_w": 0.0,
         "cooling_share": 0.0,
         "import_w": None,
-        "month_peak_w": 0.0,
+        "month_peaks_w": {},
     }
     return make_plan(Known(**(values | changes)), settings, make_policy(settings))
 

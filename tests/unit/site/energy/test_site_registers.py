@@ -67,7 +67,7 @@ async def test_the_bill_is_of_registers(tmp_path: Path) -> None:
         SiteRegisters(tmp_path / "meters.sqlite", [METER]),
     )
     month.renew(FIRST_S + 3_700, UTC)
-    assert month.peak_w == 4 * 260_000
+    assert month.peaks_w == {"network, power": 4 * 260_000.0}
     assert month.bill is not None
     assert month.bill.import_wh == sum(taken) + 250_000
     assert month.bill.missing[0] == "0.25 h are integrated from power, and not a meter's register"
