@@ -72,7 +72,9 @@ class CommandRecord(msgspec.Struct, frozen=True, kw_only=True):
     holder: str
     command: str  # in words
     attempt: int
-    outcome: str | None = None  # what the machine said: accepted, refused, …; None: no answer yet
+    outcome: str | None = (
+        None  # what the machine said: accepted, refused, …; None: no answer yet; done: no machine was asked
+    )
     message: str | None = None  # its own words
     verdict: str | None = None  # what measurements said: confirmed, claimed, contradicted; None: not yet
     effect: str | None = None  # in words

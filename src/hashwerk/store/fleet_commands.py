@@ -20,7 +20,7 @@ from hashwerk.fleet.record import CommandQuery, CommandRecord, Deed, Unsettled
 
 #: What came of a command, in one word; `CommandQuery.result` is one of these.
 _RESULT: Final = (
-    "CASE WHEN outcome IS NOT NULL AND outcome <> 'accepted' THEN 'refused' WHEN verdict IS NOT NULL THEN verdict"
+    "CASE WHEN outcome IN ('refused', 'unsupported', 'not sent') THEN 'refused' WHEN verdict IS NOT NULL THEN verdict"
     " WHEN settled_at IS NULL THEN 'open' ELSE 'unmeasured' END"
 )
 _CONDITIONS: Final = {
@@ -130,7 +130,7 @@ def note_deed(connection: sqlite3.Connection, deed: Deed) -> None:
     """Add what somebody did. It was done as it was said, so nothing of it is open."""
     connection.execute(
         "INSERT INTO commands (at, order_id, key, who, why, holder, command, attempt, outcome, effect, settled_at)"
-        " VALUES (?,?,?,?,?,?,?,1,'accepted',?,?)",
+        " VALUES (?,?,?,?,?,?,?,1,'done',?,?)",
         (
             deed.at,
             deed.order_id,

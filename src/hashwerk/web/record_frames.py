@@ -122,7 +122,7 @@ def command_row(record: CommandRecord) -> Row:
 def _effect(record: CommandRecord) -> str:
     """Return what came of a command, and how long that took: a machine says soon what its power follows later."""
     text = (record.effect or "").removeprefix(f"{record.command}: ")
-    if not text or record.settled_at is None:
+    if not text or record.settled_at is None or record.settled_at <= record.at:
         return text
     return f"{text}, {format_duration(max(0.0, record.settled_at - record.at))} after it was told"
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from hashwerk.fleet.commands import Command, Sleep, Wake
+from hashwerk.fleet.effects import NO_POWER
 from hashwerk.fleet.lease import Holder
 from hashwerk.fleet.machine import Outcome, OutcomeKind
-from hashwerk.fleet.measure import Effect, Vote
+from hashwerk.fleet.measure import Basis, Effect, Vote
 from hashwerk.fleet.orders import Answered, Opened, OrderSpec, Sent, Tell, Verified
-from hashwerk.fleet.record import CommandQuery
+from hashwerk.fleet.record import CommandQuery, Deed, Unsettled
 from hashwerk.store.fleet import FleetStore
 
 NOW = 1_750_000_000.0
@@ -97,3 +100,43 @@ def test_it_is_counted_by_giver_and_result(store: FleetStore) -> None:
         ("Anna", "contradicted"): 1,
         ("ben", "open"): 1,
     }
+
+
+def test_an_effect_seen_later_and_a_deed_stand_in_the_record(tmp_path: Path) -> None:
+    store = FleetStore(tmp_path / "fleet.sqlite")
+    store.open()
+    order = spec(1, "Anna", "a loud fan", Sleep())
+    unanswered = Outcome(kind=OutcomeKind.UNANSWERED, message="it does not say whether it took it")
+    claimed = Effect(machine=Vote.YES, shares=Vote.CANNOT_SAY, meter=Vote.CANNOT_SAY, text="it says yes")
+    take_over = Deed(at=NOW, subject="m1", who="Anna", why="a loud fan", what="take over", order_id="o1")
+    store.append(
+        order,
+        [
+            Opened(at=NOW, spec=order),
+            Sent(at=NOW, key="m1", command=Sleep(), attempt=1),
+            Answered(at=NOW + 1, key="m1", outcome=unanswered),
+            Verified(at=NOW + 9, key="m1", effect=claimed, awaits_power=True),
+        ],
+        is_open=False,
+        deeds=[take_over],
+    )
+    (name,) = store.unsettled(0.0)
+    assert name == Unsettled("o1", "m1", NOW)
+    (told, deed) = store.commands()
+    assert (told.settled_at, told.after_w, told.verdict) == (None, None, "claimed")
+    assert (deed.command, deed.outcome, deed.settled_at) == ("take over", "done", NOW)
+    seen = msgspec.structs.replace(claimed, before_w=1_400.0, after_w=25.0, basis=Basis.METER, meter=Vote.YES)
+    store.note_effects([(name, seen, NOW + 30)])
+    told = store.commands()[0]
+    assert (told.before_w, told.after_w, told.basis) == (1_400.0, 25.0, "meter")
+    assert (told.verdict, told.settled_at) == ("confirmed", NOW + 30)
+    assert store.unsettled(0.0) == []
+    assert store.command_counts(CommandQuery()) == {("Anna", "confirmed"): 1, ("Anna", "unmeasured"): 1}
+    unseen = msgspec.structs.replace(claimed, text=f"it says yes; {NO_POWER}")
+    store.note_effects([(name, unseen, NOW + 30)])
+    confirmed = msgspec.structs.replace(claimed, shares=Vote.YES, text="its shares say yes")
+    late = Verified(at=NOW + 90, key="m1", effect=confirmed, awaits_power=True)
+    store.append(order, [late], is_open=False)
+    told = store.commands()[0]
+    assert (told.verdict, told.effect) == ("confirmed", f"its shares say yes; {NO_POWER}")
+    store.close()

@@ -222,10 +222,12 @@ async def test_the_board_carries_the_fleet(service, clock, view: MineView):
 def test_what_was_done_to_an_order_has_no_machine_s_page():
     abort = CommandRecord(
         id=8, at=NOW, order_id="o1", key="order o1", who="ann", why="smoke", holder="operator", command="abort the order",
-        attempt=1, outcome="accepted", effect="it was held", settled_at=NOW,
+        attempt=1, outcome="done", effect="it was held", settled_at=NOW,
     )  # fmt: skip
     hold = msgspec.structs.replace(abort, id=9, key="mac:aa", order_id="", command="take for maintenance")
     rows = command_rows([abort, hold], {"mac:aa": "10.0.0.5"})
     assert rows[0]["c"][1] == "order o1"
     assert rows[1]["c"][1] == {"t": "10.0.0.5", "h": "mac:aa", "u": "/machine/mac%3Aaa"}
     assert rows[1]["c"][3] == {"t": "ann: smoke", "h": "as operator"}
+    assert rows[0]["c"][4]["t"] == "done"
+    assert rows[0]["c"][7] == "it was held"
