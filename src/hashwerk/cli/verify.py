@@ -116,7 +116,7 @@ def verify(
 
         write_report(reports[0], report_file)
     if as_json:
-        print_json(as_data(reports[0]) if len(reports) == 1 else _several(files, reports))
+        print_json(reports[0].as_data() if len(reports) == 1 else _several(files, reports))
     else:
         from rich.console import Console
 
@@ -150,25 +150,6 @@ def _countersign(files: tuple[Path, ...], reports: list[Report], key_file: Path,
             int(time.time() * 1e6),
         )
     )
-
-
-def as_data(report: Report) -> dict[str, Any]:
-    """Return a report as JSON has it."""
-    return {
-        "verdict": str(report.verdict),
-        "subject": report.subject,
-        "checks": [
-            {
-                "name": check.name,
-                "ok": check.ok,
-                "label": check.label,
-                "detail": check.detail,
-                **({} if check.ok else {"meaning": check.meaning, "consequence": str(check.consequence)}),
-            }
-            for check in report.checks
-        ],
-        "statement": report.statement,
-    }
 
 
 def show(console: Any, title: str, report: Report) -> None:
@@ -224,11 +205,11 @@ def _several(files: tuple[Path, ...], reports: list[Report]) -> dict[str, Any]:
         "checks": [
             {**check, "file": str(file)}
             for file, report in zip(files, reports, strict=True)
-            for check in as_data(report)["checks"]
+            for check in report.as_data()["checks"]
         ],
         "statement": {str(file): report.statement for file, report in zip(files, reports, strict=True)},
         "together": together(reports),
-        "bundles": [{"file": str(f), **as_data(r)} for f, r in zip(files, reports, strict=True)],
+        "bundles": [{"file": str(f), **r.as_data()} for f, r in zip(files, reports, strict=True)],
     }
 
 

@@ -187,19 +187,7 @@ def _write(task: Task, file: Path) -> None:
 def _plain(report: Report) -> dict[str, Any]:
     """Return a report as `hashwerk verify --json` prints it, and its figures as rows for people."""
     return {
-        "verdict": str(report.verdict),
-        "subject": report.subject,
-        "checks": [
-            {
-                "name": check.name,
-                "ok": check.ok,
-                "label": check.label,
-                "detail": check.detail,
-                **({} if check.ok else {"meaning": check.meaning, "consequence": str(check.consequence)}),
-            }
-            for check in report.checks
-        ],
-        "statement": report.statement,
+        **report.as_data(),
         "period": _FRACTION.sub(r" \1 UTC", period(report)),
         "figures": [
             {"name": name, "value": _FRACTION.sub(r" \1 UTC", value), "label": label}

@@ -55,6 +55,24 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """Return the checks that failed."""
         return tuple(check for check in self.checks if not check.ok)
 
+    def as_data(self) -> dict[str, Any]:
+        """Return what `hashwerk verify --json` prints."""
+        return {
+            "verdict": str(self.verdict),
+            "subject": self.subject,
+            "checks": [
+                {
+                    "name": check.name,
+                    "ok": check.ok,
+                    "label": check.label,
+                    "detail": check.detail,
+                    **({} if check.ok else {"meaning": check.meaning, "consequence": str(check.consequence)}),
+                }
+                for check in self.checks
+            ],
+            "statement": self.statement,
+        }
+
 
 #: Every check in the order of the report: name → what its failure means.
 CHECKS: Final[dict[str, str]] = {
