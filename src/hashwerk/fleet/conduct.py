@@ -119,9 +119,9 @@ def next_events(order: Order, view: View, conduct: Conduct, now: float) -> list[
             return []
 
 
-def make_plan(spec: OrderSpec, view: View) -> Plan:
+def make_plan(spec: OrderSpec, view: View, now: float) -> Plan:
     """Return who would be told what now."""
-    candidates = view.candidates(spec)
+    candidates = [_who_waits(candidate, spec, view, now) for candidate in view.candidates(spec)]
     meter = view.meter() if spec.group is None and spec.keys is None else None
     if isinstance(spec.task, Reduce):
         return plan_reduction(
@@ -155,8 +155,20 @@ def make_plan(spec: OrderSpec, view: View) -> Plan:
     )
 
 
+def _who_waits(candidate: Candidate, spec: OrderSpec, view: View, now: float) -> Candidate:
+    """Return a candidate; not left out if the order waits for it to run or to sleep out its time."""
+    if candidate.skip is None or not spec.waits or not isinstance(spec.task, Tell):
+        return candidate
+    ready_at = view.ready_at(candidate.key, spec.task.command, spec)
+    return (
+        msgspec.structs.replace(candidate, skip=None)
+        if ready_at is not None and ready_at > now
+        else candidate
+    )
+
+
 def _first_plan(order: Order, view: View, now: float) -> OrderEvent:
-    plan = make_plan(order.spec, view)
+    plan = make_plan(order.spec, view, now)
     target_w: float | None = None
     if isinstance(order.spec.task, Reduce):
         match order.spec.task.goal:
@@ -311,9 +323,9 @@ def _tell(order: Order, key: MachineKey, progress: Progress, view: View, now: fl
 def _later(order: Order, progress: Progress, view: View, now: float) -> float | None:
     """Return when a machine may be told that has to run or to sleep out its time; None if that is not what it waits for.
 
-    On the way down others take its place at once.
+    On the way down others take its place at once, unless the order says that it waits.
     """
-    if order.state is OrderState.REDUCING:
+    if order.state is OrderState.REDUCING and not order.spec.waits:
         return None
     until = view.ready_at(progress.step.key, progress.command, order.spec)
     return until if until is not None and until > now else None

@@ -50,6 +50,7 @@ class OrderSpec(msgspec.Struct, frozen=True, kw_only=True):
     must: bool = False  # comes before wear, as an order of the grid
     until: float | None = None  # restored by itself then
     ramp: Ramp = Ramp()
+    waits: bool = False  # whoever has to run or to sleep out its time is told then, and not left out
     keeps_s: float = 0.0  # so long the dispatcher leaves machines as they were told
 
 

@@ -145,6 +145,22 @@ def test_who_has_to_sleep_out_its_time_is_woken_then_and_not_given_up() -> None:
     assert not any(isinstance(event, Missed) for event in run.log)
 
 
+def test_an_order_that_waits_wakes_whoever_is_not_ready_yet_later_and_another_leaves_it_out() -> None:
+    fleet = SimFleet(machines(3, silent=1), min_off_s=300.0)
+    for machine in fleet.machines.values():
+        machine.asleep = machine.says_asleep = True
+        machine.slept_at = fleet.now
+    fleet.advance(1.0)
+    wake = {"task": Tell(command=Wake()), "holder": Holder.OPERATOR}
+    at_once = Run(fleet, spec(fleet, **wake)).until(OrderState.ENDED)
+    assert len(at_once.skips) == 3
+    patient = Run(fleet, spec(fleet, waits=True, **wake))
+    order = patient.until(OrderState.ENDED)
+    assert order.text.startswith("2 of 3 machines did as told")
+    assert [machine.asleep for machine in fleet.machines.values()] == [True, False, False]
+    assert fleet.now > 10_300.0
+
+
 def test_liars_are_told_again_given_up_and_made_good_by_others() -> None:
     fleet = SimFleet(machines(20, ignore=1, refuse=1, lie=1))
     before_w = fleet.true_w()

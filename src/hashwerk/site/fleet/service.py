@@ -279,6 +279,7 @@ class FleetService:
         dry_run: bool | None = None,
         must: bool = False,
         until: float | None = None,
+        waits: bool = False,
         keeps_s: float = 0.0,
     ) -> OrderSpec:
         """Return an order as it would be given.
@@ -302,6 +303,7 @@ class FleetService:
             dry_run=self.is_dry(dry_run),
             must=must,
             until=until,
+            waits=waits,
             keeps_s=keeps_s,
             ramp=Ramp(
                 wave_s=limits.wave_s * max(0.05, self.settings.pace),
@@ -313,7 +315,7 @@ class FleetService:
 
     def preview(self, spec: OrderSpec) -> Plan:
         """Return who would be told what now, and who would not and why."""
-        return make_plan(spec, self.roster)
+        return make_plan(spec, self.roster, self._clock.time())
 
     async def give(self, spec: OrderSpec) -> Order:
         """Give an order; return it once it is on disk.
@@ -395,7 +397,9 @@ class FleetService:
         asleep = self.told_to_sleep(group)
         if not asleep:
             raise FleetError("nothing is curtailed, and no machine was told to sleep")
-        return [await self.give(self.spec(Tell(command=Wake()), who=who, why=why, machines=asleep))]
+        return [
+            await self.give(self.spec(Tell(command=Wake()), who=who, why=why, machines=asleep, waits=True))
+        ]
 
     async def tell(
         self,
