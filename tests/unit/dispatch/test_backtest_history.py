@@ -95,6 +95,20 @@ def test_what_is_expected_is_the_same_time_of_the_last_known_day_and_a_differenc
     )
 
 
+def test_one_odd_day_is_not_what_is_usual() -> None:
+    grid = uniform_grid(0.0, 3_600.0, 24 * 9)
+    values = np.tile(np.arange(24.0), 9)
+    values[24 * 6 : 24 * 7 - 1] = 500.0  # yesterday, all but the last hour
+    history = History(grid, {"p": Published("p", values, np.where(np.arange(24 * 9) < 24 * 7, 0.0, 1e9))})
+    expected = history.at(0.0).expected("p", 24 * 7, 24 * 8, daily=True)
+    np.testing.assert_allclose(expected, np.arange(24.0))
+    # Of the first days there are fewer before: the middle of what there is, by day and hour.
+    early = History(grid, {"p": Published("p", values, np.where(np.arange(24 * 9) < 30, 0.0, 1e9))})
+    np.testing.assert_allclose(
+        early.at(0.0).expected("p", 30, 60, daily=True), values[(np.arange(30, 60) % 24)], atol=1e-9
+    )
+
+
 class Peeking:
     """Runs in the next hour's price instead of this one's, taken from behind the history's back."""
 

@@ -18,6 +18,8 @@ from hashwerk.dispatch.backtest.settings import PublicationSettings
 from hashwerk.dispatch.grid import DAY_S, FloatArray, Grid, IntArray
 from hashwerk.errors import DispatchError
 
+#: Of so many days the median is what is usual at a time of day.
+_DAYS_BACK: Final = 7
 #: How fast the last known deviation from the day before loses its meaning.
 _SHIFT_FADES_S: Final = 2 * 3_600.0
 
@@ -113,8 +115,8 @@ class HistoryView:
     def expected(self, name: str, first: int, last: int, *, daily: bool) -> FloatArray:
         """Return known values, and for the others a forecast: the whole forecast of a backtest, printed as an assumption.
 
-        ``daily``: the same time of the last known day, shifted by how much the last known value differs from the day before it,
-        less and less (by a factor e in two hours). Otherwise, and where there is no earlier day: the last known value.
+        ``daily``: the median at the same time of the last seven days, shifted by how much the last known value differs from its
+        own, less and less (by a factor e in two hours). Otherwise, and where there is no earlier day: the last known value.
         """
         values = self.known(name, first, last)
         missing = ~np.isfinite(values)
@@ -126,7 +128,7 @@ class HistoryView:
             return values
         latest = int(seen[-1])
         if daily:
-            base = self._days_before(name, latest, last)
+            base = self._usual(name, latest, last)
             shift = one.values[latest] - base[0] if np.isfinite(base[0]) else 0.0
             distance_s = self._grid.starts_s[first:last] - self._grid.starts_s[latest]
             # Of what comes before the last known value nothing is forecast: gaps there are gaps.
@@ -137,21 +139,19 @@ class HistoryView:
             values = np.where(missing & np.isfinite(guess), guess, values)
         return np.where(np.isfinite(values), values, one.values[latest])
 
-    def _days_before(self, name: str, first: int, last: int) -> FloatArray:
-        """Return, for each interval of a range, the value at the same time of the last known day before it."""
+    def _usual(self, name: str, first: int, last: int) -> FloatArray:
+        """Return, for each interval of a range, the median at the same time of what is known of the seven days before."""
         per_day = round(DAY_S / float(self._grid.durations_s[0]))
-        found = np.full(last - first, np.nan)
-        for days in range(1, 8):
-            source = np.arange(first, last) - days * per_day
-            inside = source >= 0
-            earlier = np.full(last - first, np.nan)
-            if inside.any():
-                low, high = int(source[inside][0]), int(source[inside][-1]) + 1
-                earlier[inside] = self.known(name, low, high)
-            found = np.where(np.isfinite(found), found, earlier)
-            if np.isfinite(found).all():
-                break
-        return found
+        earlier = np.full((_DAYS_BACK, last - first), np.nan)
+        for days in range(1, _DAYS_BACK + 1):
+            low, high = max(0, first - days * per_day), last - days * per_day
+            if high > low:
+                earlier[days - 1, (last - first) - (high - low) :] = self.known(name, low, high)
+        ordered = np.sort(earlier, axis=0)  # what is not a number comes last
+        count = np.isfinite(earlier).sum(axis=0)
+        at = np.arange(last - first)
+        median = (ordered[np.maximum(count - 1, 0) // 2, at] + ordered[count // 2 % _DAYS_BACK, at]) / 2
+        return np.where(count > 0, median, np.nan)
 
 
 def _last_known(

@@ -186,8 +186,8 @@ def _assumptions(settings: BacktestSettings, price_name: str, contract: Contract
         )
     lines.append("every machine is available all the time")
     lines.append(
-        "what is not yet published the optimiser takes to be as at the same time of the last known day, shifted by the last known"
-        " difference, which fades in two hours"
+        "what is not yet published the optimiser takes to be the median at the same time of the last seven days, shifted by the"
+        " last known difference, which fades in two hours"
     )
     if settings.battery is not None:
         lines.append("the battery is half full at the beginning; the optimiser alone uses it")
