@@ -87,6 +87,9 @@ async def test_the_mine_is_asked_and_commanded(tmp_path: Path) -> None:
         assert {"ip", "mac", "make", "model", "firmware", "reported"} <= set(listed["machines"][0])
         assert listed["machines"][0]["reported"]["state"] == "hashing"
 
+        code, _, err = await hashwerk("fleet", "list", "--state", "sleeping", "--url", url)
+        assert (code, "'sleeping' is none of unknown, hashing" in err) == (2, True)
+
         code, out, err = await hashwerk("fleet", "curtail", "--by", "3", "--dry-run", "--url", url, **token)
         assert code == 0
         assert out.count("sleep") == 2

@@ -122,6 +122,11 @@ def list_machines(group: str | None, state: str | None, as_json: bool, **options
     Example:
         hashwerk fleet list --state unreachable
     """
+    from hashwerk.fleet.states import State
+
+    states = [one.value for one in State]
+    if state is not None and state not in states:
+        raise click.BadParameter(f"{state!r} is none of {', '.join(states)}", param_hint="--state")
     answer = FleetApi(options).get("/machines", group=group, state=state)
     if as_json:
         print_json(answer)

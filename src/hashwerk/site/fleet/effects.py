@@ -11,7 +11,7 @@ import msgspec
 
 from hashwerk.clock import Clock
 from hashwerk.errors import StoreError
-from hashwerk.fleet.effects import Steadiness, Told, effect_seen, told
+from hashwerk.fleet.effects import Seen, Steadiness, Told, effect_seen, told
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.limits import words
 from hashwerk.fleet.machine import OutcomeKind
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 _BEFORE_S: Final = 600.0
 #: What was told longer ago has no effect that could still be seen, whatever happened to the process.
 _FORGET_S: Final = 6 * 3_600.0
+#: So many are looked at without letting anybody else go on.
+_AT_ONCE: Final = 50
 _NOTHING: Final = {"machine": Vote.CANNOT_SAY, "shares": Vote.CANNOT_SAY, "meter": Vote.CANNOT_SAY}
 
 
@@ -37,6 +39,8 @@ class _Watched:
     verified: Effect | None = None
     shown: Effect | None = None  # what is on record of it already
     steady: Steadiness = field(default_factory=Steadiness)
+    next_at: float = 0.0
+    was_asked: bool = False  # whether the ledger was asked of its hash rate before
 
 
 class EffectBook:
@@ -61,11 +65,12 @@ class EffectBook:
         now = self._clock.time()
         orders: dict[str, Order | None] = {}
         for command in self._store.unsettled(0.0):
-            if command.order_id not in orders:
+            is_recent = now - command.at <= _FORGET_S
+            if is_recent and command.order_id not in orders:
                 orders[command.order_id] = self._store.order(command.order_id)
-            order = orders[command.order_id]
+            order = orders.get(command.order_id)
             progress = None if order is None else order.machines.get(command.key)
-            if progress is None or progress.sent_at != command.at or now - command.at > _FORGET_S:
+            if not is_recent or progress is None or progress.sent_at != command.at:
                 self._close(command, "the process ended before its effect could be measured", now)
                 continue
             one = told(command.order_id, progress, self._before(command.key, command.at))
@@ -98,26 +103,31 @@ class EffectBook:
 
     async def look(self) -> None:
         """Put on record what can be seen by now."""
-        now = self._clock.time()
-        for key, watched in list(self._watched.items()):
-            one = watched.one
-            if one.before is None:  # the ledger is read a moment after the process began
-                watched.one = msgspec.structs.replace(one, before=self._before(key, one.at))
-            seen = effect_seen(
-                watched.one,
-                self._roster,
-                self._roster.conduct,
-                now,
-                watched.verified,
-                steady=watched.steady,
-            )
-            if seen is None or (watched.shown is not None and not seen.is_final):
+        for number, (key, watched) in enumerate(list(self._watched.items())):
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)  # the shares of 5,000 machines take most of a second to look through
+            now = self._clock.time()
+            if watched.next_at > now or self._watched.get(key) is not watched:
+                continue
+            watched.next_at = now + self._roster.settings.poll_s  # nothing new is known of it before
+            if (seen := self._seen(watched, now)) is None:
+                continue
+            if watched.shown is not None and not seen.is_final:
                 continue
             watched.shown = seen.effect
             self._ready.append((_name(watched.one), seen.effect, now if seen.is_final else None))
             if seen.is_final:
                 del self._watched[key]
         await self._write()
+
+    def _seen(self, watched: _Watched, now: float) -> Seen | None:
+        one = watched.one
+        if one.before is None and not watched.was_asked and self._roster.shares.is_fresh:
+            # A new process reads the ledger a moment after it has begun.
+            watched.was_asked = True
+            watched.one = one = msgspec.structs.replace(one, before=self._before(one.key, one.at))
+        conduct = self._roster.conduct
+        return effect_seen(one, self._roster, conduct, now, watched.verified, steady=watched.steady)
 
     async def _write(self) -> None:
         ready, self._ready = self._ready, []
