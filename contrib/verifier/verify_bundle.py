@@ -1473,7 +1473,8 @@ def check_meters(bundle, report):
                 right = declared and declared.value == b.serial
                 report.need(right, "meters", f"{where}: an exchange that was not declared")
     if signers and None not in signers:
-        report.label("meters", "attested by meters with the keys " + ", ".join(sorted(signers)))
+        for name in ("meters", "meter coverage"):
+            report.label(name, "attested by meters with the keys " + ", ".join(sorted(signers)))
     if bundle.manifest.claims & METERS:
         imports = [readings for (_, direction), readings in registers.items() if direction == 0]
         for readings in imports:
@@ -1683,7 +1684,13 @@ def check_payouts(bundle, report):
     """Check every payout by what was known at the end of its epoch; the last one of a block counts."""
     bundle.bound = [share for share in bundle.shares if not share.job.upstream]
     places = {share.hash: i for i, share in reversed(list(enumerate(bundle.bound)))}
-    lack = report.lack if bundle.manifest.claims & PAYOUTS else lambda *_: None
+
+    def lack(name, what):
+        if bundle.manifest.claims & PAYOUTS:
+            report.lack(name, what)
+        else:
+            report.label(name, "asserted")
+
     states, last, paid_until, bundle.paid = {}, {}, 0, 0
     for epoch in bundle.epochs:
         states |= {found.hash: found.state for found in epoch.logged if found.kind == 13}

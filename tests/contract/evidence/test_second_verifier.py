@@ -46,6 +46,11 @@ def vector(name: str) -> list[dict]:
     return json.loads((VECTORS / f"{name}.json").read_text())
 
 
+def worth(label: str) -> str:
+    """Return what a label says, without the names of those who attest."""
+    return label.split(" by ", maxsplit=1)[0]
+
+
 def agreed(data: bytes) -> tuple[str, set[str], set[str]]:
     """Return the verdict of both, and the names of the checks that failed in each."""
     report = verify_bundle(io.BytesIO(data), OPTIONS)
@@ -55,6 +60,10 @@ def agreed(data: bytes) -> tuple[str, set[str], set[str]]:
         dict(other.lacking),
         report.failures(),
     )
+    labels = {row["name"]: worth(row["label"]) for row in other.rows() if row["ok"]}
+    for check in report.checks:
+        if check.ok and check.name in labels:
+            assert worth(check.label) == labels[check.name], check.name
     return (
         other.verdict(),
         {check.name for check in report.failures()},

@@ -26,8 +26,8 @@ SIGN_CERTIFICATE: Final = b"hashwerk/sign/certificate/v1"
 HOUR_US: Final = 3_600_000_000
 
 
-def check_meters(checks: Checks, facts: Facts) -> None:
-    """Check that every register goes on where it stopped, in the same meter."""
+def check_meters(checks: Checks, facts: Facts) -> str:
+    """Check that every register goes on where it stopped, in the same meter; return what the readings are worth."""
     signers = set()
     for rows in _registers(facts.readings).values():
         for row in rows:
@@ -42,15 +42,16 @@ def check_meters(checks: Checks, facts: Facts) -> None:
                 signers.add(signer)
         for before, after in pairwise(rows):
             _check_succession(checks, before.meter, after)
+    named = sorted(signer for signer in signers if signer is not None)
+    label = attested_by(", ".join(named)) if named and None not in signers else str(Label.ASSERTED)
     if facts.meters:
-        named = sorted(signer for signer in signers if signer is not None)
-        label = attested_by(", ".join(named)) if named and None not in signers else str(Label.ASSERTED)
         count = len({meter.serial for meter in facts.meters})
         checks.passed(
             "meters",
             label,
             f"{counted(len(facts.meters), 'reading')} of {counted(count, 'meter')}: each register goes on where it stopped",
         )
+    return label
 
 
 def _registers(readings: Iterable[Reading]) -> dict[tuple[str, int], list[Reading]]:
@@ -96,13 +97,11 @@ def _check_succession(checks: Checks, before: Meter, reading: Reading) -> None:
         )
 
 
-def check_coverage(checks: Checks, facts: Facts, start_us: int, end_us: int, *, asked: bool) -> None:
-    """Check that some import meter covers the whole period, if the bundle claims so."""
-    if not asked:
-        return
+def check_coverage(checks: Checks, facts: Facts, start_us: int, end_us: int, *, label: str) -> None:
+    """Check that every import meter covers the whole period; ``label`` is what its readings are worth."""
     for reason in not_covered(facts.meters, start_us, end_us):
         checks.failed("meter coverage", reason, Verdict.INCOMPLETE)
-    checks.passed("meter coverage", Label.PROVEN, "every interval of the period has its reading")
+    checks.passed("meter coverage", label, "every interval of the period has its reading")
 
 
 def not_covered(meters: Sequence[Meter], start_us: int, end_us: int) -> list[str]:

@@ -296,11 +296,10 @@ class _Run:
         bounds = time.bounds(headers, after, externals)
         self._check_revoked(bounds)
         time.conclude_time(checks, bounds, doubts, asked=asked)
-        energy.check_meters(checks, self.facts)
         first, last = headers[0], headers[-1]
-        energy.check_coverage(
-            checks, self.facts, first.start_us, last.end_us, asked=bool(self.claims & Claim.ENERGY)
-        )
+        label = energy.check_meters(checks, self.facts)
+        if self.claims & Claim.ENERGY:
+            energy.check_coverage(checks, self.facts, first.start_us, last.end_us, label=label)
         energy.check_energy_bound(checks, self.facts, self.work, self.efficiency)
         energy.check_sources(checks, self.facts)
         block_shares = self.work.blocks.among(self._named_blocks())
