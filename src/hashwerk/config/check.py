@@ -144,7 +144,13 @@ def _check_energy(config: SiteConfig) -> Iterator[Problem]:
         if names.index(name) < number:
             yield Problem(f"feed[{number}].name", f"two feeds are called {name!r}")
     try:
-        config.energy.tariff.load()
+        tariff = config.energy.tariff.load()
+        if tariff is not None and config.dispatch.enabled and tariff.currency != config.dispatch.currency:
+            yield Problem(
+                "dispatch.currency",
+                f"plans are made in {config.dispatch.currency}, the tariff {tariff.name} is in {tariff.currency}",
+                hint="one currency for both",
+            )
     except ConfigError as error:
         yield Problem(
             "energy.tariff.name", str(error), hint="a tariff that comes with Hashwerk, or a TOML file"

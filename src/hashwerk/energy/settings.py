@@ -13,7 +13,7 @@ from hashwerk.energy.factors import FactorSet, Fuel, factor_set
 from hashwerk.energy.hours import StandingRule
 from hashwerk.energy.scores import HOUR_S, TakeOrPay
 from hashwerk.energy.sources import Source, SourceKind
-from hashwerk.energy.tariff import Tariff, load_tariff
+from hashwerk.energy.tariff import Tariff, TariffError, load_tariff
 from hashwerk.energy.usage import BillingFacts
 
 FuelName = Literal[
@@ -62,9 +62,18 @@ class TariffSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         """Return the tariff.
 
         Raises:
-            TariffError: If it cannot be read or has a hole.
+            TariffError: If it cannot be read, has a hole, or knows nothing of a circumstance.
         """
-        return None if self.name is None else load_tariff(self.name)
+        if self.name is None:
+            return None
+        tariff = load_tariff(self.name)
+        for circumstance in self.circumstances:
+            if circumstance not in tariff.circumstances:
+                known = ", ".join(sorted(tariff.circumstances)) or "none"
+                raise TariffError(
+                    f"the tariff {tariff.name} knows no circumstance {circumstance!r}; it knows: {known}"
+                )
+        return tariff
 
     def facts(self) -> BillingFacts:
         """Return what a bill needs to know besides the meter's readings, as far as it is set here."""

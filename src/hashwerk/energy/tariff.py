@@ -209,6 +209,19 @@ class Tariff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     holidays: tuple[date, ...] = ()
     note: str = ""
 
+    def not_valid_words(self, day: date) -> str:
+        """Say that the tariff does not hold on a local day; empty: it does."""
+        if self.valid_from <= day and (self.valid_to is None or day < self.valid_to):
+            return ""
+        until = f"before {self.valid_to}" if self.valid_to else "on"
+        return f"the tariff {self.name} holds from {self.valid_from} {until}, not on {day}"
+
+    @property
+    def circumstances(self) -> frozenset[str]:
+        """What a tax of this tariff may ask for."""
+        taxes = [one for one in self.components if isinstance(one, ByPrice)]
+        return frozenset(name for tax in taxes for name in (*tax.circumstances, *tax.instead))
+
     def holiday_mask(self, wall: WallClock) -> BoolArray:
         """Say which moments lie on a holiday of this tariff."""
         days = [(day - date(1970, 1, 1)).days for day in self.holidays]

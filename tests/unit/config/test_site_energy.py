@@ -24,7 +24,7 @@ def test_a_site_with_feeds_a_tariff_and_limits() -> None:
         '[[feed]]\nkind = "energy-charts"\nname = "Day ahead"\nzone = "SE2"\nwatch = { when_stale = "last" }\n'
         '[[feed]]\nkind = "exchange"\nname = "Kraken"\ncurrency = "EUR"\n'
         '[energy.tariff]\nname = "hydro-quebec-cb-large"\n'
-        '[dispatch]\npolicy = "strike"\nstrike_per_mwh = 60\n[dispatch.limits]\nfeeders_kw = { F1 = 400 }\n'
+        '[dispatch]\ncurrency = "CAD"\npolicy = "strike"\nstrike_per_mwh = 60\n[dispatch.limits]\nfeeders_kw = { F1 = 400 }\n'
         '[policy]\njurisdictions = ["EU", "SE"]\n'
     )
     assert [feed.name for feed in config.feed] == ["Day ahead", "Kraken"]
@@ -41,6 +41,18 @@ def test_a_site_with_feeds_a_tariff_and_limits() -> None:
         ("[dispatch.limits]\nfeeders_kw = { A = 0 }\n", "dispatch.limits", 1, "above 0"),
         ("[dispatch.safety]\nchip_warm_c = 110\n", "dispatch.safety", 1, "below chip_hot_c"),
         ("[energy.tariff]\nname = 'no such'\n", "energy.tariff.name", 2, "no such"),
+        (
+            "[dispatch]\ncurrency = 'EUR'\n[energy.tariff]\nname = 'sichuan-time-of-use'\n",
+            "dispatch.currency",
+            2,
+            "is in CNY",
+        ),
+        (
+            "[energy.tariff]\nname = 'kazakhstan-mining-2023'\ncircumstances = ['love']\n[dispatch]\ncurrency = 'KZT'\n",
+            "energy.tariff.name",
+            2,
+            "it knows: no meter, own power, own renewables",
+        ),
         ("[dispatch]\ncontrols = true\n[fleet]\nranges = ['10.0.0.1']\n", "dispatch.controls", 2, "fleet"),
         ("[policy]\nrules = '/nowhere.toml'\n", "policy.rules", 2, "nowhere"),
         (

@@ -86,6 +86,7 @@ class Planner:
         self._had_price = False
         self.plan: Plan | None = None
         self.trouble: str | None = None  # why there is no new plan
+        self._told: str | None = None  # of which the log knows
         self.price: Series | None = None
         self.carbon: Series | None = None
         self.generation: Series | None = None
@@ -123,7 +124,7 @@ class Planner:
     def watched(self) -> list[Watched]:
         """Return the signals that decisions rest on, with their ages."""
         now, found = self._clock.time(), list[Watched]()
-        if self.price is not None:
+        if self.price is not None and (self.tariff is None or self.tariff.needs_market):
             is_known = self.price.at(now) is not None
             self._had_price |= is_known
             age_s = 0.0 if is_known else None
@@ -160,11 +161,14 @@ class Planner:
         try:
             problem, schedule, remarks = await self._solve(known, is_fallback=is_fallback)
         except DispatchError as error:
-            self.trouble = str(error)
-            log.warning("there is no plan: %s", error)
+            self.trouble = str(error).removeprefix("no plan: ")
+            if self.trouble != self._told:
+                log.warning("there is no plan: %s", self.trouble)
+            self._told = self.trouble
             return None
         if is_fallback and reasons:
             remarks = (f"fallback policy: {reasons[0]}", *remarks)
+        self._told = None
         self.plan = Plan(
             made_s=now,
             took_s=time.perf_counter() - began_s,

@@ -23,6 +23,7 @@ from hashwerk.dispatch.problem import Carbon, DemandCharge, Limit, Problem, Ramp
 from hashwerk.dispatch.problem import CleanOnly as CleanEnergy
 from hashwerk.dispatch.schedule import Schedule
 from hashwerk.dispatch.settings import DispatchSettings
+from hashwerk.energy.local_time import local_date
 from hashwerk.energy.series import Quality, Series
 from hashwerk.energy.tariff import Tariff, TariffError
 from hashwerk.energy.tariff_price import demand_terms, prices_ahead
@@ -135,6 +136,8 @@ def make_problem_of(
     grid, shortened = _as_far_as_known(grid, known, tariff)
     if shortened:
         remarks.append(shortened)
+    if tariff is not None and (expired := tariff.not_valid_words(local_date(known.now, tariff.zone))):
+        remarks.append(f"{expired}: plans go on with its prices, and there is no bill")
     buy, sell = _prices(grid, known, settings, (tariff, facts), remarks)
     available = np.array([[herd.group.count] * len(grid) for herd in known.herds], dtype=np.int64)
     for start_s, stop_s in known.forbidden:

@@ -311,6 +311,8 @@ class EnergyService:
         if self.planner.tariff is None:
             fees = f"{settings.fees_per_mwh:g} {settings.currency}" if settings.fees_per_mwh else "none"
             found.append(f"grid fees, taxes and levies on each MWh: {fees}")
+            if self.planner.price is None and not self.planner.signals.expects(Signal.PRICE):
+                found.append("no feed tells a price and there is no tariff: energy itself costs nothing")
         if self._fleet.scale != 1.0:
             found.append(
                 "the machines are a scale model: power and economics are those of full-size machines"

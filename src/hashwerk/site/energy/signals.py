@@ -148,15 +148,15 @@ class Signals:
         now = self._clock.time()
         found = []
         for watch in self._watches:
-            status = watch.status(now)
+            status, useless = watch.status(now), self._useless(watch, now)
             is_well = status.state in {FeedState.GOOD, FeedState.WAITING}
             found.append(
                 FeedView(
                     name=status.name,
-                    state=status.state.value,
-                    text=status.text,
+                    state="not used" if is_well and useless else status.state.value,
+                    text=useless if is_well and useless else status.text,
                     since_s=status.since_s or None,
-                    instead="" if is_well else status.behaviour,
+                    instead="" if is_well and not useless else status.behaviour,
                 )
             )
         return tuple(found)
@@ -176,6 +176,20 @@ class Signals:
         )
         if is_news or before.state is not after.state:
             self.changed.set()
+
+    def _useless(self, watch: FeedWatch, now: float) -> str:
+        """Say why plans get no price of a feed that answers; empty: they do, or it tells of other things."""
+        known = watch.known(Signal.PRICE)
+        if known is None:
+            return ""
+        series = known.as_of(now)
+        if not self._is_usable(Signal.PRICE, series):
+            return f"its price is in {series.info.unit}, plans are made in {self._currency}/MWh"
+        last = series.known_until_s()
+        if last is None or series.at(now) is not None:
+            return ""
+        late = " and come after their hour" if now - last <= series.info.resolution_s else ""
+        return f"its prices are known until {np.datetime64(last, 's')}Z{late}: it tells none of this moment"
 
     def _is_usable(self, signal: Signal, series: Series) -> bool:
         if signal is not Signal.PRICE:
