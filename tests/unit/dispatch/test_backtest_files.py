@@ -18,6 +18,7 @@ from hashwerk.dispatch.backtest.series_files import describe_gaps, on_grid, read
 from hashwerk.dispatch.backtest.settings import (
     BacktestSettings,
     CarbonSettings,
+    DemandSettings,
     GroupSettings,
     ModeSettings,
     MoneySettings,
@@ -136,6 +137,8 @@ def test_what_is_not_known_of_emissions_is_said_and_never_taken_for_clean(tmp_pa
     factors = SeriesSettings(file="c.parquet", column="price", name="invented factors")
     counted = load_scenario("x", settings(carbon=CarbonSettings(series=factors)), tmp_path, *span)
     assert counted.history.settled("carbon")[::4].tolist() == [100, 100, 100, 400, 400] + [100] * 19
+    charged = load_scenario("x", settings(demand=DemandSettings(price_per_kw_month=2.5)), tmp_path, *span)
+    assert "demand charge: 2.5 EUR per kW of each UTC month's highest mean over 15 min" in charged.assumptions
     sunny = load_scenario("x", settings(local=price_file(name="invented sun")), tmp_path, *span)
     assert "own generation: invented sun" in sunny.assumptions
     assert any("taken to be as the last hour before" in line for line in counted.assumptions)

@@ -191,6 +191,11 @@ def _assumptions(settings: BacktestSettings, price_name: str, contract: Contract
     )
     if settings.battery is not None:
         lines.append("the battery is half full at the beginning; the optimiser alone uses it")
+    if settings.demand is not None:
+        lines.append(
+            f"demand charge: {settings.demand.price_per_kw_month:g} {settings.currency} per kW of each UTC month's highest mean"
+            f" over {settings.demand.interval_s / 60:g} min"
+        )
     if settings.demand is None and not (contract is not None and contract.demand):
         lines.append("there is no charge on the peak of a month")
     if settings.carbon is None:
