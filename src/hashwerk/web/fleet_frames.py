@@ -25,6 +25,8 @@ Frame = dict[str, Any]
 Row = dict[str, Any]
 
 ALERTS_SHOWN: Final = 100
+#: Why, in the record, where somebody pressed a button.
+_BY_HAND: Final = "by hand on the page"
 #: A silence from the page lasts so long; others can be had over the API.
 SILENCE_S: Final = 3_600.0
 _DIFFERS: Final = DIFFERS_FROM_COMMAND | DIFFERS_IN_POWER | DIFFERS_IN_HASHRATE
@@ -203,7 +205,7 @@ def _alert_row(alert: Alert, service: FleetService) -> Row:
             {
                 "t": "Acknowledge",
                 "path": f"fleet/alerts/{alert.id}/acknowledge",
-                "body": {},
+                "body": {"why": _BY_HAND},
                 "done": "Noted: somebody knows of it.",
             }
         )
@@ -212,7 +214,7 @@ def _alert_row(alert: Alert, service: FleetService) -> Row:
             {
                 "t": "Silence 1 h",
                 "path": "fleet/silences",
-                "body": {"kind": alert.kind.value, "subject": alert.subject},
+                "body": {"kind": alert.kind.value, "subject": alert.subject, "why": _BY_HAND},
                 "for_s": SILENCE_S,
                 "done": "Nobody is told of it for an hour; it stays in this list.",
             }
@@ -279,7 +281,7 @@ def task_words(order: Order) -> str:
 
 
 def _order_actions(order: Order) -> list[Row]:
-    path, why = f"fleet/orders/{order.spec.id}", "by hand on the page"
+    path, why = f"fleet/orders/{order.spec.id}", _BY_HAND
     found = []
     if order.state is OrderState.STOPPED:
         found.append(("Go on", "continue", "It goes on."))

@@ -83,6 +83,16 @@ def test_the_sentence_counts_each_machine_once(service):
     assert frame["fleet.hand"] == "5"
 
 
+def test_what_is_pressed_says_why_for_the_record(service, clock):
+    for _ in range(2):
+        service.alarms.look()
+        clock.advance(90.0)
+    rows = fleet_frame(service)["rows.fleet_alerts"]
+    buttons = [action for row in rows for action in row["actions"]]
+    assert {action["t"] for action in buttons} == {"Acknowledge", "Silence 1 h"}
+    assert {action["body"]["why"] for action in buttons} == {"by hand on the page"}
+
+
 def test_without_a_fleet_or_machines_it_says_so(tmp_path, clock, hall_site):
     assert fleet_frame(None)["fleet.side"] == "alone"
     config = parse_site(hall_site.SITE.format(scale=1, poll_s=10, last=1))

@@ -15,7 +15,8 @@ def tell_panel(key: str) -> None:
     """Show what a machine can be told on its own page."""
     with panel("Tell it", source="/api"):
         tell = ActionList(label="What this machine can be told here", empty="")
-        light = {"command": "locate", "machines": [key], "why": "by hand on its page"}
+        why = "by hand on its page"
+        light = {"command": "locate", "machines": [key], "why": why}
         hold = f"machines/{quote(key, safe='')}/hold"
         tell.show(
             [
@@ -24,8 +25,8 @@ def tell_panel(key: str) -> None:
                     ("Off", "fleet/commands", light | {"on": False}, "Told: its light goes off."),
                 ]),
                 _deed("Maintenance", "while it is taken nobody else tells it anything", [
-                    ("Take it", hold, {}, "Taken for maintenance."),
-                    ("Give it back", hold, {"release": True}, "Given back."),
+                    ("Take it", hold, {"why": why}, "Taken for maintenance."),
+                    ("Give it back", hold, {"release": True, "why": why}, "Given back."),
                 ]),
             ]
         )  # fmt: skip
