@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -12,9 +12,12 @@ from msgspec import Meta
 from hashwerk.energy.factors import FactorSet, Fuel, factor_set
 from hashwerk.energy.hours import StandingRule
 from hashwerk.energy.scores import HOUR_S, TakeOrPay
+from hashwerk.energy.series import Gap
 from hashwerk.energy.sources import Source, SourceKind
 from hashwerk.energy.tariff import Tariff, TariffError, load_tariff
 from hashwerk.energy.usage import BillingFacts
+
+_QUARTER_S: Final = 900
 
 FuelName = Literal[
     "hydro",
@@ -54,9 +57,27 @@ class TariffSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     account_from: Annotated[
         date | None, Meta(description="First day of a surcharge on the account; none: there is none.")
     ] = None
+    coincident_peaks: Annotated[
+        tuple[datetime, ...],
+        Meta(
+            description="Quarters of an hour in which the whole grid had its peaks, as told afterwards, with time zone."
+        ),
+    ] = ()
     price_paid_per_kwh: Annotated[
         Decimal | None, Meta(description="Mean price expected, where a tax depends on it.")
     ] = None
+
+    def __post_init__(self) -> None:
+        """Check what types cannot say.
+
+        Raises:
+            ValueError: If a peak has no time zone or begins within a quarter of an hour; the decoder adds the line.
+        """
+        for peak in self.coincident_peaks:
+            if peak.tzinfo is None:
+                raise ValueError(f"coincident_peaks: {peak} has no time zone: write Z or +01:00 after it")
+            if peak.timestamp() % _QUARTER_S:
+                raise ValueError(f"coincident_peaks: {peak} is not the beginning of a quarter of an hour")
 
     def load(self) -> Tariff | None:
         """Return the tariff.
@@ -82,6 +103,10 @@ class TariffSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             peak_12_months_w=self.peak_12_months_w,
             circumstances=frozenset(self.circumstances),
             account_from=self.account_from,
+            coincident_peaks=tuple(
+                Gap(int(peak.timestamp()), int(peak.timestamp()) + _QUARTER_S)
+                for peak in self.coincident_peaks
+            ),
             price_paid_per_kwh=self.price_paid_per_kwh,
         )
 

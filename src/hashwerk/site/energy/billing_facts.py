@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from hashwerk.energy.series import Gap
-from hashwerk.energy.tariff import Demand, Energy, Excess, Tariff
+from hashwerk.energy.tariff import Coincident, Demand, Energy, Excess, Tariff
 from hashwerk.energy.usage import BillingFacts
 from hashwerk.site.energy.accounts import KNOWN_S
 from hashwerk.site.energy.record import QUARTER_S, EnergyRecord
@@ -61,6 +61,13 @@ def facts_so_far(
         before_wh = record.imported_wh(january, begin_s)
         facts = msgspec.structs.replace(facts, year_to_date_kwh=Decimal(round(before_wh)) / 1_000)
         remarks.append("blocks of the year begin with what is on record here")
+    if any(isinstance(one, Coincident) for one in tariff.components):
+        peaks = tuple(one for one in facts.coincident_peaks if begin_s <= one.start_s and one.stop_s <= now)
+        facts = msgspec.structs.replace(facts, coincident_peaks=peaks)
+        if not peaks:
+            remarks.append(
+                "the grid's own peaks of this month are not told: what is charged on them is not in it"
+            )
     return facts, tuple(remarks)
 
 

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hashwerk.dispatch.orders import Order, OrderKind
 from hashwerk.energy.registers import Direction, MeterInterval
 from hashwerk.energy.series import Gap, Quality
-from hashwerk.energy.settings import EnergySettings, SourceSettings
+from hashwerk.energy.settings import EnergySettings, SourceSettings, TariffSettings
 from hashwerk.energy.tariff import load_tariff, read_tariff
 from hashwerk.energy.usage import BillingFacts
 from hashwerk.meters.settings import ModbusTcpMeter
@@ -164,3 +165,27 @@ def test_what_is_taken_beyond_a_curtailment_is_charged_by_the_orders_on_record(r
     assert amounts["consumption above 5 % while curtailed"] == str(dear.quantize(Decimal("0.01")))
     cheap = Decimal(5 * 1_500 + 3 * 125) * Decimal("0.04025")
     assert amounts["authorized consumption"] == str(cheap.quantize(Decimal("0.01")))
+
+
+def test_the_grids_own_peaks_are_charged_once_they_are_told(record: EnergyRecord) -> None:
+    text = TARIFF + '[[components]]\nkind = "coincident"\nname = "peaks of the grid"\nper_kw = "5"\n'
+    tariff = read_tariff(text, "test")
+    record.add([], [quarter(n, 100_000.0 + 50_000.0 * n) for n in range(4)])
+    told = [FIRST_S - 900, FIRST_S + 900, FIRST_S + 1_800]  # one of them in June
+    settings = msgspec.convert(
+        {"coincident_peaks": [datetime.fromtimestamp(at_s, UTC) for at_s in told]}, TariffSettings
+    )
+    for facts, charged in ((settings.facts(), "3500.00"), (BillingFacts(), None)):
+        month = Month(EnergySettings(), tariff, facts, record)
+        month.renew(FIRST_S + 3_700, UTC)
+        assert month.bill is not None
+        amounts = {line.text: line.amount for line in month.bill.lines}
+        # 600 kW in the one and 800 kW in the other: 700 kW at 5.
+        assert amounts.get("peaks of the grid, mean of 2") == charged
+        assert any("own peaks" in one for one in month.bill.missing) is (charged is None)
+    for wrong, says in (
+        ("2025-07-01T12:00:00", "no time zone"),
+        ("2025-07-01T12:05:00Z", "quarter"),
+    ):
+        with pytest.raises(msgspec.ValidationError, match=says):
+            msgspec.convert({"coincident_peaks": [wrong]}, TariffSettings)
