@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 from typing import Any
 
@@ -20,9 +21,12 @@ def tell_machines(order: dict[str, Any]) -> None:
     """Print what became of each machine of an order, and who was left out and why."""
     for one in order["machines_detail"]:
         found = one["reason"] or one["effect"] or one["message"] or ""
+        phase = one["phase"]
+        if one["not_before"] is not None:
+            until = datetime.datetime.fromtimestamp(one["not_before"], datetime.UTC)
+            phase, found = f"{phase} until {until:%H:%M:%S} UTC", "it has to run or to sleep out its time"
         click.echo(
-            f"  {one['machine']:22}  {one['command'][:28]:28}  {one['phase']}"
-            + (f": {found}" if found else "")
+            f"  {one['machine']:22}  {one['command'][:28]:28}  {phase}" + (f": {found}" if found else "")
         )
     for skip in order["skips"]:
         click.echo(f"  {skip['machine']:22}  left out: {skip['reason']}")

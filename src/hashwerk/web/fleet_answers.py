@@ -61,6 +61,7 @@ def order_answer(order: Order) -> dict[str, Any]:
                 "before_w": progress.step.before_w,
                 "expected_w": progress.step.after_w,
                 "reason": progress.reason,
+                "not_before": progress.not_before,
             }
             for key, progress in order.machines.items()
         ],
