@@ -105,7 +105,7 @@ def month_bill(
     for quarter in quarters:
         place = (quarter.start_s - usage.start_s) // QUARTER_S
         if 0 <= place < len(market):
-            market[place] = quarter.price_per_mwh
+            market[place] = quarter.market_per_mwh
     metered = sum(quarter.is_metered for quarter in quarters)
     missing = [
         *_integrated_words(len(quarters) - metered, metered),
@@ -131,6 +131,16 @@ def month_bill(
         total=str(bill.total),
         missing=tuple(missing),
     )
+
+
+def market_prices(quarters: Sequence[Quarter], told: Series) -> dict[int, float]:
+    """Return the market's prices of quarters of an hour that have none yet, as a feed tells them; a stand-in is no price."""
+    starts = [quarter.start_s for quarter in quarters if quarter.market_per_mwh is None]
+    values, quality = told.on(starts, [start_s + QUARTER_S for start_s in starts])
+    is_told = quality == int(Quality.MEASURED)
+    return {
+        start_s: float(value) for start_s, value, known in zip(starts, values, is_told, strict=True) if known
+    }
 
 
 def demand_peaks_w(tariff: Tariff, quarters: Sequence[Quarter], start_s: float) -> dict[str, float]:

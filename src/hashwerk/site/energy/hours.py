@@ -28,6 +28,7 @@ _SETTLED_S: Final = 60.0
 class GridTold(msgspec.Struct, frozen=True, kw_only=True):
     """What feeds tell of the grid; None: nobody does."""
 
+    price: Series | None = None
     carbon: Series | None = None
     clean_share: Series | None = None
 

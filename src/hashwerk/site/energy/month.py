@@ -50,6 +50,8 @@ class Month:
         """
         self.hours.close(now, told)
         begin_s = accounts.month_begin_s(now, zone)
+        if told.price is not None:
+            self._record.put_market(accounts.market_prices(self._record.quarters(begin_s, now), told.price))
         quarters = self._quarters(begin_s, now)
         contract = contract_of(self._energy.sources)
         self.taken_wh = 0.0 if contract is None else taken_wh(contract, quarters)

@@ -7,7 +7,7 @@ hours with their energy by source and the rules these were attributed by.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -40,7 +40,9 @@ _V2: Final = """
 CREATE TABLE rules (start_s INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT;
 CREATE TABLE hours (start_s INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT;
 """
-SCRIPTS: Final = (_V1, _V2)
+#: `price_per_mwh` is what a MWh more cost, fees and taxes included: a bill starts from the market's own price.
+_V3: Final = "ALTER TABLE quarters ADD COLUMN market_per_mwh REAL;"
+SCRIPTS: Final = (_V1, _V2, _V3)
 KEEP_MOMENTS_S: Final = 8 * 86_400
 QUARTER_S: Final = 900
 #: So many moments are given out at most; more are thinned out by means.
@@ -71,7 +73,8 @@ class Quarter(msgspec.Struct, frozen=True, kw_only=True):
         None  # counted by a register of its own; None: `import_wh` is what is left of both
     )
     setpoint_w: float | None = None
-    price_per_mwh: float | None = None
+    price_per_mwh: float | None = None  # what a MWh more cost, fees and taxes included
+    market_per_mwh: float | None = None  # the market's own price, as a feed told it
     hashrate_hs: float | None = None
     sources: dict[str, float] = {}  # Wh
 
@@ -124,7 +127,7 @@ class EnergyRecord:
                 ],
             )
             connection.executemany(
-                "INSERT OR REPLACE INTO quarters VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO quarters VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
                         q.start_s,
@@ -134,6 +137,7 @@ class EnergyRecord:
                         q.price_per_mwh,
                         q.hashrate_hs,
                         _blob(q.sources),
+                        q.market_per_mwh,
                     )
                     for q in quarters
                 ],
@@ -187,6 +191,14 @@ class EnergyRecord:
                 (start_s, stop_s),
             ).fetchall()
         return [_quarter(row) for row in rows]
+
+    def put_market(self, prices: Mapping[int, float]) -> None:
+        """Keep the market's prices by the beginning of a quarter of an hour; one on record stays."""
+        with self._file.writing("keeping prices") as connection:
+            connection.executemany(
+                "UPDATE quarters SET market_per_mwh = ? WHERE start_s = ? AND market_per_mwh IS NULL",
+                [(price, start_s) for start_s, price in prices.items()],
+            )
 
     def highest_w(self, start_s: float, stop_s: float, covered_s: float) -> float | None:
         """Return the highest mean import of the quarters of an hour that begin in [start_s, stop_s) and are covered so far."""
@@ -287,6 +299,7 @@ def _quarter(row: tuple[Any, ...]) -> Quarter:
         price_per_mwh=row[4],
         hashrate_hs=row[5],
         sources={} if row[6] is None else _sources.decode(row[6]),
+        market_per_mwh=row[7],
     )
 
 

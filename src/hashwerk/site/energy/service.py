@@ -20,6 +20,7 @@ from hashwerk.energy.ports import Feed, Signal
 from hashwerk.errors import FleetError, HashwerkError, StoreError
 from hashwerk.fleet.states import State
 from hashwerk.site.energy import showing
+from hashwerk.site.energy.accounts import month_begin_s
 from hashwerk.site.energy.cleanness import rule_views
 from hashwerk.site.energy.curtailment import Curtailment
 from hashwerk.site.energy.hours import GridTold
@@ -402,12 +403,14 @@ class EnergyService:
         self.planner.taken_wh = self._month.taken_wh
 
     async def _told_of_grid(self, now: float) -> GridTold:
-        """Return what feeds tell of the grid over the hours that are to be closed."""
+        """Return what feeds tell of the month's prices, and of the grid over the hours that are to be closed."""
+        signals, begin_s = self.planner.signals, int(month_begin_s(now, self.planner.zone))
+        price = await signals.series(Signal.PRICE, begin_s, int(now))
         since_s = await asyncio.to_thread(self._month.hours.open_since_s, now)
         if since_s is None:
-            return GridTold()
-        signals = self.planner.signals
+            return GridTold(price=price)
         return GridTold(
+            price=price,
             carbon=await signals.series(Signal.CARBON_AVERAGE, since_s, int(now)),
             clean_share=await signals.series(Signal.CLEAN_SHARE, since_s, int(now)),
         )

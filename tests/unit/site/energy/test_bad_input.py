@@ -111,3 +111,20 @@ async def test_energy_without_any_price_is_said_to_be_taken_for_free(tmp_path: P
     _, service = await driven(tmp_path, None, seconds=60.0)
     assert any("no feed tells a price" in one for one in service.view().assumptions)
     await service.close()
+
+
+async def test_the_bill_of_the_month_starts_from_the_markets_price_and_not_from_what_a_mwh_costs(
+    tmp_path: Path,
+) -> None:
+    energy = {"tariff": {"name": "germany-day-ahead-2025"}}
+    _, service = await driven(tmp_path, prices(tmp_path), seconds=1_900.0, energy=energy)
+    await service.account_once()
+    first, second = service.record.quarters(START_S, START_S + 1_800)
+    assert first.price_per_mwh is not None
+    assert first.price_per_mwh > 100.0, "fees and taxes included"
+    assert (first.market_per_mwh, second.market_per_mwh) == (40.0, 40.0)
+    bill = service.view().bill
+    assert bill is not None
+    amounts = {line.text: line.amount for line in bill.lines}
+    assert float(amounts["energy, day-ahead"]) == pytest.approx(bill.import_wh / 1e6 * 43.5, abs=0.006)
+    await service.close()

@@ -247,7 +247,7 @@ def test_the_month_as_the_tariff_has_it(tmp_path: Path) -> None:
     tariff = load_tariff("germany-day-ahead-2025")
     begin_s = month_begin_s(NOW, ZoneInfo(tariff.zone))
     quarters = [
-        Quarter(start_s=int(begin_s) + 900 * n, covered_s=900.0, import_wh=250_000.0, price_per_mwh=80.0)
+        Quarter(start_s=int(begin_s) + 900 * n, covered_s=900.0, import_wh=250_000.0, market_per_mwh=80.0)
         for n in range(96)
         if n != 10
     ]

@@ -6,19 +6,21 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 
 from hashwerk.dispatch.orders import Order, OrderKind
 from hashwerk.energy.registers import Direction, MeterInterval
-from hashwerk.energy.series import Gap, Quality
+from hashwerk.energy.series import Gap, Quality, SeriesInfo, make_series
 from hashwerk.energy.settings import EnergySettings, SourceSettings, TariffSettings
 from hashwerk.energy.tariff import load_tariff, read_tariff
 from hashwerk.energy.usage import BillingFacts
 from hashwerk.meters.settings import ModbusTcpMeter
 from hashwerk.site.energy.accounts import demand_peaks_w, month_bill
 from hashwerk.site.energy.billing_facts import curtailments, facts_so_far
+from hashwerk.site.energy.hours import GridTold
 from hashwerk.site.energy.metered import SiteRegisters
 from hashwerk.site.energy.month import Month
 from hashwerk.site.energy.obligations import taken_wh
@@ -189,3 +191,27 @@ def test_the_grids_own_peaks_are_charged_once_they_are_told(record: EnergyRecord
     ):
         with pytest.raises(msgspec.ValidationError, match=says):
             msgspec.convert({"coincident_peaks": [wrong]}, TariffSettings)
+
+
+def test_the_market_is_billed_at_its_own_price_even_if_that_came_late(record: EnergyRecord) -> None:
+    tariff = load_tariff("germany-day-ahead-2025")
+    begin_s = FIRST_S - 7_200  # Berlin's first of July
+    # A MWh more cost 121 with fees and taxes; the market's part of it was 80.
+    record.add([], [quarter(n - 8, 100_000.0, price_per_mwh=121.0) for n in range(4)])
+    month = Month(EnergySettings(), tariff, BillingFacts(), record)
+    month.renew(begin_s + 3_700, ZoneInfo("Europe/Berlin"))
+    assert month.bill is not None
+    assert month.bill.total == "unknown"
+    info = SeriesInfo(name="p", unit="EUR/MWh", resolution_s=3_600, source="s", currency="EUR")
+    typical = make_series(info, [begin_s], [70.0], published_s=begin_s, quality=Quality.TYPICAL)
+    month.renew(begin_s + 3_800, ZoneInfo("Europe/Berlin"), GridTold(price=typical))
+    assert month.bill.total == "unknown", "a typical day's price is nobody's price"
+    told = make_series(info, [begin_s], [80.0], published_s=begin_s)
+    month.renew(begin_s + 3_900, ZoneInfo("Europe/Berlin"), GridTold(price=told))
+    amounts = {line.text: line.amount for line in month.bill.lines}
+    assert amounts["energy, day-ahead"] == "33.40"  # 0.4 MWh at 80 and 3.50
+    # It is kept: the next process has it without the feed, and a later word does not change it.
+    record.put_market({begin_s: 1.0})
+    again = Month(EnergySettings(), tariff, BillingFacts(), record)
+    again.renew(begin_s + 4_000, ZoneInfo("Europe/Berlin"))
+    assert again.bill == month.bill

@@ -51,7 +51,7 @@ async def test_the_bill_is_of_registers(tmp_path: Path) -> None:
     readings.open()
     # Power integrates to 250 kWh a quarter of an hour; the meter counted 251, in one 260, and missed part of the last.
     quarters = [
-        Quarter(start_s=FIRST_S + 900 * n, covered_s=900.0, import_wh=250_000.0, price_per_mwh=80.0)
+        Quarter(start_s=FIRST_S + 900 * n, covered_s=900.0, import_wh=250_000.0, market_per_mwh=80.0)
         for n in range(4)
     ]
     record.add([], quarters)
