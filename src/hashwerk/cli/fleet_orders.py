@@ -22,7 +22,7 @@ def tell_machines(order: dict[str, Any]) -> None:
     for one in order["machines_detail"]:
         found = one["reason"] or one["effect"] or one["message"] or ""
         phase = one["phase"]
-        if one["not_before"] is not None:
+        if one.get("not_before") is not None:  # an older mine does not say
             until = datetime.datetime.fromtimestamp(one["not_before"], datetime.UTC)
             phase, found = f"{phase} until {until:%H:%M:%S} UTC", "it has to run or to sleep out its time"
         click.echo(
