@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
@@ -57,7 +58,8 @@ class Hours:
             rule = known[-1]
         else:
             self._record.put_rule(rule)
-            log.info("whose energy it was follows the rule %s from %d on", rule.rule, rule.start_s)
+            since = datetime.fromtimestamp(rule.start_s, UTC).strftime("%Y-%m-%dT%H:%MZ")
+            log.info("energy is attributed to sources by %s from %s on", rule.rule, since)
         self.rules = tuple(self._record.rules())
         return rule
 
