@@ -116,8 +116,8 @@ class RpcClient:
         self._timeout_s = timeout_s
         self._ids = itertools.count(1)
         # trust_env=False: a proxy of the environment must not see what is meant for our own node. No timeout
-        # here, because every call has a deadline of its own.
-        self._http = httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(None, connect=timeout_s))
+        # here, because every call has a deadline of its own: a found block is worth waiting for a connection.
+        self._http = httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(None))
 
     async def call(
         self, method: str, params: Sequence[object] = (), *, kind: type[_T], timeout_s: float | None = None

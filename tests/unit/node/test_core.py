@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -281,6 +283,26 @@ async def test_one_acceptance_outweighs_any_refusal(
     block = mine_block(await first_template(node))
     backend.spoil = lambda method, result: "bad-one" if method == "submitblock" else result
     assert await node.submit_block(block) == SubmitOutcome(accepted=True)
+
+
+async def test_a_block_waits_for_a_connection(backend: Backend, open_core: OpenCore) -> None:
+    """A host that takes no connection for longer than other calls may take is not given up."""
+    node = await open_core(backend)
+    block = mine_block(await first_template(node))
+    await backend.vanish()
+    with contextlib.ExitStack() as deaf:
+        listener = deaf.enter_context(socket.create_server(("127.0.0.1", backend.port), backlog=0))
+        waiting = deaf.enter_context(socket.socket())
+        waiting.setblocking(False)
+        waiting.connect_ex(listener.getsockname())  # the one place in the queue is taken
+        await status_when(node, lambda status: "did not answer" in (status.message or ""))
+        submission = asyncio.create_task(node.submit_block(block))
+        await status_when(node, lambda status: "did not answer" in (status.message or ""))
+        done, _ = await asyncio.wait([submission], timeout=1.0)  # twice what any other call is given
+        assert not done
+    await backend.appear()
+    await submission
+    assert (await template_on(node, hash_of(block))).height == 2
 
 
 async def test_it_starts_before_its_node_does(backend: Backend, open_core: OpenCore) -> None:
