@@ -59,7 +59,7 @@ fuzz: install-dev ## Fuzz the Stratum protocol cores for ten minutes
 	$(BIN)/python tests/fuzz/fuzz_stratum_v1.py -max_total_time=600 tests/fuzz/corpus/stratum_v1
 
 requirements: ## Compile the pinned, hashed requirement files anew (needs uv on the PATH)
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: --extra dev --extra docs --extra fuzz pyproject.toml -o requirements/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: --extra dev --extra docs --extra fuzz --extra entsoe pyproject.toml -o requirements/dev.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: -c requirements/dev.txt pyproject.toml -o requirements/run.txt
 	printf "hatchling\neditables\n" | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: - -o requirements/build.txt
 

@@ -78,6 +78,6 @@ def _libraries(name: str) -> tuple[Any, Any]:
         return importlib.import_module("entsoe"), importlib.import_module("pandas")
     except ImportError as error:
         raise ConfigError(
-            f"{name} needs entsoe-py, which is not installed: pip install entsoe-py; or use SMARD or Energy-Charts, which need"
-            " neither library nor key"
+            f"{name} needs entsoe-py, which is not installed: pip install 'hashwerk[entsoe]'; or use SMARD or Energy-Charts,"
+            " which need neither library nor key"
         ) from error
