@@ -16,11 +16,11 @@ from hashwerk.errors import StoreError
 from hashwerk.web.books_frames import books_frame
 from hashwerk.web.charts import rate_chart, shares_chart
 from hashwerk.web.energy_board import EnergyBoard
-from hashwerk.web.energy_frames import alerts_frame
 from hashwerk.web.evidence_frames import evidence_frame
 from hashwerk.web.fleet_frames import fleet_frame
 from hashwerk.web.frames import mine_frame
 from hashwerk.web.history import LIVE, LOST_STATES, RANGES, History, Point
+from hashwerk.web.open_alerts import alerts_frame
 from hashwerk.web.record_frames import event_rows
 from hashwerk.web.settings_frames import settings_frame
 from hashwerk.web.state import NO_SITE, MineView, Site

@@ -28,17 +28,10 @@ from hashwerk.web.energy_charts import (
     night_spans,
     strips_pane,
 )
-from hashwerk.web.energy_frames import (
-    ahead_words,
-    alerts_frame,
-    energy_frame,
-    format_energy,
-    format_money,
-    format_price,
-    power_bar,
-    true_minus,
-)
+from hashwerk.web.energy_frames import ahead_words, energy_frame, power_bar
+from hashwerk.web.energy_words import format_energy, format_money, format_price, true_minus
 from hashwerk.web.history import History
+from hashwerk.web.open_alerts import alerts_frame
 from hashwerk.web.pages import energy as page
 from hashwerk.web.state import MineView, Site
 
