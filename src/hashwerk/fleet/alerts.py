@@ -78,6 +78,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     times: int = 1  # how often it came back
     acknowledged_by: str | None = None
     is_silenced: bool = False
+    is_untold: bool = False  # all the while it was silenced: nobody has heard of it
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +102,7 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass(slots=True)
 class _Open:
     alert: Alert
-    last_seen: float
+    last_seen: float | None  # None: taken up from the record, nobody has looked yet
     told_machines: int = 0
 
 
@@ -168,7 +169,7 @@ class AlertBook:
         self._next_id = max(self._next_id, last_number + 1)
         for alert in alerts:
             key = (alert.kind, alert.subject, alert.part)
-            self._open[key] = _Open(alert, last_seen=alert.since, told_machines=len(alert.machines))
+            self._open[key] = _Open(alert, last_seen=None, told_machines=len(alert.machines))
             number = alert.id.rpartition("-")[2]
             self._next_id = max(self._next_id, int(number) + 1 if number.isdigit() else 1)
 
@@ -195,10 +196,14 @@ class AlertBook:
         )
         patience_s = _PATIENCE_S.get(cause.kind, _DEFAULT_PATIENCE_S) * self.settings.pace
         if entry.alert.told_at is None and now - entry.alert.since >= patience_s:
-            entry.alert = msgspec.structs.replace(entry.alert, told_at=now)
+            entry.alert = msgspec.structs.replace(entry.alert, told_at=now, is_untold=True)
+        if entry.alert.told_at is None or silenced:
+            return []
+        if entry.alert.is_untold:  # now, or once nobody wants silence any more
+            entry.alert = msgspec.structs.replace(entry.alert, is_untold=False)
             entry.told_machines = len(machines)
             return [_notice(NoticeKind.RAISED, entry.alert, now)]
-        if entry.alert.told_at is not None and len(machines) >= 2 * max(entry.told_machines, 1):
+        if len(machines) >= 2 * max(entry.told_machines, 1):
             entry.told_machines = len(machines)
             return [_notice(NoticeKind.GREW, entry.alert, now)]
         return []
@@ -206,6 +211,8 @@ class AlertBook:
     def _end(self, now: float) -> list[Notice]:
         notices: list[Notice] = []
         for key, entry in list(self._open.items()):
+            if entry.last_seen is None:  # machines are looked at once before anything counts as over
+                entry.last_seen = now
             if now - entry.last_seen < self.settings.clear_s * self.settings.pace:
                 continue
             del self._open[key]
@@ -213,7 +220,8 @@ class AlertBook:
                 continue
             alert = msgspec.structs.replace(entry.alert, over_at=entry.last_seen)
             self._over.append(alert)
-            notices.append(_notice(NoticeKind.OVER, alert, now))
+            if not alert.is_untold:
+                notices.append(_notice(NoticeKind.OVER, alert, now))
         return notices
 
     def _is_silenced(self, cause: Cause, machines: tuple[str, ...]) -> bool:

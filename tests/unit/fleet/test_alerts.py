@@ -111,10 +111,31 @@ def test_who_knows_and_who_wants_silence() -> None:
     assert told(alerts, [cause(1), cause(2, CauseKind.FAN)], 100.0, 400.0) == []
     assert [alert.is_silenced for alert in alerts.alerts()] == [False, True]
     again = book()
-    again.restore(alerts.alerts())
-    assert told(again, [cause(1), cause(2, CauseKind.FAN)], 400.0, 600.0) == [], (
+    again.restore(alerts.alerts(), silences=alerts.silences(400.0))
+    assert told(again, [cause(1), cause(2, CauseKind.FAN)], 400.0, 500.0) == [], (
         "a restart tells nobody twice"
     )
+
+
+def test_what_begins_in_silence_is_told_when_the_silence_ends_if_it_still_lasts() -> None:
+    alerts = book()
+    alerts.silence(Silence(until=500.0, who="ann"))
+    assert told(alerts, [cause(1), cause(2)], 0.0, 300.0) == []
+    assert told(alerts, [cause(1)], 300.0, 490.0) == [], "nobody heard of m2, so nobody hears that it is over"
+    again = book()
+    again.restore(alerts.alerts(), silences=alerts.silences(490.0))
+    for after in (alerts, again):
+        assert told(after, [cause(1)], 490.0, 900.0) == [(NoticeKind.RAISED, "m1: m1 is wrong")]
+
+
+def test_after_a_restart_nothing_is_over_before_machines_were_looked_at() -> None:
+    alerts = book()
+    told(alerts, [cause(1)], 0.0, 600.0)
+    again = book()
+    again.restore(alerts.alerts())
+    assert told(again, [], 600.0, 620.0) == [], "nobody has answered yet"
+    assert told(again, [cause(1)], 620.0, 900.0) == []
+    assert told(again, [], 900.0, 1_100.0) == [(NoticeKind.OVER, "m1: m1 is wrong (over)")]
 
 
 def subject(**changes: object) -> Subject:
