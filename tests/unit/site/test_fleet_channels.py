@@ -137,6 +137,14 @@ async def test_home_assistant_learns_of_the_mine_and_of_every_alert(tmp_path: Pa
             channel.tell(NOTICE)
             await until(lambda: len(listener.seen) == sent + 1, "the second notice")
             assert listener.seen[-1][0] == f"{base}/notice", "what did not change is not sent again"
+            channel.show(
+                SUMS | {"alerts": 0, "problem": "OFF"}, {}, []
+            )  # more machines than are shown singly
+            config = "homeassistant/binary_sensor/hashwerk_test_mine_mac_aa_problem/config"
+            await until(lambda: last[config] is None, "nobody takes an old state for the present one")
+            await until(lambda: last[f"{base}/machines/mac_aa/state"] is None, "nor is it kept")
+            channel.show(SUMS | {"alerts": 0, "problem": "OFF"}, MACHINE, [])
+            await until(lambda: last[config] is not None, "it is shown again")
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             await until(lambda: last[f"{base}/availability"] == "offline", "it says good-bye")

@@ -211,6 +211,22 @@ async def test_buttons_are_heard_and_floods_are_not() -> None:
     )
 
 
+async def test_a_port_that_somebody_has_costs_its_buttons_and_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as busy:
+        busy.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(
+            "hashwerk.site.fleet.reports.PORTS", {"whatsminer": busy.getsockname()[1], "antminer": 0}
+        )
+        async with (
+            running_hall("127.62.14.1", machines=1) as hall,
+            running_service(hall, tmp_path, report_buttons=True) as fleet,
+        ):
+            assert fleet.view().machines == 1
+    assert "these buttons are not heard" in caplog.text
+
+
 def test_the_token_is_for_its_owner_alone(tmp_path: Path) -> None:
     token = local_token(tmp_path)
     assert token.startswith("hwk_")

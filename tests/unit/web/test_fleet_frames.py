@@ -72,6 +72,20 @@ def test_metrics_tell_the_truths_apart_and_are_all_documented(service, clock):
         assert f"`{family.name}`" in guide, family.name
 
 
+def test_who_fell_silent_says_nothing_any_more(service, clock):
+    unit = service.roster.units[service.machine("10.20.0.1").id]
+    before_hs = service.view().reported_hs
+    for _ in range(3):
+        service.roster.missed(unit, "no answer", is_unreadable=False)
+    assert unit.condition.state is State.UNREACHABLE
+    assert service.view().reported_hs == before_hs - unit.reading.hashrate_hs
+    at, columns = list(service.roster.units).index(unit.key), service.columns()
+    assert (columns.reported_w[at], columns.reported_ths[at], columns.chip_c[at]) == (None, None, None)
+    assert service.machine("10.20.0.1").reported is not None, (
+        "its page keeps what it said last, and how long ago"
+    )
+
+
 def test_the_sentence_counts_each_machine_once(service):
     frame = fleet_frame(service)
     # 17 reports a fault, 94 is silent, 4 and 184 sleep unasked, 151 lies; of the dead board of 60 nobody was told yet.

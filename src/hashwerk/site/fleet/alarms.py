@@ -173,7 +173,8 @@ class Alarms:
 def _hashrate_hs(unit: Unit) -> float | None:
     if unit.measured is not None and unit.measured.hashrate is not None:
         return unit.measured.hashrate.hs
-    return None if unit.reading is None else unit.reading.hashrate_hs
+    reading = unit.heard
+    return None if reading is None else reading.hashrate_hs
 
 
 def _machine(unit: Unit, troubled: set[str]) -> tuple[str, dict[str, Any]]:

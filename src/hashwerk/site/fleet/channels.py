@@ -196,6 +196,8 @@ class MqttChannel:
         self._show("site", self._site, site, SITE_ENTITIES)
         for device, (name, values) in machines.items():
             self._show(device, name, values, machine_entities(device))
+        for device in self._states.keys() - machines.keys() - {"site"}:
+            self._take_back(device)
         opened = {alert.id: alert for alert in alerts}
         self._dirty |= {f"alert {id_}" for id_ in opened.keys() ^ self._open.keys()}
         self._dirty |= {
@@ -216,6 +218,14 @@ class MqttChannel:
             if key not in self._entities:
                 self._entities[key] = entity
                 self._dirty.add(f"entity {key}")
+
+    def _take_back(self, device: str) -> None:
+        """Show a machine no more: what stands retained would be taken for what it does now."""
+        del self._states[device]
+        self._dirty.add(f"state {device}")
+        for entity in machine_entities(device):
+            self._entities.pop(f"{device}/{entity.key}", None)
+            self._dirty.add(f"entity {device}/{entity.key}")
 
     async def run(self) -> None:
         """Deliver until cancelled, connecting again for as long as it takes."""
@@ -280,16 +290,18 @@ class MqttChannel:
     async def _publish(self, client: aiomqtt.Client, item: str) -> None:
         kind, _, name = item.partition(" ")
         if kind == "state":
-            await client.publish(self._state_topic(name), self._states[name], qos=1, retain=True)
+            await client.publish(self._state_topic(name), self._states.get(name, b""), qos=1, retain=True)
         elif kind == "alert":
             alert = self._open.get(name)
             body = b"" if alert is None else msgspec.json.encode(alert_json(alert))
             await client.publish(f"{self.base}/alerts/{name}", body, qos=1, retain=True)
         elif self._settings.discovery is not None:
-            entity = self._entities[name]
-            unique = f"{slug(self._settings.prefix)}_{slug(self._site)}_{entity.device}_{entity.key}"
+            device, _, key = name.partition("/")
+            shown = self._entities.get(name)
+            entity = shown or next(one for one in machine_entities(device) if one.key == key)
+            unique = f"{slug(self._settings.prefix)}_{slug(self._site)}_{device}_{key}"
             topic = f"{self._settings.discovery}/{entity.component}/{unique}/config"
-            body = msgspec.json.encode(self._discovery(entity, unique))
+            body = b"" if shown is None else msgspec.json.encode(self._discovery(entity, unique))
             await client.publish(topic, body, qos=1, retain=True)
 
     def _state_topic(self, device: str) -> str:

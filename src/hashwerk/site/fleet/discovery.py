@@ -56,9 +56,9 @@ class Discovery:
     async def run(self) -> None:
         """Search again and again, and listen to buttons."""
         listener = ReportListener(self._wire.ranges, self._reported)
-        if self._settings.report_buttons:
-            await listener.start(self._settings.report_host)
         try:
+            if self._settings.report_buttons:
+                await self._listen(listener)
             while True:
                 await self.search()
                 await asyncio.sleep(_REST_S * self._settings.pace)  # whoever asks, not more often than this
@@ -73,6 +73,13 @@ class Discovery:
             listener.close()
             for task in self._looks:
                 task.cancel()
+
+    async def _listen(self, listener: ReportListener) -> None:
+        """Hear buttons; a port that somebody else has costs its make's buttons and nothing more."""
+        try:
+            await listener.start(self._settings.report_host)
+        except FleetError as error:
+            log.error("%s; these buttons are not heard", error)
 
     async def search(self) -> int:
         """Scan the ranges once; return how many new machines joined."""

@@ -81,9 +81,9 @@ class ReportListener:
         """Listen on an address; port 0 lets the system choose.
 
         Raises:
-            FleetError: If a port cannot be had.
+            FleetError: If a port cannot be had; the others are listened to all the same.
         """
-        loop = asyncio.get_running_loop()
+        loop, failures = asyncio.get_running_loop(), []
         for make, port in (PORTS if ports is None else ports).items():
             try:
                 transport, _ = await loop.create_datagram_endpoint(
@@ -91,12 +91,12 @@ class ReportListener:
                     local_addr=(host, port),
                 )
             except OSError as error:
-                self.close()
-                raise FleetError(
-                    f"report buttons: UDP port {port} on {host} cannot be had: {error.strerror}"
-                ) from error
+                failures.append(f"UDP port {port} on {host} cannot be had: {error.strerror}")
+                continue
             self._transports.append(transport)
             self.ports[make] = transport.get_extra_info("sockname")[1]
+        if failures:
+            raise FleetError(f"report buttons: {'; '.join(failures)}")
 
     def close(self) -> None:
         """Listen no more."""

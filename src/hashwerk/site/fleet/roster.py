@@ -85,6 +85,11 @@ class Unit:
         """By what it is known."""
         return self.member.key
 
+    @property
+    def heard(self) -> Reading | None:
+        """What it says of itself; None once it does not answer: what it said before is not what it says now."""
+        return None if self.condition.state is State.UNREACHABLE else self.reading
+
     def note_finding(self, finding: Finding) -> None:
         """Take in something odd about who it is; what is said again and again is kept once."""
         same = next((one for one in self.findings if one.text == finding.text), None)

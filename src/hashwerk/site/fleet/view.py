@@ -152,7 +152,7 @@ def columns_of(roster: Roster, alerts_by_machine: dict[str, int]) -> FleetColumn
     rows = []
     stale_s = 3 * roster.settings.poll_s
     for unit in roster.units.values():
-        member, reading, condition = unit.member, unit.reading, unit.condition
+        member, reading, condition = unit.member, unit.heard, unit.condition
         place, identity = member.place, member.identity
         rate = None if unit.measured is None else unit.measured.hashrate
         believed = unit.believed()
@@ -283,7 +283,7 @@ def fleet_view(
         power_w=meter.power_w if meter is not None else sum(known) if known else None,
         power_is_metered=meter is not None,
         power_unknown=len(powers) - len(known),
-        reported_hs=sum(unit.reading.hashrate_hs or 0.0 for unit in units if unit.reading is not None),
+        reported_hs=sum(unit.heard.hashrate_hs or 0.0 for unit in units if unit.heard is not None),
         measured_hs=sum(rates) if rates else None,
         stale=sum(1 for unit in units if unit.read_at is None or now - unit.read_at > stale_s),
         alerts=alerts,
