@@ -35,6 +35,7 @@ class AlertSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     pace: float = 1.0  # scales all waiting; below 1 for simulated halls that live faster
     clear_s: float = 120.0
+    look_s: float = 0.0  # so long a new process needs to hear of every machine, or to know that it is silent
     joint_machines: int = 4  # so many at least make a joint alert,
     joint_share: float = 0.5  # and such a share of the breaker or feeder
     kind_limit: int = 12  # more alerts of one kind than this become one about the site
@@ -212,13 +213,13 @@ class AlertBook:
         notices: list[Notice] = []
         for key, entry in list(self._open.items()):
             if entry.last_seen is None:  # machines are looked at once before anything counts as over
-                entry.last_seen = now
+                entry.last_seen = now + self.settings.look_s
             if now - entry.last_seen < self.settings.clear_s * self.settings.pace:
                 continue
             del self._open[key]
             if entry.alert.told_at is None:
                 continue
-            alert = msgspec.structs.replace(entry.alert, over_at=entry.last_seen)
+            alert = msgspec.structs.replace(entry.alert, over_at=min(entry.last_seen, now))
             self._over.append(alert)
             if not alert.is_untold:
                 notices.append(_notice(NoticeKind.OVER, alert, now))

@@ -88,6 +88,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     error_share: float | None = None  # hardware errors over all work since the last look
     is_unreadable: bool = False
     is_ambiguous: bool = False
+    is_displaced: bool = False  # another machine answers where it did
     changed: tuple[Finding, ...] = ()  # lately, of who it is
 
 
@@ -103,7 +104,9 @@ def causes_of(subject: Subject, thresholds: Thresholds) -> Iterator[Cause]:
         if subject.is_unreadable:
             yield _cause(subject, CauseKind.NONSENSE, "it answers, but with nothing that can be read")
         else:
-            yield _cause(subject, CauseKind.UNREACHABLE, "it does not answer; what it draws now is not known")
+            where = ", and another machine answers at its address" if subject.is_displaced else ""
+            text = f"it does not answer{where}; what it draws now is not known"
+            yield _cause(subject, CauseKind.UNREACHABLE, text)
         return
     if subject.is_unreadable:
         yield _cause(subject, CauseKind.NONSENSE, "many of its answers cannot be read")

@@ -126,6 +126,8 @@ class Registry:
                 findings=(Finding(kind=FindingKind.NAMELESS, key=None, address=address, text=text),),
             )
         member, findings = self._whose(keys, reading.identity, address, now)
+        if findings and findings[0].kind is FindingKind.NEW:
+            findings += self._in_place_of(member, reading.identity, address)
         findings += self._settle(member, address, now)
         findings += _differences(member, reading, address)
         member.identity = reading.identity
@@ -201,19 +203,35 @@ class Registry:
             text = f"new at {address.host}: {identity.make} {identity.model}"
             return member, [Finding(kind=FindingKind.NEW, key=member.key, address=address, text=text)]
         member = owners[0]
+        if owners[-1] is not member:
+            return self._with_another_mac(owners[-1], member, identity, address, now)
         old = (normal_mac(member.identity.mac), normal_serial(member.identity.serial))
         new = (normal_mac(identity.mac), normal_serial(identity.serial))
         mac_differs = None not in (old[0], new[0]) and old[0] != new[0]
         serial_differs = None not in (old[1], new[1]) and old[1] != new[1]
         if serial_differs and self._both_answer(member, address, now):
             return self._clone(keys, identity, member, address, now)
-        if mac_differs or serial_differs or len({owner.key for owner in owners}) > 1:
+        if mac_differs or serial_differs:
             what = f"MAC {old[0]} → {new[0]}" if mac_differs else f"serial {old[1]} → {new[1]}"
             text = f"its control board was exchanged, or moved from another machine: {what}"
             return member, [
                 Finding(kind=FindingKind.CONTROL_BOARD, key=member.key, address=address, text=text)
             ]
         return member, []
+
+    def _with_another_mac(
+        self, member: Member, named: Member, identity: Identity, address: Address, now: float
+    ) -> tuple[Member, list[Finding]]:
+        """The MAC address is that of one known machine, the serial number that of another: it is the latter."""
+        if self._both_answer(named, address, now):
+            where = named.address.host if named.address else "nowhere"
+            text = f"one MAC address, two machines: {where} and {address.host} both say {identity.mac}"
+            return member, [Finding(kind=FindingKind.CLONED, key=member.key, address=address, text=text)]
+        text = (
+            f"by its serial number {identity.serial} it is this machine, but it says {identity.mac}, the MAC address of"
+            " another one: its control board was moved from there, or the address is a copy"
+        )
+        return member, [Finding(kind=FindingKind.CONTROL_BOARD, key=member.key, address=address, text=text)]
 
     def _clone(
         self, keys: tuple[MachineKey, ...], identity: Identity, member: Member, address: Address, now: float
@@ -230,6 +248,14 @@ class Registry:
         where = member.address.host if member.address else "nowhere"
         text = f"one MAC address, two machines: {where} and {address.host} both say {identity.mac}"
         return other, [Finding(kind=FindingKind.CLONED, key=other.key, address=address, text=text)]
+
+    def _in_place_of(self, member: Member, identity: Identity, address: Address) -> list[Finding]:
+        """Say of a new machine that one of the same model answered at its address until now."""
+        before = self._members.get(self._at.get(address, ""))
+        if before is None or (before.identity.make, before.identity.model) != (identity.make, identity.model):
+            return []
+        text = f"it answers at {address.host}, where {before.key} did: another machine, or that one got another control board"
+        return [Finding(kind=FindingKind.CONTROL_BOARD, key=member.key, address=address, text=text)]
 
     @staticmethod
     def _both_answer(member: Member, address: Address, now: float) -> bool:

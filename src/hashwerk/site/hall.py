@@ -22,6 +22,7 @@ from hashwerk.site.child import Ready, tell
 from hashwerk.site.hashing import NICENESS, lower_priority
 from hashwerk.site.orders import Orders
 from hashwerk.twin import Hall, HallSettings
+from hashwerk.twin.control import ControlServer
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,11 @@ async def run_hall(orders: Orders, stop: asyncio.Event) -> None:
         for meter in hall_meters(hall):
             stack.push_async_callback(meter.stop)
             await meter.start()
-        tell(Ready(hall_urls(settings)))
+        control = ControlServer(hall)
+        if settings.control_port is not None:
+            stack.push_async_callback(control.stop)
+            await control.start(settings.control_port)
+        tell(Ready(hall_urls(settings, control.port)))
         await stop.wait()
         seen = hall.view()
         log.info("simulation: the hall has hashed %d times, %d shares accepted", seen.hashed, seen.accepted)
@@ -66,12 +71,14 @@ def hall_meters(hall: Hall) -> list[MeterTwin]:
     return meters
 
 
-def hall_urls(settings: HallSettings) -> dict[str, str]:
-    """Return where the hall can be reached: its first and last machine, and its meter."""
+def hall_urls(settings: HallSettings, control_port: int | None = None) -> dict[str, str]:
+    """Return where the hall can be reached: its first and last machine, its meter, and where faults are injected."""
     last = settings.address(settings.machines - 1)
     urls = {"hall": f"{settings.base}:{settings.port} to {last}:{settings.port}"}
     if settings.meter_port is not None:
         urls["meter"] = f"modbus://{settings.base}:{settings.meter_port}"
+    if control_port is not None:
+        urls["control"] = f"http://127.0.0.1:{control_port}/"
     return urls
 
 

@@ -97,6 +97,29 @@ def test_another_control_board_is_found_by_the_serial_number() -> None:
     assert "02:99" in sighting.findings[0].text
 
 
+def test_a_machine_that_shows_the_mac_address_of_a_silent_one_stays_who_it_is() -> None:
+    registry = Registry()
+    silent = registry.observe(HERE, reading(1), 0.0).key
+    other = registry.observe(THERE, reading(2), 0.0).key
+    both = identity(2, mac=identity(1).mac)
+    for at in (600.0, 610.0):
+        sighting = registry.observe(THERE, reading(2, identity=both), at)
+        assert sighting.key == other, "two machines are never made one"
+        assert kinds(sighting) == [FindingKind.CONTROL_BOARD]
+        assert "the MAC address of another one" in sighting.findings[0].text
+    assert registry[silent].address == HERE
+    assert registry.observe(HERE, reading(1), 620.0).key == silent
+
+
+def test_a_new_machine_where_another_of_its_model_answered_may_be_that_one_with_another_board() -> None:
+    registry = Registry()
+    before = registry.observe(HERE, reading(1), 0.0).key
+    sighting = registry.observe(HERE, reading(2), 100.0)
+    assert kinds(sighting) == [FindingKind.NEW, FindingKind.CONTROL_BOARD]
+    assert before in sighting.findings[1].text
+    assert registry[before].address is None
+
+
 def test_another_hash_board_is_found_by_its_chips() -> None:
     registry = Registry()
     registry.observe(HERE, reading(1, boards=(Board(slot=0, chips=76), Board(slot=1, chips=76))), 0.0)

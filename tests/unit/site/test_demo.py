@@ -6,6 +6,7 @@ import asyncio
 import errno
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 
@@ -17,13 +18,13 @@ from hashwerk.energy.registers import Direction, EventKind, MeterInterval, Regis
 from hashwerk.energy.series import Quality
 from hashwerk.errors import ConfigError, StoreError
 from hashwerk.fleet.place import read_places
-from hashwerk.site.child import Failed
+from hashwerk.site.child import Failed, Ready
 from hashwerk.site.demo import wants_demo, with_demo
 from hashwerk.site.energy.readings import Readings
-from hashwerk.site.hall import hall_meters
+from hashwerk.site.hall import hall_meters, run_hall
 from hashwerk.site.orders import Orders
 from hashwerk.site.supervisor import Child, Supervisor
-from hashwerk.twin import Hall
+from hashwerk.twin import Hall, HallSettings
 from hashwerk.twin.addresses import reserve
 from hashwerk.twin.listener import why_not
 
@@ -181,3 +182,26 @@ async def test_the_others_go_on_without_an_optional_process() -> None:
     assert hall.starts == 1
     assert log == ["the mine goes on without its hall: 127.80.0.1 does not exist on this machine"]
     assert [one.exit_code for one in news] == [2]
+
+
+async def test_faults_are_injected_where_the_site_file_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = HallSettings(machines=1, base="127.62.15.1", control_port=0)
+    config = msgspec.structs.replace(SiteConfig(), twin=settings)
+    orders = Orders(
+        config=config, data_dir="d", link="l", handover="", stratum_url="stratum+tcp://127.0.0.1:1"
+    )
+    said: asyncio.Queue[Ready] = asyncio.Queue()
+    monkeypatch.setattr("hashwerk.site.hall.tell", said.put_nowait)
+    monkeypatch.setattr("hashwerk.site.hall.lower_priority", lambda niceness: None)
+    stop = asyncio.Event()
+    running = asyncio.create_task(run_hall(orders, stop))
+    try:
+        ready = asyncio.create_task(said.get())
+        await asyncio.wait((running, ready), timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        assert ready.done(), running
+        async with httpx.AsyncClient() as client:
+            hall = (await client.get(f"{ready.result().urls['control']}hall")).json()
+        assert hall["machines"] == 1
+    finally:
+        stop.set()
+        await running

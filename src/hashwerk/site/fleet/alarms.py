@@ -53,7 +53,13 @@ class Alarms:
             own_pools=tuple(name.lower() for name in alarms.own_pools),
             worker_names=alarms.accounts,
         )
-        self.book = AlertBook(AlertSettings(pace=settings.pace, notices_per_minute=alarms.notices_per_minute))
+        self.book = AlertBook(
+            AlertSettings(
+                pace=settings.pace,
+                notices_per_minute=alarms.notices_per_minute,
+                look_s=roster.patience_s,
+            )
+        )
         self.mqtt = MqttChannel(alarms.mqtt, site) if alarms.mqtt.host is not None else None
         self._machines_on_mqtt = alarms.mqtt.machines
         if channels is None:
@@ -122,7 +128,7 @@ class Alarms:
                     text=f"it mines under the name {unit.worker!r}, and so does another machine",
                 )
                 for unit in self._roster.units.values()
-                if unit.worker in shared
+                if unit.worker in shared and not unit.is_displaced
             ]
         for order in self.orders.values():
             fell_short = order.state is OrderState.HOLDING and "short of what was wanted" in order.text

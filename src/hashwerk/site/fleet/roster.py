@@ -86,6 +86,11 @@ class Unit:
         return self.member.key
 
     @property
+    def is_displaced(self) -> bool:
+        """Whether another machine answers where it did, and nobody knows where it is."""
+        return self.member.address is None
+
+    @property
     def heard(self) -> Reading | None:
         """What it says of itself; None once it does not answer: what it said before is not what it says now."""
         return None if self.condition.state is State.UNREACHABLE else self.reading
@@ -148,6 +153,12 @@ class Roster:
             at_once_s=max(5.0, 3 * settings.poll_s),
             flight_s=max(0.5, 2.0 * min(1.0, settings.pace)),
         )
+
+    @property
+    def patience_s(self) -> float:
+        """How long a new process needs to hear of every machine, or to know that it is silent."""
+        settings = self.settings
+        return settings.silences * (1.1 * settings.poll_s + 2 * settings.timeout_s) + settings.poll_s
 
     # --- in ---
 
@@ -251,17 +262,19 @@ class Roster:
 
     def _names(self) -> dict[str, MachineKey]:
         """Return the machine of each worker name; a name that two machines use says nothing of either."""
-        counts = Counter(unit.worker for unit in self.units.values())
+        counts = self._name_counts()
         return {
             unit.worker: key
             for key, unit in self.units.items()
-            if unit.worker is not None and counts[unit.worker] == 1
+            if unit.worker is not None and counts[unit.worker] == 1 and not unit.is_displaced
         }
 
     def shared_names(self) -> set[str]:
         """Return the worker names that more than one machine uses."""
-        counts = Counter(unit.worker for unit in self.units.values())
-        return {name for name, count in counts.items() if name is not None and count > 1}
+        return {name for name, count in self._name_counts().items() if name is not None and count > 1}
+
+    def _name_counts(self) -> Counter[str | None]:
+        return Counter(unit.worker for unit in self.units.values() if not unit.is_displaced)
 
     # --- what an order sees ---
 
@@ -285,9 +298,7 @@ class Roster:
         """Say whether a machine that was known before this process began may be expected to answer still."""
         if unit.reading is not None or unit.member.address is None:
             return False
-        settings = self.settings
-        patience_s = settings.silences * (1.1 * settings.poll_s + 2 * settings.timeout_s) + settings.poll_s
-        return self.clock.time() - self.begun_at < patience_s
+        return self.clock.time() - self.begun_at < self.patience_s
 
     def candidates(self, spec: OrderSpec) -> list[Candidate]:
         """Return every machine that an order concerns; those that cannot be told anything with the reason."""
@@ -380,6 +391,7 @@ class Roster:
                 error_share=unit.error_share,
                 is_unreadable=unit.is_unreadable or sum(unit.spoilt) >= _TOO_MANY,
                 is_ambiguous=unit.member.is_ambiguous,
+                is_displaced=unit.is_displaced,
                 changed=tuple(f for f in unit.findings if f.kind in CHANGED and now - f.at < DAY_S),
             )
 
