@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashwerk.cli.fleet_api import FleetApi, api_options
-from hashwerk.cli.fleet_orders import group_option
+from hashwerk.cli.fleet_orders import Finite, group_option
 from hashwerk.cli.output import json_option, print_json
 from hashwerk.errors import FleetError
 from hashwerk.units import format_hashrate, format_si
@@ -28,7 +28,7 @@ _MOMENTS = ("at", "since", "deadline", "clock_s")
 @click.command()
 @click.argument("ranges", metavar="CIDR [CIDR …]", nargs=-1, required=True)
 @click.option(
-    "--timeout", "timeout_s", type=float, default=3.0, show_default=True, help="Seconds for an answer."
+    "--timeout", "timeout_s", type=Finite(0.0), default=3.0, show_default=True, help="Seconds for an answer."
 )
 @click.option(
     "--concurrency", type=click.IntRange(1, 4096), default=256, show_default=True, help="Addresses at a time."
@@ -141,12 +141,14 @@ def _machine_line(machine: dict[str, Any]) -> str:
     measured = machine["measured_hs"]
     doubt = " !" if machine["power_doubt"] or machine["hashrate_doubt"] else ""
     age = machine["age_s"]
+    low, high = machine["measured_low_hs"], machine["measured_high_hs"]
+    band = "" if measured is None else f" ({format_hashrate(low)} to {format_hashrate(high)})"
     stale = f"  last heard of {age:.0f} s ago" if age is not None and age > 60 else ""
     return (
         f"{machine['ip'] or '–':15}  {machine['id'][-17:]:17}  {machine['model'][:20]:20}  {machine['state'][:14]:14}"
         f"  {format_si(machine['power_w'], 'W'):>8} ({machine['power_basis']})"
         f"  {format_hashrate(reported.get('hashrate_hs')):>10} said"
-        f"  {format_hashrate(measured):>10} measured{doubt}{stale}"
+        f"  {format_hashrate(measured):>10} measured{band}{doubt}{stale}"
     )
 
 
@@ -154,7 +156,7 @@ def _machine_line(machine: dict[str, Any]) -> str:
 @click.argument("machine")
 @click.option("--direct", is_flag=True, help="Ask the machine at this address itself; needs no running mine.")
 @click.option(
-    "--timeout", "timeout_s", type=float, default=5.0, show_default=True, help="Seconds for an answer."
+    "--timeout", "timeout_s", type=Finite(0.0), default=5.0, show_default=True, help="Seconds for an answer."
 )
 @api_options
 @json_option

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import datetime
+import math
 import time
 from typing import Any
 
 import click
+import httpx
 
 from hashwerk.cli.fleet_api import FleetApi
 from hashwerk.cli.output import print_json
+from hashwerk.errors import FleetError
 from hashwerk.units import format_si
+
+#: So long a mine that starts again is waited for.
+_PATIENCE_S = 60.0
 
 why_option = click.option("--why", default="no reason given", help="Why; it goes into the record.")
 dry_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 group_option = click.option("--group", help="Only the machines of this group.")
+
+
+class Finite(click.FloatRange):
+    """A number from a least one on; ``nan`` and ``inf`` are none."""
+
+    name = "number"
+
+    def __init__(self, least: float, *, is_open: bool = True) -> None:
+        super().__init__(least, min_open=is_open)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; refuse what is none."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number to reckon with", param, ctx)
+        return number
 
 
 def tell_machines(order: dict[str, Any]) -> None:
@@ -81,9 +103,28 @@ def tell_plan(plan: dict[str, Any], *, as_json: bool) -> None:
 
 
 def until_order(api: FleetApi, order_id: str, states: tuple[str, ...]) -> Any:
-    """Wait until an order is in one of some states; return it."""
+    """Wait until an order is in one of some states, or waits for somebody; return it.
+
+    The order goes on without the page, and outlives its process: one that starts again is waited for.
+
+    Raises:
+        FleetError: If the mine does not answer for long.
+    """
+    silent_since: float | None = None
     while True:
-        order = api.get(f"/fleet/orders/{order_id}")
-        if order["state"] in states:
-            return order
+        try:
+            order = api.get(f"/fleet/orders/{order_id}")
+        except FleetError as error:
+            if not isinstance(error.__cause__, httpx.HTTPError):
+                raise
+            now = time.monotonic()
+            silent_since = now if silent_since is None else silent_since
+            if now - silent_since >= _PATIENCE_S:
+                raise FleetError(
+                    f"{error}. Order {order_id} is on record: hashwerk fleet orders {order_id}"
+                ) from error
+        else:
+            silent_since = None
+            if order["state"] in (*states, "stopped"):
+                return order
         time.sleep(1.0)

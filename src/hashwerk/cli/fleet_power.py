@@ -9,6 +9,7 @@ import click
 
 from hashwerk.cli.fleet_api import FleetApi, api_options, who
 from hashwerk.cli.fleet_orders import (
+    Finite,
     dry_option,
     group_option,
     tell_machines,
@@ -22,14 +23,20 @@ from hashwerk.cli.output import json_option, print_json
 
 @click.command()
 @click.option(
-    "--to", "to_kw", type=click.FloatRange(0), metavar="KW", help="Draw no more than so much altogether."
+    "--to",
+    "to_kw",
+    type=Finite(0.0, is_open=False),
+    metavar="KW",
+    help="Draw no more than so much altogether.",
 )
-@click.option("--by", "by_kw", type=click.FloatRange(0), metavar="KW", help="Draw so much less than now.")
+@click.option(
+    "--by", "by_kw", type=Finite(0.0, is_open=False), metavar="KW", help="Draw so much less than now."
+)
 @click.option("--all", "everything", is_flag=True, help="Put every machine to sleep.")
 @group_option
 @click.option("--sleep-only", is_flag=True, help="Put machines to sleep only; no lower modes.")
 @click.option("--must", is_flag=True, help="Before minimum times and the budget of starts.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Put everything back after so long.")
+@click.option("--minutes", type=Finite(0.0), help="Put everything back after so long.")
 @click.option("--wait", is_flag=True, help="Wait until it is done, and say what was measured.")
 @why_option
 @dry_option
