@@ -15,7 +15,7 @@ import msgspec
 from hashwerk.fleet.batch import Candidate, Plan, ReduceAll, ReduceBy, ReduceTo, Skip, Step, plan_reduction
 from hashwerk.fleet.commands import Command, Sleep, Wake
 from hashwerk.fleet.identity import MachineKey
-from hashwerk.fleet.limits import Limits
+from hashwerk.fleet.limits import Limits, words
 from hashwerk.fleet.machine import WorkState
 from hashwerk.fleet.measure import Basis, Effect, MeterReading, Verdict, Vote
 from hashwerk.fleet.orders import (
@@ -225,6 +225,8 @@ def _check(progress: Progress, view: View, conduct: Conduct, now: float) -> Orde
     verdict = effect.verdict
     if verdict is Verdict.CONFIRMED:
         return _verified(progress, effect, now)
+    if effect.machine is not Vote.YES and progress.awaits_restart:
+        return _verified(progress, _taken(command), now)
     if effect.machine is Vote.YES:
         if change is None:
             return _verified(progress, effect, now)  # nothing else could be measured of it
@@ -243,6 +245,13 @@ def _check(progress: Progress, view: View, conduct: Conduct, now: float) -> Orde
             at=now, key=key, attempt=progress.attempts, reason="nothing shows that it did as told in time"
         )
     return _verified(progress, effect, now)
+
+
+def _taken(command: Command) -> Effect:
+    """Return what is known of a command that comes into force when the machine starts again: that it was taken."""
+    nobody = Vote.CANNOT_SAY
+    text = f"{words(command)}: taken, in force once it has started again"
+    return Effect(machine=nobody, shares=nobody, meter=nobody, text=text)
 
 
 def _verified(progress: Progress, effect: Effect, now: float) -> Verified:

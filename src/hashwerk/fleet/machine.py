@@ -106,3 +106,4 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: OutcomeKind
     message: str | None = None  # the machine's own words
+    awaits_restart: bool = False  # it took it, and does so once it has started again

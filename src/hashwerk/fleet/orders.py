@@ -252,6 +252,11 @@ class Progress:
         """What it is told: the step's command, or on the way back its opposite."""
         return restoring(self.step) if self.is_restore else self.step.command
 
+    @property
+    def awaits_restart(self) -> bool:
+        """Whether the machine took what it was told, and does so once it has started again."""
+        return self.outcome is not None and self.outcome.awaits_restart
+
 
 @dataclass(slots=True)
 class Order:

@@ -160,11 +160,13 @@ def _rate_frame(view: FleetView) -> Frame:
     share = None
     if view.measured_hs is not None and view.reported_hs > 0:
         share = f"shares show {100 * view.measured_hs / view.reported_hs:.0f} % of what they say"
+    basis = "no share measures them yet"
+    if view.measured_hs is not None:
+        low, high = format_hashrate(view.measured_low_hs), format_hashrate(view.measured_high_hs)
+        basis = f"measured from shares, {low} to {high}"
     return {
         "fleet.rate": format_hashrate(view.measured_hs),
-        "fleet.rate.basis": "measured from shares"
-        if view.measured_hs is not None
-        else "no share measures them yet",
+        "fleet.rate.basis": basis,
         "fleet.rate.reported": f"reported {format_hashrate(view.reported_hs)}",
         "fleet.rate.share": share or "",
     }

@@ -32,18 +32,24 @@ _STATES: Final = {
     State.UNKNOWN.value: ("◌", "does not tell what it does", "attention"),
 }
 
+_AWAKE: Final = (State.HASHING.value, State.CHANGING_MODE.value)
+
 
 def machine_frame(machine: MachineView, alerts: Sequence[Alert], now: float) -> Frame:
     """Return what is known of a machine now; ``now`` in Unix seconds, for ages."""
     glyph, says, state = _STATES[machine.state]
     doubts = [text for text in (machine.power_doubt, machine.hashrate_doubt) if text]
     mine = [alert for alert in alerts if machine.id in alert.machines]
+    is_odd = bool(doubts) or any(alert.acknowledged_by is None for alert in mine)
+    against = (
+        " although it was told to sleep" if machine.commanded == "sleep" and machine.state in _AWAKE else ""
+    )
     return (
         {
-            "m.glyph": "▲" if doubts and not state else glyph,
-            "m.state": state or ("attention" if doubts else ""),
-            "m.sentence": f"{machine.ip or machine.id} {says}, for {format_duration(max(0.0, now - machine.since))}:"
-            f" {machine.cause}.",
+            "m.glyph": "▲" if is_odd and not state else glyph,
+            "m.state": state or ("attention" if is_odd else ""),
+            "m.sentence": f"{machine.ip or machine.id} {says}{against}, for"
+            f" {format_duration(max(0.0, now - machine.since))}: {machine.cause}.",
             "m.doubts": "" if not doubts else f"It {', and it '.join(doubts)}.",
             "m.failure": "" if machine.failure is None else f"The last look at it failed: {machine.failure}.",
             "rows.m.alerts": [

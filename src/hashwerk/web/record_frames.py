@@ -59,6 +59,9 @@ SPANS: Final = {
 #: Who saw the power after a command.
 _SEEN_BY: Final = {"meter": " by its meter", "reported": " as it says"}
 
+#: Answers after which there is nothing to measure.
+_NOT_ACCEPTED: Final = ("refused", "unsupported", "not sent")
+
 _VERDICTS: Final = {
     "confirmed": ("● confirmed", "violet"),
     "claimed": ("○ only it says so", "muted"),
@@ -95,6 +98,8 @@ def command_row(record: CommandRecord) -> Row:
     verdict, colour = _VERDICTS.get(record.verdict or "open", (record.verdict or "", ""))
     if record.verdict is None and record.settled_at is not None:
         verdict, colour = "–", "muted"
+    if record.outcome in _NOT_ACCEPTED:
+        verdict, colour = RESULTS["refused"], "attention"
     change = ""
     if record.before_w is not None and record.after_w is not None:
         seen_by = _SEEN_BY.get(record.basis or "", "")

@@ -24,7 +24,7 @@ from hashwerk.site.fleet.service import FleetService
 from hashwerk.site.fleet.token import local_token
 from hashwerk.site.fleet.wire import Wire
 from hashwerk.twin import Fault, FaultKind
-from support.fleet_hall import running_hall, running_service, until
+from support.fleet_hall import LIMITS, running_hall, running_service, until
 
 MAC = "02:00:01:00:00:0{}"
 
@@ -123,6 +123,31 @@ async def test_a_new_machine_gets_its_pools_and_its_place(tmp_path: Path) -> Non
         )
         assert placed == (1, 0)
         assert fleet.machine(MAC.format(1)).place.words() == "hall A, row 2"
+
+
+async def test_a_new_machine_whose_pools_wait_for_a_reboot_is_rebooted(tmp_path: Path) -> None:
+    pools = [{"url": "stratum+tcp://127.0.0.1:3333", "user": "site.{name}"}]
+    async with (
+        running_hall("127.62.16.1", "avalon-a1246", machines=1) as hall,
+        running_service(
+            hall, tmp_path, join={"enabled": True, "pools": pools}, limits=LIMITS | {"attempts": 1}
+        ) as fleet,
+    ):
+
+        def uses_them() -> bool:
+            reported = fleet.machines()[0].reported
+            return reported is not None and any(
+                slot.url == pools[0]["url"] and slot.user == "site.020001000000"
+                for slot in reported.pools[:1]
+            )
+
+        await until(uses_them, "its pools are in force")
+        told = {record.command: record for record in await fleet.commands() if record.who == "zero-touch"}
+        assert set(told) == {"use pools stratum+tcp://127.0.0.1:3333", "reboot"}
+        taken = told["use pools stratum+tcp://127.0.0.1:3333"]
+        assert taken.verdict is None, "nothing has shown it yet"
+        assert taken.effect == f"{taken.command}: taken, in force once it has started again"
+        assert not fleet.alerts()
 
 
 async def test_passwords_are_nowhere(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ import pytest
 
 from hashwerk.clock import VirtualClock
 from hashwerk.config.site import parse_site
+from hashwerk.fleet.alerts import Alert
 from hashwerk.fleet.batch import IDLE_W, ReduceAll, ReduceTo
+from hashwerk.fleet.causes import CauseKind
 from hashwerk.fleet.commands import Locate, SetMode, Sleep
 from hashwerk.fleet.modes import ModePoint, PointSource
 from hashwerk.fleet.record import CommandRecord, TransitionRecord
@@ -227,6 +229,8 @@ def test_history_tells_what_was_measured():
     assert cells[4]["t"] == "▲ contradicted"
     assert cells[5] == "1,400 → 1,390 W by its meter"
     assert cells[6] == "its shares go on, 1 min 12 s after it was told"
+    no = msgspec.structs.replace(told, outcome="refused", verdict=None, settled_at=None)
+    assert history_frame([no], [])["rows.m.commands"][0]["c"][4]["t"] == "✕ not accepted"
     assert frame["rows.m.transitions"][0]["c"][1:] == ["hashing → falling asleep", "told to sleep"]
 
 
@@ -255,3 +259,36 @@ def test_what_was_done_to_an_order_has_no_machine_s_page():
     assert rows[1]["c"][3] == {"t": "ann: smoke", "h": "as operator"}
     assert rows[0]["c"][4]["t"] == "done"
     assert rows[0]["c"][7] == "it was held"
+
+
+def test_who_does_not_do_as_told_is_said_so_in_the_first_sentence(service):
+    machine = service.machine("10.20.0.1")
+    assert machine.state == "hashing"
+    frame = machine_frame(machine, [], NOW)
+    assert (frame["m.glyph"], frame["m.state"]) == ("●", "")
+    told = msgspec.structs.replace(machine, commanded="sleep")
+    assert "hashes although it was told to sleep, for" in machine_frame(told, [], NOW)["m.sentence"]
+    alert = Alert(
+        id="a-1",
+        kind=CauseKind.FAN,
+        subject=machine.id,
+        part="fan 1",
+        title="a fan stands still",
+        text="fan 1 of 2 stands still",
+        machines=(machine.id,),
+        since=NOW,
+    )
+    assert machine_frame(machine, [alert], NOW)["m.state"] == "attention"
+    known = msgspec.structs.replace(alert, acknowledged_by="ann")
+    assert machine_frame(machine, [known], NOW)["m.state"] == ""
+
+
+def test_the_sum_of_measured_rates_has_its_interval(service):
+    view = service.view()
+    assert view.measured_low_hs < view.measured_hs < view.measured_high_hs
+    one = service.machine("10.20.0.1")
+    spread = (one.measured_high_hs - one.measured_low_hs) / one.measured_hs
+    assert (view.measured_high_hs - view.measured_low_hs) / view.measured_hs < spread, (
+        "many are known better than one"
+    )
+    assert " to " in fleet_frame(service)["fleet.rate.basis"]

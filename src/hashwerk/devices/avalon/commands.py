@@ -150,7 +150,9 @@ async def _set_pools(to: Recipient, pools: tuple[PoolTarget, ...]) -> Outcome:
         outcome = await _ascset(to, _setpool(to.credentials, slot, pool))
         if outcome.kind is not OutcomeKind.ACCEPTED:
             return msgspec.structs.replace(outcome, message=f"pool {slot + 1}: {outcome.message}")
-    return msgspec.structs.replace(outcome, message=f"{outcome.message}; taken up at the next reboot")
+    return msgspec.structs.replace(
+        outcome, message=f"{outcome.message}; taken up at the next reboot", awaits_restart=True
+    )
 
 
 def _setpool(credentials: Credentials, slot: int, pool: PoolTarget) -> str:

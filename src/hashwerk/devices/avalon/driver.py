@@ -186,6 +186,8 @@ class AvalonDriver:
                 continue
             if fields := fields_of(replies[candidate.stats]):
                 return candidate, replies, fields
+            if _time_left(deadline) <= 0:
+                raise NoReplyError(f"{address.host} does not get through its answer in time")
         if replies is None:
             raise NoReplyError(f"{address.host} answers none of the requests that make a reading")
         return way, {**replies, way.stats: Reply()}, Fields("")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from hashwerk.devices.cgminer_reply import Reply, number_of
+from hashwerk.devices.cgminer_reply import Reply, integer_of, number_of, text_of
 
 # The name is bounded and possessive, so that no text, however hostile, costs more than linear time.
 _FIELD: Final = re.compile(r"(\w{1,32}+)\[([^\[\]]*)\]")
@@ -35,7 +35,7 @@ class Fields:
     def text(self, name: str) -> str | None:
         """Return a field as it stands, None if it is absent or empty."""
         value = self._by_name.get(name)
-        return None if value is None else value.strip() or None
+        return None if value is None else text_of(value)
 
     def number(self, name: str) -> float | None:
         """Return a field that is one finite number."""
@@ -44,8 +44,8 @@ class Fields:
 
     def integer(self, name: str) -> int | None:
         """Return a field that is one whole number."""
-        number = self.number(name)
-        return None if number is None else int(number)
+        text = self._by_name.get(name)
+        return None if text is None else integer_of(text)
 
     def numbers(self, name: str) -> tuple[float | None, ...]:
         """Return a field that is a list of numbers between blanks, empty if it is absent."""

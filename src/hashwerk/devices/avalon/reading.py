@@ -8,12 +8,15 @@ averages since start and stay when a machine sleeps; MPO is a target.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Final
 
+from hashwerk.devices import plausible
 from hashwerk.devices.avalon.fields import Fields
 from hashwerk.devices.avalon.models import Dialect, model_of
 from hashwerk.devices.cgminer_reply import Section, integer_of, text_of
 from hashwerk.devices.neighbours import normal_mac
+from hashwerk.devices.words import without_login
 from hashwerk.fleet.machine import Board, Capability, Identity, PoolSlot, Reading, WorkState
 
 _GIGA: Final = 1e9
@@ -47,7 +50,7 @@ def reading_of(
         mac: Its address where the machine itself does not tell.
     """
     doubts: list[str] = []
-    hashrate_hs = _scaled(fields.number("GHSspd"))
+    hashrate_hs = plausible.hashrate_hs(_scaled(fields.number("GHSspd")), doubts)
     state = _state(fields, hashrate_hs, doubts)
     return Reading(
         at=at,
@@ -55,17 +58,17 @@ def reading_of(
         capabilities=capabilities,
         state=state,
         hashrate_hs=hashrate_hs,
-        nominal_hashrate_hs=_scaled(fields.number("GHSmm")),
+        nominal_hashrate_hs=plausible.hashrate_hs(_scaled(fields.number("GHSmm")), doubts),
         power_w=_power_w(fields, state, doubts),
-        power_limit_w=fields.number("MPO"),
+        power_limit_w=plausible.limit_w(fields.number("MPO")),
         mode=_mode(dialect, fields),
         modes=dialect.modes if Capability.MODE in capabilities else (),
         inlet_c=_celsius(fields.first_number(("Temp", "ITemp")), "inlet temperature", doubts),
         chip_max_c=_chip_max_c(fields, state, doubts),
         fans_rpm=_fans_rpm(fields),
         boards=_boards(fields, state),
-        pools=tuple(slot for entry in pools if (slot := _pool(entry)) is not None),
-        uptime_s=fields.number("Elapsed"),
+        pools=tuple(islice(filter(None, map(_pool, pools)), plausible.MAX_POOLS)),
+        uptime_s=plausible.uptime_s(fields.number("Elapsed")),
         clock_s=clock_s,
         hardware_errors=fields.integer("HW"),
         is_locating=None if fields.integer("Led") is None else fields.integer("Led") == 1,
@@ -124,10 +127,7 @@ def _power_w(fields: Fields, state: WorkState, doubts: list[str]) -> float | Non
     if power_w is None and len(supply) > _PS_DC_W and supply[_PS_DC_W]:
         doubts.append(f"power: only {supply[_PS_DC_W]:.0f} W DC are reported, 4 to 9 % less than at the wall")
         return None
-    if power_w is not None and power_w <= 0:
-        doubts.append(f"power: says {power_w:.0f} W, which nothing that answers can draw")
-        return None
-    return power_w
+    return plausible.power_w(power_w, doubts)
 
 
 def _mode(dialect: Dialect, fields: Fields) -> str | None:
@@ -152,7 +152,7 @@ def _chip_max_c(fields: Fields, state: WorkState, doubts: list[str]) -> float | 
 
 
 def _fans_rpm(fields: Fields) -> tuple[int, ...]:
-    speeds = (fields.integer(f"Fan{number}") for number in range(1, 9))
+    speeds = (plausible.fan_rpm(fields.number(f"Fan{number}")) for number in range(1, 9))
     return tuple(speed for speed in speeds if speed is not None)
 
 
@@ -166,7 +166,7 @@ def _boards(fields: Fields, state: WorkState) -> tuple[Board, ...]:
             chips=_chips(fields, slot),
             working=average > 0 if average is not None and state is WorkState.HASHING else None,
         )
-        for slot, average in enumerate(averages)
+        for slot, average in enumerate(averages[: plausible.MAX_BOARDS])
     )
 
 
@@ -182,7 +182,7 @@ def _pool(entry: Section) -> PoolSlot | None:
         return None
     active = entry.get("Stratum Active")
     return PoolSlot(
-        url=url,
+        url=without_login(url),
         user=text_of(entry.get("User")) or "",
         active=active if isinstance(active, bool) else None,
         accepted=integer_of(entry.get("Accepted")),
@@ -193,16 +193,16 @@ def _pool(entry: Section) -> PoolSlot | None:
 def _complaints(fields: Fields, state: WorkState) -> Iterable[str]:
     supply = fields.numbers("PS")
     if supply and supply[0]:
-        yield f"power supply error {supply[0]:.0f}"
-    for slot, code in enumerate(fields.numbers("ECHU")):
+        yield f"power supply error {supply[0]:g}"
+    for slot, code in enumerate(fields.numbers("ECHU")[: plausible.MAX_BOARDS]):
         if code:
-            yield f"board {slot} error {code:.0f}"
+            yield f"board {slot} error {code:g}"
     if (code := fields.integer("ECMM")) is not None and code:
         yield f"control board error {code}"
     if (code := fields.integer("FanErr")) is not None and code:
         yield f"fan error {code}"
     if state is WorkState.HASHING:
-        for slot, average in enumerate(fields.numbers("MGHS")):
+        for slot, average in enumerate(fields.numbers("MGHS")[: plausible.MAX_BOARDS]):
             if average == 0:
                 yield f"board {slot} does not hash"
 

@@ -61,7 +61,11 @@ async def set_pools_on_the_page(
             return Outcome(kind=OutcomeKind.UNANSWERED, message="no answer to the form with the pools")
     if _LOGIN_FORM.search(answer):
         return Outcome(kind=OutcomeKind.REFUSED, message="its page does not accept the password")
-    return Outcome(kind=OutcomeKind.ACCEPTED, message="the page took the pools")
+    return Outcome(
+        kind=OutcomeKind.ACCEPTED,
+        message="the page took the pools; taken up at the next reboot",
+        awaits_restart=True,
+    )
 
 
 async def _text(

@@ -19,7 +19,7 @@ from hashwerk.fleet.commands import Command, SetPools
 from hashwerk.fleet.conduct import next_events
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.lease import Refused
-from hashwerk.fleet.machine import Outcome, OutcomeKind
+from hashwerk.fleet.machine import OutcomeKind
 from hashwerk.fleet.orders import (
     Aborted,
     Answered,
@@ -311,7 +311,7 @@ class Commander:
             except (DeviceError, FleetError) as error:
                 event = Missed(at=self._clock.time(), key=sent.key, attempt=sent.attempt, reason=str(error))
             else:
-                outcome = Outcome(kind=outcome.kind, message=_short(outcome.message))
+                outcome = msgspec.structs.replace(outcome, message=_short(outcome.message))
                 event = Answered(at=self._clock.time(), key=sent.key, outcome=outcome)
                 if outcome.kind in (OutcomeKind.ACCEPTED, OutcomeKind.UNANSWERED):
                     self._roster.told(unit, sent.command)

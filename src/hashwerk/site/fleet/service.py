@@ -17,11 +17,11 @@ from hashwerk.errors import FleetError, StoreError
 from hashwerk.fleet.alerts import Alert, Silence
 from hashwerk.fleet.batch import Goal, Plan
 from hashwerk.fleet.causes import CauseKind
-from hashwerk.fleet.commands import Command, SetMode, SetPowerLimit, Sleep, Wake
+from hashwerk.fleet.commands import Command, Reboot, SetMode, SetPowerLimit, Sleep, Wake
 from hashwerk.fleet.conduct import make_plan
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.lease import Holder, Lease, Leases, Refused
-from hashwerk.fleet.orders import Order, OrderSpec, OrderState, Reduce, Tell
+from hashwerk.fleet.orders import Order, OrderEvent, OrderSpec, OrderState, Reduce, Tell, Verified
 from hashwerk.fleet.place import Placement, read_places
 from hashwerk.fleet.ports import Driver
 from hashwerk.fleet.ramp import Ramp
@@ -57,6 +57,8 @@ NO_REASON: Final = "no reason given"
 #: Columns are made anew at most this often, whoever asks.
 _COLUMNS_S: Final = 1.0
 _SAVE_S: Final = 5.0
+#: Who gives new machines their pools.
+_ZERO_TOUCH: Final = "zero-touch"
 #: What a person tells a machine with these is to stay so for a while.
 _LASTING: Final = (Sleep, Wake, SetMode, SetPowerLimit)
 #: Of every machine's power and temperature a moment is kept so often.
@@ -109,6 +111,7 @@ class FleetService:
         self._columns: FleetColumns | None = None
         self._kept_leases: list[Lease] = []
         self._history_slot: int | None = None
+        self._to_restart: set[MachineKey] = set()  # new machines whose pools come into force so
 
     def _build(self, timings: Timings) -> None:
         settings, clock = self.settings, self._clock
@@ -118,7 +121,7 @@ class FleetService:
             self.roster, self.wire, self.watcher, self.store, clock, pace=settings.pace
         )
         self.effects = EffectBook(self.roster, self.store, clock)
-        self.commander.on_event = self.effects.note
+        self.commander.on_event = self._happened
         self.discovery = Discovery(self.roster, self.wire, self.watcher, settings, self._joined)
         self.alarms = Alarms(self.roster, self.store, settings, clock, self._site, channels=self._channels)
         self.alarms.orders = self.commander.orders
@@ -617,6 +620,7 @@ class FleetService:
             if silent - lost:
                 self.discovery.ask()  # whoever fell silent may have moved
             lost = silent
+            await self._restart()
             await asyncio.sleep(max(0.2, min(5.0, self.settings.poll_s)))
 
     async def _save(self) -> None:
@@ -647,13 +651,30 @@ class FleetService:
         try:
             await self.tell(
                 command,
-                who="zero-touch",
+                who=_ZERO_TOUCH,
                 why="a new machine joins",
                 machines=[unit.key],
                 holder=Holder.DISPATCHER,
             )
         except (FleetError, StoreError) as error:
             log.warning("%s joins without its pools: %s", unit.key, error)
+
+    def _happened(self, order: Order, event: OrderEvent) -> None:
+        self.effects.note(order, event)
+        if not isinstance(event, Verified) or order.spec.who != _ZERO_TOUCH:
+            return
+        if order.machines[event.key].awaits_restart:
+            self._to_restart.add(event.key)
+
+    async def _restart(self) -> None:
+        """Start new machines again that took their pools for then."""
+        keys, self._to_restart = sorted(self._to_restart), set()
+        why = "its pools come into force when it starts again"
+        try:
+            if keys:
+                await self.tell(Reboot(), who=_ZERO_TOUCH, why=why, machines=keys, holder=Holder.DISPATCHER)
+        except (FleetError, StoreError) as error:
+            log.warning("%d new machines do not use their pools yet: %s", len(keys), error)
 
     def _unit(self, name: str) -> Unit:
         member = self.roster.registry.find(name)

@@ -6,6 +6,9 @@ megabyte of JSON (a tenth of it compressed); words that repeat are indices into 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import msgspec
 
 from hashwerk.fleet.commands import Sleep
@@ -20,6 +23,7 @@ from hashwerk.fleet.place import Place
 from hashwerk.fleet.states import State
 from hashwerk.site.fleet.deeds import utc
 from hashwerk.site.fleet.roster import Roster, Unit
+from hashwerk.work.poisson import Rate
 
 #: How the three truths of a machine part, as bits of `FleetColumns.differs`.
 DIFFERS_FROM_COMMAND = 1
@@ -41,6 +45,8 @@ class FleetView(msgspec.Struct, frozen=True, kw_only=True):
     power_unknown: int  # machines whose power nobody knows
     reported_hs: float
     measured_hs: float | None
+    measured_low_hs: float | None  # 95 % interval of that sum
+    measured_high_hs: float | None
     stale: int  # machines not heard of for three polls
     alerts: int
     orders: int
@@ -268,7 +274,7 @@ def fleet_view(
     powers = [unit.believed().power_w for unit in units]
     known = [power_w for power_w in powers if power_w is not None]
     rates = [
-        unit.measured.hashrate.hs
+        unit.measured.hashrate
         for unit in units
         if unit.measured is not None and unit.measured.hashrate is not None
     ]
@@ -284,7 +290,9 @@ def fleet_view(
         power_is_metered=meter is not None,
         power_unknown=len(powers) - len(known),
         reported_hs=sum(unit.heard.hashrate_hs or 0.0 for unit in units if unit.heard is not None),
-        measured_hs=sum(rates) if rates else None,
+        measured_hs=sum(rate.hs for rate in rates) if rates else None,
+        measured_low_hs=_end_of(rates, "low_hs"),
+        measured_high_hs=_end_of(rates, "high_hs"),
         stale=sum(1 for unit in units if unit.read_at is None or now - unit.read_at > stale_s),
         alerts=alerts,
         orders=sum(1 for order in orders if order.is_open),
@@ -293,6 +301,17 @@ def fleet_view(
         scan_total=scanning[2],
         poll_lateness_s=lateness_s,
     )
+
+
+def _end_of(rates: Sequence[Rate], end: str) -> float | None:
+    """Return the end of the interval of a sum: machines err on their own, so half widths add up as squares."""
+    if not rates:
+        return None
+    total, width = (
+        sum(rate.hs for rate in rates),
+        math.hypot(*(getattr(rate, end) - rate.hs for rate in rates)),
+    )
+    return max(0.0, total - width) if end == "low_hs" else total + width
 
 
 def _curve(unit: Unit, point: ModePoint, now: float) -> CurveView:

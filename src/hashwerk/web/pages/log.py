@@ -51,7 +51,7 @@ _ORDERS: Final[list[Column]] = [
 _COMMANDS: Final[list[Column]] = [
     ("Time", ""),
     ("Machine", ""),
-    ("Command", ""),
+    ("Command", "prose"),
     ("Who and why", "prose"),
     ("It answered", ""),
     ("Measured", ""),

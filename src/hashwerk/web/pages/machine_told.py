@@ -71,7 +71,7 @@ def history_panels(sheet: Sheet, source: str, key: str) -> None:
             "rows.m.commands",
             [
                 ("Time", ""),
-                ("Command", ""),
+                ("Command", "prose"),
                 ("Who and why", "prose"),
                 ("It answered", ""),
                 ("Measured", ""),
