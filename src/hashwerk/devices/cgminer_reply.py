@@ -14,11 +14,16 @@ from typing import Final
 
 import msgspec
 
-from hashwerk.devices.json_repair import load_object
+from hashwerk.devices.json_repair import MAX_REPAIRED_BYTES, load_object
+from hashwerk.devices.words import line_of
 from hashwerk.errors import DecodeError
 
 #: A machine whose clock was never set counts from boot: a time below this (2001) is none.
 CLOCK_IS_SET_FROM_S: Final = 1_000_000_000
+#: And a time after this (2100) is none either.
+_CLOCK_IS_SET_UNTIL_S: Final = 4_102_444_800
+#: Larger ones are no counters of a machine, and neither a database nor a page could hold them.
+_MAX_INTEGER: Final = 1 << 53
 
 _NUMERIC: Final = frozenset({int, float, str})  # and so no bool
 _SECTION_NAME: Final = re.compile(r"[A-Z]+")
@@ -42,7 +47,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def clock_s(self) -> float | None:
         """The machine's clock in Unix seconds, None where it counts from boot."""
-        if self.when_s is None or self.when_s < CLOCK_IS_SET_FROM_S:
+        if self.when_s is None or not CLOCK_IS_SET_FROM_S <= self.when_s < _CLOCK_IS_SET_UNTIL_S:
             return None
         return self.when_s
 
@@ -71,6 +76,8 @@ def decode_reply(data: bytes) -> Reply:
     data = data.removeprefix(codecs.BOM_UTF8).strip(b"\x00 \t\r\n")
     if data[:1] in (b"{", b","):
         return _reply_from_object(load_object(data))
+    if len(data) > MAX_REPAIRED_BYTES:
+        raise DecodeError(f"a text of {len(data)} bytes")
     return _reply_from_text(data.decode("utf-8", "replace"))
 
 
@@ -86,14 +93,14 @@ def number_of(value: object) -> float | None:
 
 
 def integer_of(value: object) -> int | None:
-    """Return a whole number, None where there is none."""
+    """Return a whole number, None where there is none, or one that no machine counts to."""
     number = number_of(value)
-    return None if number is None else int(number)
+    return None if number is None or abs(number) > _MAX_INTEGER else int(number)
 
 
 def text_of(value: object) -> str | None:
-    """Return a non-empty text without surrounding blanks, None for everything else."""
-    return value.strip() or None if isinstance(value, str) else None
+    """Return a non-empty text as one short line without surrounding blanks, None for everything else."""
+    return line_of(value.strip()) or None if isinstance(value, str) else None
 
 
 def _reply_from_object(fields: dict[str, object]) -> Reply:
@@ -130,15 +137,15 @@ def _status(entry: Section) -> Status:
 
 def _reply_from_text(text: str) -> Reply:
     status: Status | None = None
-    sections: dict[str, tuple[Section, ...]] = {}
+    sections: dict[str, list[Section]] = {}
     for name, entry in _text_sections(text):
         if name == "STATUS" and status is None:
             status = _status(entry)
         else:
-            sections[name] = (*sections.get(name, ()), entry)
+            sections.setdefault(name, []).append(entry)
     if status is None:
         raise DecodeError("neither JSON nor a text with a status")
-    return Reply(status=status, sections=sections)
+    return Reply(status=status, sections={name: tuple(entries) for name, entries in sections.items()})
 
 
 def _text_sections(text: str) -> Iterator[tuple[str, Section]]:

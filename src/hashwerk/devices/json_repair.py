@@ -24,6 +24,8 @@ _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|\\.|[{}\[\],]|"', re.DOTALL)
 _CLOSER: Final = {"{": "}", "[": "]"}
 #: cgminer's own replies nest four deep.
 _MAX_DEPTH: Final = 32
+#: Twice the longest reply known: to repair half a megabyte of commas would stop the loop for a quarter of a second.
+MAX_REPAIRED_BYTES: Final = 128 * 1024
 
 
 def load_object(data: bytes) -> dict[str, object]:
@@ -36,6 +38,8 @@ def load_object(data: bytes) -> dict[str, object]:
         return _object(msgspec.json.decode(data))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         pass
+    if len(data) > MAX_REPAIRED_BYTES:
+        raise DecodeError(f"not JSON, and {len(data)} bytes are too many to repair")
     problem: Exception | None = None
     for text in repairs(data.decode("utf-8", "replace")):
         try:

@@ -14,6 +14,7 @@ from pyasic_rs.asic_rs import MinerData
 from hashwerk.devices.asic_rs import AsicRsDriver
 from hashwerk.devices.asic_rs.firmwares import FIRMWARES, LIBRARY_SUPPORT, UNKNOWN, firmware_of
 from hashwerk.devices.asic_rs.reading import is_answer, reading_of
+from hashwerk.devices.plausible import MAX_POOLS
 from hashwerk.errors import DeviceError
 from hashwerk.fleet.commands import NEEDS, PoolTarget, Reboot, SetMode, SetPools, Sleep, Wake
 from hashwerk.fleet.machine import Capability, OutcomeKind, Reading, WorkState
@@ -120,6 +121,25 @@ def test_placeholders_are_none() -> None:
     reading = read("Bitaxe Stock", expected_hashrate=rate(0), pools=pools)
     assert reading.pools == ()
     assert reading.nominal_hashrate_hs is None
+
+
+def test_what_no_machine_can_have_costs_its_own_field_only() -> None:
+    url = {"scheme": "stratum+tcp", "host": "pool.example", "port": 3333, "pubkey": None}
+    shares = {"accepted_shares": 7, "rejected_shares": 2**63, "last_share_time": None, "alive": None}
+    pool = {"position": 0, "url": url, "user": "a" * 100_000, "active": True, **shares}
+    reading = read(
+        "VNish",
+        wattage=1e300,
+        hashrate=rate(1e290),
+        serial_number="\x00\x1b[31mA1" + "B" * 100_000,
+        pools=[{"name": "", "quota": 1, "pools": [pool] * 500}],
+    )
+    assert (reading.power_w, reading.hashrate_hs) == (None, None)
+    assert len(reading.doubts) == 2
+    assert len(reading.pools) == MAX_POOLS
+    slot = reading.pools[0]
+    assert (slot.url, slot.accepted, slot.rejected) == ("stratum+tcp://pool.example:3333", 7, None)
+    assert len(slot.user) == len(reading.identity.serial or "") + 2 == 512
 
 
 def test_every_row_names_its_library_firmware_once_and_every_capability_has_a_command() -> None:

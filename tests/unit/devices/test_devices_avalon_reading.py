@@ -7,6 +7,7 @@ import pytest
 from hashwerk.devices.avalon.fields import Fields
 from hashwerk.devices.avalon.models import DIALECTS, UNKNOWN, dialect_of, is_avalon, model_of
 from hashwerk.devices.avalon.reading import reading_of
+from hashwerk.devices.plausible import MAX_BOARDS, MAX_POOLS
 from hashwerk.fleet.machine import Capability, Reading, WorkState
 
 WORKING = "SYSTEMSTATU[Work: In Work, Hash Board: 1] GHSspd[90000.00] "
@@ -162,3 +163,37 @@ def test_an_unknown_avalon_is_read_and_told_nothing() -> None:
 
 def test_every_dialect_that_changes_modes_names_them() -> None:
     assert all(dialect.modes for dialect in DIALECTS if Capability.MODE in dialect.capabilities)
+
+
+def test_what_no_machine_can_have_costs_its_own_field_only() -> None:
+    """A sum over the hall, a counter in the database and a page are not spoilt by one machine's number."""
+    reading = read(
+        WORKING
+        + "WALLPOWER[1e308] MPO[1e308] GHSmm[1e308] Elapsed[1e300] HW[1e300] Fan1[1e300] Fan2[-5] Fan3[3000] WORKMODE[1]"
+    )
+    assert (reading.power_w, reading.power_limit_w, reading.nominal_hashrate_hs) == (None, None, None)
+    assert (reading.uptime_s, reading.hardware_errors, reading.fans_rpm) == (None, None, (3000,))
+    assert len(reading.doubts) == 2
+    assert (reading.state, reading.mode) == (WorkState.HASHING, "Standard")
+    assert read("SYSTEMSTATU[Work: In Work] GHSspd[1e300]").hashrate_hs is None
+
+
+def test_no_list_of_a_machine_is_without_end() -> None:
+    reading = read(WORKING + f"MGHS[{'0 ' * 50_000}] ECHU[{'1 ' * 50_000}]")
+    assert len(reading.boards) == MAX_BOARDS
+    assert len(reading.complaints) == 2 * MAX_BOARDS
+
+
+def test_pools_are_few_and_show_no_login() -> None:
+    pools = [{"URL": "stratum+tcp://bob:geheim@pool.example:3333", "User": "a.1"}] * 30_000
+    slots = reading_of(
+        at=1.0,
+        dialect=UNKNOWN,
+        version={"PROD": "Avalon Q"},
+        fields=Fields(WORKING),
+        pools=pools,
+        clock_s=None,
+        capabilities=Capability.NONE,
+    ).pools
+    assert len(slots) == MAX_POOLS
+    assert slots[0].url == "stratum+tcp://pool.example:3333"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -115,3 +116,31 @@ def test_numbers_and_texts_are_told_from_everything_else() -> None:
     ]  # fmt: skip
     assert integer_of("12.9") == 12
     assert [text_of(v) for v in (" a ", "", "  ", 1, None)] == ["a", None, None, None, None]
+
+
+def test_text_of_many_sections_costs_no_more_than_its_length() -> None:
+    # A quarter of the largest reply took two seconds of the loop when each section copied those before it.
+    sections = 20_000
+    started = time.process_time()
+    reply = decode_reply(b"STATUS=S,Msg=ok|" + b"A=1|" * sections)
+    assert len(reply.sections["A"]) == sections
+    assert time.process_time() - started < 1.0
+    with pytest.raises(DecodeError, match="bytes"):
+        decode_reply(b"STATUS=S|" + b"A=1|" * 120_000)
+
+
+def test_half_a_megabyte_is_not_repaired() -> None:
+    with pytest.raises(DecodeError, match="too many to repair"):
+        decode_reply(b"{" + b"," * 500_000)
+
+
+def test_numbers_that_no_machine_counts_to_are_none() -> None:
+    assert integer_of("1e300") is None
+    assert integer_of(2**63) is None
+    assert integer_of(2**53) == 2**53
+    assert decode_reply(b'{"STATUS":[{"STATUS":"S","When":1e300}]}').status.clock_s is None  # type: ignore[union-attr]
+
+
+def test_a_text_is_one_short_line_whatever_was_sent() -> None:
+    assert text_of("Avalon\x00 Q\x1b[31m\n") == "Avalon  Q [31m"
+    assert len(text_of("x" * 400_000) or "") == 512

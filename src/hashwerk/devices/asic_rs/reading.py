@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 from pyasic_rs.asic_rs import HashRateUnit, MessageSeverity
 
+from hashwerk.devices import plausible
 from hashwerk.devices.asic_rs.firmwares import Firmware
+from hashwerk.devices.cgminer_reply import integer_of, text_of
 from hashwerk.devices.neighbours import normal_mac
+from hashwerk.devices.words import line_of, without_login
 from hashwerk.fleet.machine import Board, Capability, Identity, PoolSlot, Reading, WorkState
 
 #: What the library's operating states mean, by their names.
@@ -33,6 +37,8 @@ _STATES: Final = {
 #: What their rates call instant is an average over seconds, which takes a while to reach zero.
 _STILL: Final = 0.01
 _LOWEST_C, _HIGHEST_C = -40.0, 150.0
+_MAX_FANS: Final = 16
+_MAX_COMPLAINTS: Final = 64
 
 
 def is_answer(data: Any) -> bool:
@@ -61,11 +67,11 @@ def reading_of(
         asleep: Whether it sleeps, where we asked it ourselves.
     """
     doubts: list[str] = []
-    hashrate_hs = _hashrate_hs(data.hashrate)
+    hashrate_hs = plausible.hashrate_hs(_hashrate_hs(data.hashrate), doubts)
     if hashrate_hs is not None and not firmware.is_rate_instant:
         doubts.append(f"hash rate: {hashrate_hs / 1e12:.1f} TH/s is an average since start")
         hashrate_hs = None
-    nominal_hs = _hashrate_hs(data.expected_hashrate)
+    nominal_hs = plausible.hashrate_hs(_hashrate_hs(data.expected_hashrate), doubts)
     state = _state(
         data, firmware, hashrate_hs=hashrate_hs, nominal_hs=nominal_hs, asleep=asleep, doubts=doubts
     )
@@ -77,20 +83,20 @@ def reading_of(
         state=state,
         hashrate_hs=hashrate_hs,
         nominal_hashrate_hs=nominal_hs or None,
-        power_w=_power_w(data.wattage, doubts),
+        power_w=plausible.power_w(data.wattage, doubts),
         power_is_measured=None if data.wattage is None else firmware.is_power_measured,
-        power_limit_w=None if target is None else target.watts,
+        power_limit_w=None if target is None else plausible.limit_w(target.watts),
         mode=_mode(target),
         modes=firmware.modes if Capability.MODE in capabilities else (),
         chip_max_c=_hottest_c(data.hashboards),
-        fans_rpm=tuple(round(fan.rpm) for fan in data.fans if fan.rpm is not None),
-        boards=tuple(_board(board, firmware, state) for board in data.hashboards),
-        pools=tuple(
-            slot for group in data.pools for pool in group.pools if (slot := _pool(pool)) is not None
+        fans_rpm=tuple(
+            speed for fan in data.fans[:_MAX_FANS] if (speed := plausible.fan_rpm(fan.rpm)) is not None
         ),
-        uptime_s=None if data.uptime is None else data.uptime.total_seconds(),
+        boards=tuple(_board(board, firmware, state) for board in data.hashboards[: plausible.MAX_BOARDS]),
+        pools=tuple(islice(_pools(data.pools), plausible.MAX_POOLS)),
+        uptime_s=None if data.uptime is None else plausible.uptime_s(data.uptime.total_seconds()),
         is_locating=data.light_flashing,
-        complaints=tuple(_complaints(data.messages, state)),
+        complaints=tuple(islice(_complaints(data.messages, state), _MAX_COMPLAINTS)),
         doubts=tuple(doubts),
     )
 
@@ -99,11 +105,11 @@ def _identity(data: Any, firmware: Firmware, mac: str | None) -> Identity:
     info = data.device_info
     return Identity(
         mac=normal_mac(data.mac) or mac,
-        serial=data.serial_number or None,
-        make=info.make.lower(),
-        model=info.model,
+        serial=text_of(data.serial_number),
+        make=line_of(info.make).lower(),
+        model=line_of(info.model),
         firmware=firmware.name,
-        firmware_version=data.firmware_version or data.api_version,
+        firmware_version=text_of(data.firmware_version) or text_of(data.api_version),
     )
 
 
@@ -142,19 +148,12 @@ def _says_idle(data: Any, firmware: Firmware, hashrate_hs: float | None) -> bool
     return hashrate_hs is not None or not firmware.defaults_to_idle
 
 
-def _power_w(wattage: float | None, doubts: list[str]) -> float | None:
-    if wattage is None or wattage > 0:
-        return wattage
-    doubts.append(f"power: says {wattage:.0f} W, which nothing that answers can draw")
-    return None
-
-
 def _mode(target: Any) -> str | None:
     if target is None:
         return None
     if target.target_mode is not None:
         return str(target.target_mode).rpartition(".")[2].capitalize()
-    return target.preset_name or None
+    return text_of(target.preset_name)
 
 
 def _hashrate_hs(rate: Any) -> float | None:
@@ -177,7 +176,7 @@ def _complaints(messages: Any, state: WorkState) -> Iterator[str]:
     for message in messages:
         is_about_sleep = state is WorkState.ASLEEP and message.message.startswith("Miner state")
         if message.severity != MessageSeverity.Info and not is_about_sleep:
-            yield message.message
+            yield line_of(message.message)
 
 
 def _board(board: Any, firmware: Firmware, state: WorkState) -> Board:
@@ -185,20 +184,23 @@ def _board(board: Any, firmware: Firmware, state: WorkState) -> Board:
     is_told = state is WorkState.HASHING and board.hashrate is not None
     return Board(
         slot=board.position,
-        hashrate_hs=_hashrate_hs(board.hashrate) if firmware.is_rate_instant else None,
+        hashrate_hs=plausible.hashrate_hs(_hashrate_hs(board.hashrate), [])
+        if firmware.is_rate_instant
+        else None,
         temperature_c=board.board_temperature if _is_temperature(board.board_temperature) else None,
         chips=board.working_chips,
         working=board.active if is_told else None,
     )
 
 
-def _pool(pool: Any) -> PoolSlot | None:
-    if pool.url is None or not pool.url.host:
-        return None
-    return PoolSlot(
-        url=str(pool.url),
-        user=pool.user or "",
-        active=pool.active,
-        accepted=pool.accepted_shares,
-        rejected=pool.rejected_shares,
-    )
+def _pools(groups: Any) -> Iterator[PoolSlot]:
+    for group in groups:
+        for pool in group.pools:
+            if pool.url is not None and pool.url.host:
+                yield PoolSlot(
+                    url=without_login(line_of(str(pool.url))),
+                    user=text_of(pool.user) or "",
+                    active=pool.active,
+                    accepted=integer_of(pool.accepted_shares),
+                    rejected=integer_of(pool.rejected_shares),
+                )
