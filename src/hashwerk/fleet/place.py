@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import ipaddress
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -14,6 +15,8 @@ from hashwerk.fleet.identity import normal_mac, normal_serial
 
 #: A larger file is not a list of machines.
 MAX_ROWS: Final = 200_000
+#: Nobody calls a row more than this.
+MAX_CHARACTERS: Final = 200
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +44,25 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None = None
     group: str | None = None
 
+    @property
+    def names(self) -> tuple[str | None, ...]:
+        """By what it means a machine: MAC address and serial number, else where it answers."""
+        is_named = self.mac is not None or self.serial is not None
+        return (self.mac, self.serial, None if is_named else self.address)
+
+
+class _Rows(Protocol):
+    """What `csv.reader` gives."""
+
+    @property
+    def line_num(self) -> int:
+        """How many lines were read."""
+        ...
+
+    def __iter__(self) -> _Rows: ...
+
+    def __next__(self) -> list[str]: ...
+
 
 COLUMNS: Final = (
     "address",
@@ -62,34 +84,64 @@ def read_places(text: str) -> list[Placement]:
     """Return the lines of a CSV file with a header of `COLUMNS`, in any order; separated by comma, semicolon or tab.
 
     Raises:
-        FleetError: With the line, if a column is unknown, a MAC address is none, or a line names no machine.
+        FleetError: With the line, if a column is unknown, a MAC address is none, a line names no machine or one that an
+            earlier line names, or the file is not as CSV is written.
     """
-    text = text.removeprefix("\ufeff")  # what spreadsheets put in front of UTF-8
+    text = text.removeprefix("\ufeff").lstrip("\r\n")  # what spreadsheets put in front of UTF-8
     header = text.partition("\n")[0]
     separator = max(",;\t", key=header.count)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    names = [name.strip().lower() for name in next(rows, [])]
-    unknown = [name for name in names if name not in COLUMNS]
-    if unknown or not {"address", "mac", "serial"} & set(names):
-        raise FleetError(
-            f"line 1: columns are {', '.join(COLUMNS)}, at least one of address, mac and serial"
-            + (f"; not known: {', '.join(map(repr, unknown))}" if unknown else "")
-        )
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        return _read(rows)
+    except csv.Error as error:
+        raise FleetError(f"line {rows.line_num}: not as CSV is written: {error}") from error
+
+
+def _read(rows: _Rows) -> list[Placement]:
+    names = _header(next(rows, []))
     found: list[Placement] = []
+    lines: dict[tuple[str | None, ...], int] = {}
     for row in rows:
         if not any(cell.strip() for cell in row):
             continue
         if len(found) >= MAX_ROWS:
             raise FleetError(f"more than {MAX_ROWS} lines")
-        if len(row) > len(names):
+        if any(cell.strip() for cell in row[len(names) :]):
             raise FleetError(f"line {rows.line_num}: {len(row)} values, {len(names)} columns")
-        found.append(_placement(dict(zip(names, row, strict=False)), rows.line_num))
+        entry = _placement(dict(zip(names, row, strict=False)), rows.line_num)
+        first = lines.setdefault(entry.names, rows.line_num)
+        if first != rows.line_num:
+            raise FleetError(f"line {rows.line_num}: the same machine as in line {first}")
+        found.append(entry)
     return found
+
+
+def _header(row: list[str]) -> list[str]:
+    """Return the names of columns; spreadsheets write empty ones at the end."""
+    names = [name.strip().lower() for name in row]
+    while names and not names[-1]:
+        names.pop()
+    unknown = [name for name in names if name not in COLUMNS]
+    twice = [name for name in COLUMNS if names.count(name) > 1]
+    if unknown or twice or not {"address", "mac", "serial"} & set(names):
+        raise FleetError(
+            f"line 1: columns are {', '.join(COLUMNS)}, at least one of address, mac and serial"
+            + (f"; not known: {', '.join(map(repr, unknown))}" if unknown else "")
+            + (f"; twice: {', '.join(twice)}" if twice else "")
+        )
+    return names
 
 
 def _placement(cells: dict[str, str], line: int) -> Placement:
     value = {name: _as_written(cell.strip()) or None for name, cell in cells.items()}
-    mac, serial = value.get("mac"), value.get("serial")
+    for name, cell in value.items():
+        if cell is not None and not (cell.isprintable() and len(cell) <= MAX_CHARACTERS):
+            raise FleetError(
+                f"line {line}: {name} is longer than {MAX_CHARACTERS} characters or holds what cannot be printed"
+            )
+    mac, serial, address = value.get("mac"), value.get("serial"), value.get("address")
+    if address is not None and not _is_address(address):
+        raise FleetError(f"line {line}: not an IP address: {address!r}")
     if mac is not None and (mac := normal_mac(mac)) is None:
         raise FleetError(f"line {line}: not a MAC address: {cells['mac'].strip()!r}")
     if serial is not None:
@@ -104,6 +156,14 @@ def _placement(cells: dict[str, str], line: int) -> Placement:
         owner=value.get("owner"),
         group=value.get("group"),
     )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def write_places(placements: Iterable[Placement]) -> str:

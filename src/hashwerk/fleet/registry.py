@@ -82,7 +82,8 @@ class Registry:
         self._members: dict[MachineKey, Member] = {}
         self._alias: dict[MachineKey, MachineKey] = {}  # any key of an identity → the member's
         self._at: dict[Address, MachineKey] = {}
-        self._waiting: list[Placement] = []  # places of machines not met yet
+        self._waiting: dict[tuple[str | None, ...], Placement] = {}  # places of machines not met yet
+        self._waits: dict[str, list[tuple[str | None, ...]]] = {}  # the same, by each key and address
         for member in members:
             self._add(member)
 
@@ -151,7 +152,7 @@ class Registry:
         for entry in placements:
             member = self._meant(entry)
             if member is None:
-                self._waiting.append(entry)
+                self._wait(entry)
             else:
                 _lay(member, entry)
                 placed += 1
@@ -160,7 +161,7 @@ class Registry:
     @property
     def waiting(self) -> tuple[Placement, ...]:
         """Places of machines that were not met yet."""
-        return tuple(self._waiting)
+        return tuple(self._waiting.values())
 
     def placements(self) -> list[Placement]:
         """Return the list of places of all machines."""
@@ -294,6 +295,12 @@ class Registry:
         self._at[address] = member.key
 
     def _meant(self, entry: Placement) -> Member | None:
+        if (
+            entry.mac is not None and entry.serial is not None
+        ):  # of two with one MAC address that with this serial number
+            one = self._members.get(self._alias.get(f"serial:{entry.serial}", ""))
+            if one is not None and normal_mac(one.identity.mac) == entry.mac:
+                return one
         for key in (f"mac:{entry.mac}", f"serial:{entry.serial}"):
             if (known := self._alias.get(key)) is not None:
                 return self._members[known]
@@ -302,15 +309,39 @@ class Registry:
         return None
 
     def _take_place(self, member: Member) -> None:
+        """Lay over a machine what waits for it: looked up, for thousands may wait and every answer asks."""
         if not self._waiting:
             return
-        rest = []
-        for entry in self._waiting:
-            if self._meant(entry) is member:
-                _lay(member, entry)
-            else:
-                rest.append(entry)
-        self._waiting = rest
+        at = () if member.address is None else (member.address.host,)
+        for name in (member.key, *keys_of(member.identity), *at):
+            for names in self._waits.get(name, ()):
+                entry = self._waiting.get(names)
+                if entry is not None and self._meant(entry) is member:
+                    _lay(member, entry)
+                    del self._waiting[names]
+
+    def _wait(self, entry: Placement) -> None:
+        """Keep a place until its machine is met; what was said of the same machine before is laid under it."""
+        names = entry.names
+        before = self._waiting.get(names)
+        if before is None:
+            for name in _keys_meant(entry):
+                self._waits.setdefault(name, []).append(names)
+        else:
+            entry = msgspec.structs.replace(
+                entry,
+                place=merge(before.place, entry.place),
+                owner=entry.owner or before.owner,
+                group=entry.group or before.group,
+            )
+        self._waiting[names] = entry
+
+
+def _keys_meant(entry: Placement) -> list[str]:
+    mac, serial, address = entry.names
+    keys = [] if mac is None else [f"mac:{mac}"]
+    keys += [] if serial is None else [f"serial:{serial}"]
+    return keys if address is None else [address]
 
 
 def _lay(member: Member, entry: Placement) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+import msgspec
 import pytest
 
 from hashwerk.errors import FleetError
@@ -160,11 +163,55 @@ def test_places_wait_for_machines_that_are_not_there_yet() -> None:
         ("mac\n02:00\n", "line 2: not a MAC address: '02:00'"),
         ("mac,hall\n,A\n", "line 2: names no machine"),
         ("mac\n02:00:00:00:00:01,7\n", "line 2: 2 values, 1 columns"),
+        ("mac,hall\n02:00:00:00:00:01," + 200_000 * "x", "line 2: not as CSV is written: field larger"),
+        ('mac,hall\n02:00:00:00:00:01,"A\n02:00:00:00:00:02,B\n', "line 3: not as CSV is written"),
+        ("mac,hall\n02:00:00:00:00:01,A\n02-00-00-00-00-01,B\n", "line 3: the same machine as in line 2"),
+        ("mac,hall,hall\n", "twice: hall"),
+        ("address,hall\n10.0.0.999,A\n", "line 2: not an IP address: '10.0.0.999'"),
+        ("mac,hall\n02:00:00:00:00:01,A\x00B\n", "line 2: hall is longer than 200 characters or holds"),
     ],
 )
 def test_a_list_of_places_that_cannot_be_read_says_where(text: str, message: str) -> None:
     with pytest.raises(FleetError, match=message):
         read_places(text)
+
+
+def test_what_spreadsheets_write_is_read() -> None:
+    text = "\ufeff\r\nMAC;Hall;;\r\n02:00:00:00:00:01;A;;\r\n;;;\r\n02:00:00:00:00:02;;;\r\n"
+    assert [(entry.mac, entry.place.hall) for entry in read_places(text)] == [
+        ("02:00:00:00:00:01", "A"),
+        ("02:00:00:00:00:02", None),
+    ]
+
+
+def test_two_machines_with_one_mac_address_keep_their_own_places() -> None:
+    registry = Registry()
+    registry.observe(HERE, reading(1), 0.0)
+    registry.observe(THERE, reading(1, identity=identity(1, serial="sn000077")), 5.0)
+    rows = [
+        msgspec.structs.replace(entry, place=Place(row=str(at)))
+        for at, entry in enumerate(registry.placements())
+    ]
+    registry.place(read_places(write_places(rows)))
+    assert [member.place.row for member in registry] == ["0", "1"]
+
+
+def test_thousands_of_places_wait_and_the_same_list_does_not_wait_twice() -> None:
+    registry = Registry()
+    rows = [
+        Placement(mac=f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}", place=Place(row="1")) for n in range(2_000)
+    ]
+    assert registry.place(rows) == (0, 2_000)
+    again = [*rows[:1_999], msgspec.structs.replace(rows[-1], place=Place(shelf="9"), group="night")]
+    assert registry.place(again) == (0, 2_000)
+    began = time.process_time()
+    for n in range(1_000, 2_000):
+        registry.observe(Address(host=f"10.1.{n >> 8}.{n & 255}"), reading(n), 0.0)
+    assert time.process_time() - began < 2.0, "each machine's place is looked up, not looked for"
+    last = registry.find("02:00:00:00:07:cf")
+    assert last is not None
+    assert (last.place, last.group) == (Place(row="1", shelf="9"), "night")
+    assert len(registry.waiting) == 1_000
 
 
 def test_a_spreadsheet_finds_no_formula_in_a_place() -> None:
