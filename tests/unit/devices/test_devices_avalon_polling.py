@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from hashwerk.devices.avalon import AvalonDriver
@@ -80,6 +82,15 @@ async def test_stats_that_cannot_be_read_leave_the_identity() -> None:
         reading = await driver.read(Address(host="127.0.0.1", port=port), timeout_s=5)
     assert reading.identity.mac == "aa:bb:cc:dd:ee:01"
     assert (reading.state, reading.hashrate_hs, reading.power_w) == (WorkState.UNKNOWN, None, None)
+
+
+async def test_whoever_closes_without_a_word_has_answered_nothing() -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        address = Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1])
+        with pytest.raises(DeviceError) as failure:
+            await AvalonDriver().read(address, timeout_s=5)
+    assert "broke the connection" in str(failure.value) or "closed without a reply" in str(failure.value)
 
 
 async def test_another_makes_machine_is_neither_identified_nor_read() -> None:

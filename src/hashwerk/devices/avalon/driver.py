@@ -177,10 +177,12 @@ class AvalonDriver:
         Where none yields the fields, the last replies are returned all the same: the identity may be among them.
         """
         replies: Mapping[str, Reply] | None = None
+        failure: NoReplyError | None = None
         for candidate in _ways_from(way):
             try:
                 replies = await self._ask_all(address, candidate, deadline)
-            except NoReplyError:
+            except NoReplyError as error:
+                failure = error
                 if replies is None and _time_left(deadline) <= 0:
                     raise
                 continue
@@ -188,8 +190,10 @@ class AvalonDriver:
                 return candidate, replies, fields
             if _time_left(deadline) <= 0:
                 raise NoReplyError(f"{address.host} does not get through its answer in time")
-        if replies is None:
-            raise NoReplyError(f"{address.host} answers none of the requests that make a reading")
+        if (
+            replies is None
+        ):  # in the words of the last try: whoever closes without a word has answered nothing
+            raise failure or NoReplyError(f"{address.host} answers none of the requests that make a reading")
         return way, {**replies, way.stats: Reply()}, Fields("")
 
     async def _ask_all(self, address: Address, way: _Way, deadline: float) -> Mapping[str, Reply]:
