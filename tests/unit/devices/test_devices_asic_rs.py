@@ -193,6 +193,22 @@ async def test_a_bitaxe_is_restarted_by_ourselves_and_put_to_sleep_by_nobody(usu
         assert (await driver.execute(address, Reboot(), timeout_s=5)).kind is OutcomeKind.REFUSED
 
 
+@pytest.mark.parametrize("uptime_s", [2**63, 10**12])
+async def test_an_uptime_that_no_duration_holds_costs_its_own_field_only(
+    usual_ports: str, uptime_s: int
+) -> None:
+    """Looking at it raises a ValueError in the library, which ended the scan and the watch of all machines."""
+    machine = asic_replies.bitaxe()
+    assert machine.web is not None
+    info = machine.web.pages["GET /api/system/info"].body
+    assert isinstance(info, dict)
+    info["uptimeSeconds"] = uptime_s
+    async with asic_replies.serving(machine, usual_ports):
+        reading = await AsicRsDriver().identify(Address(host=usual_ports), timeout_s=5)
+    assert reading is not None
+    assert (reading.uptime_s, reading.power_w) == (None, 14.9)
+
+
 async def test_what_whatsminer_never_answers_is_not_called_accepted(usual_ports: str) -> None:
     async with asic_replies.serving(asic_replies.whatsminer(), usual_ports):
         driver = AsicRsDriver()

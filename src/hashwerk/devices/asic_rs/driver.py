@@ -146,21 +146,25 @@ class AsicRsDriver:
         address = key[0]
         miner = await self._miner(key)
         data = await _call(lambda: miner.get_data(exclude=_EXCLUDED), address)
-        if not is_answer(data):
-            self._miners.pop(key, None)
-            raise DeviceError(f"{address.host} answers nothing that could be read")
         firmware = firmware_of(miner.firmware)
         asleep = None
         if firmware.name == "luxos":
             asleep = await is_curtailed(address, timeout_s=_time_left(deadline))
-        return reading_of(
-            data,
-            firmware,
-            at=self._clock.time(),
-            capabilities=capabilities_of(miner, firmware),
-            mac=None if data.mac else self._neighbours.mac(address.host),
-            asleep=asleep,
-        )
+        try:
+            if is_answer(data):
+                return reading_of(
+                    data,
+                    firmware,
+                    at=self._clock.time(),
+                    capabilities=capabilities_of(miner, firmware),
+                    mac=None if data.mac else self._neighbours.mac(address.host),
+                    asleep=asleep,
+                )
+        except (ValueError, OverflowError, TypeError, AttributeError) as error:
+            # The library makes Python's values only when they are looked at, and some numbers have none.
+            raise DeviceError(f"{address.host} answers with what cannot be read: {error}") from None
+        self._miners.pop(key, None)
+        raise DeviceError(f"{address.host} answers nothing that could be read")
 
     async def _locked(self, address: Address, deadline: float) -> Reading | None:
         return await locked_reading(

@@ -43,7 +43,7 @@ _MAX_COMPLAINTS: Final = 64
 
 def is_answer(data: Any) -> bool:
     """Whether anything at all came from the machine: of a dead one the library still returns a full set of defaults."""
-    told = (data.mac, data.wattage, data.uptime, data.firmware_version, data.serial_number, data.hostname)
+    told = (data.mac, data.wattage, _uptime_s(data), data.firmware_version, data.serial_number, data.hostname)
     return any(value is not None for value in told) or bool(data.hashrate and data.hashrate.value)
 
 
@@ -94,7 +94,7 @@ def reading_of(
         ),
         boards=tuple(_board(board, firmware, state) for board in data.hashboards[: plausible.MAX_BOARDS]),
         pools=tuple(islice(_pools(data.pools), plausible.MAX_POOLS)),
-        uptime_s=None if data.uptime is None else plausible.uptime_s(data.uptime.total_seconds()),
+        uptime_s=_uptime_s(data),
         is_locating=data.light_flashing,
         complaints=tuple(islice(_complaints(data.messages, state), _MAX_COMPLAINTS)),
         doubts=tuple(doubts),
@@ -146,6 +146,14 @@ def _says_idle(data: Any, firmware: Firmware, hashrate_hs: float | None) -> bool
     if data.is_mining or not firmware.tells_mining:
         return False
     return hashrate_hs is not None or not firmware.defaults_to_idle
+
+
+def _uptime_s(data: Any) -> float | None:
+    try:
+        uptime = data.uptime
+    except (ValueError, OverflowError):  # more seconds than Python's durations hold
+        return None
+    return None if uptime is None else plausible.uptime_s(uptime.total_seconds())
 
 
 def _mode(target: Any) -> str | None:
