@@ -167,6 +167,7 @@ async def test_the_api_refuses_what_it_does_not_know(tmp_path: Path) -> None:
                 {"command": "sleep"},
                 {"command": "mode", "machines": ["127.63.2.1"]},
                 {"command": "dance", "machines": ["127.63.2.1"]},
+                {"command": "pools", "machines": ["127.63.2.1"], "pools": [{"url": "foo", "user": "bar"}]},
             ):
                 assert (await api.post("/fleet/commands", json=body, headers=headers)).status_code == 422
             unknown = {"command": "sleep", "machines": ["10.1.1.1"]}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Words = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -47,10 +48,22 @@ class ResumeBody(Because):
     dry_run: bool = Field(False, description="Only say what would be put back.")
 
 
+def _pool_url(text: str) -> str:
+    """Return a pool's URL: a machine with one that is none mines for nobody."""
+    try:
+        parts = urlsplit(text)
+        is_pool = bool(parts.hostname) and parts.port is not None and parts.scheme.startswith("stratum")
+    except ValueError:
+        is_pool = False
+    if not is_pool:
+        raise ValueError(f"{text!r} is no pool: write it as stratum+tcp://HOST:PORT")
+    return text
+
+
 class PoolBody(Body):
     """A pool to be written into machines."""
 
-    url: Words
+    url: Annotated[Words, AfterValidator(_pool_url)]
     user: Words
     password: str = "x"  # noqa: S105 - what pools that ask for none are given
 

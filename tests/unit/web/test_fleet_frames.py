@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -13,11 +14,13 @@ import pytest
 
 from hashwerk.clock import VirtualClock
 from hashwerk.config.site import parse_site
+from hashwerk.errors import FleetError
 from hashwerk.fleet.alerts import Alert
 from hashwerk.fleet.batch import IDLE_W, ReduceAll, ReduceTo
 from hashwerk.fleet.causes import CauseKind
 from hashwerk.fleet.commands import Locate, SetMode, Sleep
 from hashwerk.fleet.modes import ModePoint, PointSource
+from hashwerk.fleet.orders import Tell
 from hashwerk.fleet.record import CommandRecord, TransitionRecord
 from hashwerk.fleet.states import State
 from hashwerk.site.fleet import FleetService
@@ -292,3 +295,27 @@ def test_the_sum_of_measured_rates_has_its_interval(service):
         "many are known better than one"
     )
     assert " to " in fleet_frame(service)["fleet.rate.basis"]
+
+
+def test_a_preview_leaves_out_who_has_no_such_mode(service):
+    spec = service.spec(Tell(command=SetMode("Turbo")), who="ann", why="a try", machines=["10.20.0.1"])
+    (skip,) = service.preview(spec).skips
+    assert skip.reason == "it has no mode 'Turbo'; it has Eco, Standard, Super"
+    spec = service.spec(Tell(command=SetMode("eco")), who="ann", why="a try", machines=["10.20.0.1"])
+    assert len(service.preview(spec).steps) == 1
+    with pytest.raises(FleetError, match="no machine is in group 'nowhere'"):
+        asyncio.run(service.resume(who="ann", why="a try", group="nowhere"))
+
+
+def test_a_notice_says_where_the_machine_is(service, clock):
+    unit = service.roster.units[service.machine("10.20.0.1").id]
+    for _ in range(3):
+        service.roster.missed(unit, "no answer", is_unreadable=False)
+    service.alarms.look()
+    clock.advance(60.0)
+    told = [
+        notice.text for notice in service.alarms.look() if notice.alert and notice.alert.subject == unit.key
+    ]
+    assert told[0].startswith(
+        f"10.20.0.1, {unit.member.place.words()}, Avalon Q ({unit.key}): it does not answer"
+    )

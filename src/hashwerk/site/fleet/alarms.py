@@ -93,13 +93,23 @@ class Alarms:
 
     def look(self) -> list[Notice]:
         """Judge everything that is known now; return what was told."""
-        notices = self.book.update(self._causes(), self._roster, self._clock.time())
+        notices = [
+            self._named(one) for one in self.book.update(self._causes(), self._roster, self._clock.time())
+        ]
         for notice in notices:
             for channel in self._channels:
                 channel.tell(notice)
         if self.mqtt is not None:
             self._show(self.mqtt)
         return notices
+
+    def _named(self, notice: Notice) -> Notice:
+        """Return a notice that says of a machine where it is: nobody finds it by its MAC address."""
+        unit = None if notice.alert is None else self._roster.units.get(notice.alert.subject)
+        if unit is None:
+            return notice
+        text = notice.text.removeprefix(f"{unit.key}: ")
+        return msgspec.structs.replace(notice, text=f"{_where(unit)} ({unit.key}): {text}")
 
     async def store(self) -> None:
         """Keep what changed."""
@@ -174,6 +184,12 @@ class Alarms:
         if len(units) <= self._machines_on_mqtt:
             machines = {slug(unit.key): _machine(unit, troubled) for unit in units}
         mqtt.show(site, machines, alerts)
+
+
+def _where(unit: Unit) -> str:
+    member = unit.member
+    host = "no address" if member.address is None else member.address.host
+    return ", ".join(part for part in (host, member.place.words(), member.identity.model) if part)
 
 
 def _hashrate_hs(unit: Unit) -> float | None:

@@ -331,6 +331,8 @@ class Roster:
         refused = self.leases.may_take(key, spec.holder, spec.id, now)
         if refused is not None:
             return refused.text
+        if (strange := _strange_mode(command, unit.reading)) is not None:
+            return strange
         return why_not(
             command,
             state=unit.condition.state,
@@ -504,6 +506,14 @@ class Roster:
             unit.learned.setdefault(period.mode, LearnedMode(mode=period.mode)).add(period)
             unit.changed = True
             self._set_points(unit)
+
+
+def _strange_mode(command: Command, reading: Reading) -> str | None:
+    """Say that a machine has no such mode; None if it has, if none is asked for, or if it does not tell its modes."""
+    mode = command.mode if isinstance(command, SetMode | Wake) else None
+    if mode is None or not reading.modes or mode.casefold() in {name.casefold() for name in reading.modes}:
+        return None
+    return f"it has no mode {mode!r}; it has {', '.join(reading.modes)}"
 
 
 def _error_share(before: Reading | None, now: Reading) -> float | None:

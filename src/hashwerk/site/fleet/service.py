@@ -291,8 +291,7 @@ class FleetService:
             FleetError: If a machine or the group is not known.
         """
         keys = None if machines is None else tuple(dict.fromkeys(self._unit(name).key for name in machines))
-        if group is not None and not any(unit.member.group == group for unit in self.roster.units.values()):
-            raise FleetError(f"no machine is in group {group!r}")
+        self._check_group(group)
         limits, now = self.settings.limits, self._clock.time()
         return OrderSpec(
             id=f"o{int(now)}-{secrets.token_hex(3)}",
@@ -389,9 +388,10 @@ class FleetService:
         """Put back what orders changed; where there is no such order wake whoever was told to sleep.
 
         Raises:
-            FleetError: If there is no such order, or nothing to resume.
+            FleetError: If there is no such order or group, or nothing to resume.
             StoreError: If it cannot be stored: then nothing is done.
         """
+        self._check_group(group)
         orders = self.resumable(order_id, group)
         if orders:
             return [await self.commander.restore_order(order.spec.id, who, why) for order in orders]
@@ -658,6 +658,10 @@ class FleetService:
             )
         except (FleetError, StoreError) as error:
             log.warning("%s joins without its pools: %s", unit.key, error)
+
+    def _check_group(self, group: str | None) -> None:
+        if group is not None and not any(unit.member.group == group for unit in self.roster.units.values()):
+            raise FleetError(f"no machine is in group {group!r}")
 
     def _happened(self, order: Order, event: OrderEvent) -> None:
         self.effects.note(order, event)
