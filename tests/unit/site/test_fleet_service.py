@@ -150,6 +150,21 @@ async def test_a_new_machine_whose_pools_wait_for_a_reboot_is_rebooted(tmp_path:
         assert not fleet.alerts()
 
 
+async def test_who_is_to_wake_and_is_awake_is_no_longer_to_sleep(tmp_path: Path) -> None:
+    async with (
+        running_hall("127.62.17.1", machines=1) as hall,
+        running_service(hall, tmp_path) as fleet,
+    ):
+        key = fleet.machines()[0].id
+        fleet.roster.wanted(
+            fleet.roster.units[key], Sleep()
+        )  # it was, by an order that was aborted; then it woke by itself
+        (order,) = await fleet.resume(who="ann", why="enough")
+        await until(lambda: not order.is_open, "nobody has to be told")
+        assert order.skips == {key: "it is hashing already"}
+        assert fleet.machine(key).commanded == "wake"
+
+
 async def test_passwords_are_nowhere(tmp_path: Path) -> None:
     async with running_hall("127.62.5.1", machines=1) as hall, running_service(hall, tmp_path) as fleet:
         command = SetPools((PoolTarget(url="stratum+tcp://127.0.0.1:1", user="a.b", password="hunter2"),))

@@ -15,7 +15,7 @@ import msgspec
 
 from hashwerk.clock import Clock
 from hashwerk.errors import DeviceError, FleetError, StoreError
-from hashwerk.fleet.commands import Command, SetPools
+from hashwerk.fleet.commands import Command, SetPools, Sleep, Wake
 from hashwerk.fleet.conduct import next_events
 from hashwerk.fleet.identity import MachineKey
 from hashwerk.fleet.lease import Refused
@@ -32,6 +32,7 @@ from hashwerk.fleet.orders import (
     OrderSpec,
     OrderState,
     Phase,
+    Planned,
     RestoreAsked,
     Sent,
     Stopped,
@@ -334,6 +335,8 @@ class Commander:
             order.apply(event)
             if isinstance(event, Verified) and order.machines[event.key].sent_at is None:
                 self._note_wish(order, event.key)  # it was so already: nobody had to tell it
+            if isinstance(event, Planned):
+                self._note_who_is_so(order)
             if self.on_event is not None:
                 self.on_event(order, event)
 
@@ -352,6 +355,16 @@ class Commander:
         unit = self._roster.units.get(key)
         if unit is not None:
             self._roster.wanted(unit, order.machines[key].command)
+
+    def _note_who_is_so(self, order: Order) -> None:
+        """Take in what is wanted of machines that were left out because they do so already."""
+        task = order.spec.task
+        if order.spec.dry_run or not isinstance(task, Tell) or not isinstance(task.command, Sleep | Wake):
+            return
+        for key, reason in order.skips.items():
+            unit = self._roster.units.get(key)
+            if unit is not None and reason.endswith(" already"):
+                self._roster.wanted(unit, task.command)
 
     async def _store_events(
         self, order: Order, events: Sequence[OrderEvent], deeds: Sequence[Deed] = ()
