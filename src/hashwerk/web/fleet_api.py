@@ -131,6 +131,10 @@ def _add_reads(router: APIRouter, service: FleetService) -> None:
     async def silences() -> Response:
         return json_answer({"silences": service.silences()})
 
+    @router.get("/fleet/buttons", summary="Whose report button was pressed lately, the newest first")
+    async def buttons() -> Response:
+        return json_answer({"buttons": service.buttons()})
+
     @router.get("/fleet/alerts", summary="Open alerts, the oldest first")
     async def alerts() -> Response:
         return json_answer({"alerts": service.alerts()})

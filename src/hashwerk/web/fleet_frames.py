@@ -29,6 +29,8 @@ ALERTS_SHOWN: Final = 100
 _BY_HAND: Final = "by hand on the page"
 #: A silence from the page lasts so long; others can be had over the API.
 SILENCE_S: Final = 3_600.0
+#: So long it stands on the page that a button was pressed.
+_BUTTON_S: Final = 600.0
 _DIFFERS: Final = DIFFERS_FROM_COMMAND | DIFFERS_IN_POWER | DIFFERS_IN_HASHRATE
 #: State → what is said of one such machine, and of several.
 _HAND_WORDS: Final = {
@@ -65,6 +67,7 @@ def fleet_frame(service: FleetService | None) -> Frame:
             "fleet.count": f"{view.machines:,}",
             "fleet.count.states": state_words(view.by_state),
             "fleet.count.more": _scan_words(view),
+            "fleet.button": _button_words(service, view.at),
             "fleet.hand.alerts": _alert_words(alerts, view.at),
             "fleet.alerts.more": ""
             if len(alerts) <= ALERTS_SHOWN
@@ -177,6 +180,16 @@ def _alert_words(alerts: list[Alert], now: float) -> str:
         return "no open alert"
     noun = "open alert" if len(alerts) == 1 else "open alerts, the oldest"
     return f"{len(alerts):,} {noun} {format_age(alerts[0].since, now)}"
+
+
+def _button_words(service: FleetService, now: float) -> str:
+    """Return whose button was pressed last, for whoever walks through the hall; empty once that is long ago."""
+    pressed = next(iter(service.buttons()), None)
+    if pressed is None or now - pressed.at > _BUTTON_S:
+        return ""
+    member = service.roster.registry.find(pressed.mac or pressed.host)
+    name = pressed.host if member is None else machine_name(service, member.key)
+    return f"The report button of {name} was pressed {format_age(pressed.at, now)}."
 
 
 def _scan_words(view: FleetView) -> str:

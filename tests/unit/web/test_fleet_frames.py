@@ -24,6 +24,7 @@ from hashwerk.fleet.orders import Tell
 from hashwerk.fleet.record import CommandRecord, TransitionRecord
 from hashwerk.fleet.states import State
 from hashwerk.site.fleet import FleetService
+from hashwerk.site.fleet.reports import Report
 from hashwerk.web.board import Board
 from hashwerk.web.fleet_frames import commanded_w, fleet_frame, format_power, state_words
 from hashwerk.web.fleet_metrics import FleetCollector
@@ -319,3 +320,17 @@ def test_a_notice_says_where_the_machine_is(service, clock):
     assert told[0].startswith(
         f"10.20.0.1, {unit.member.place.words()}, Avalon Q ({unit.key}): it does not answer"
     )
+
+
+def test_whose_button_was_pressed_is_said_to_whoever_walks_through_the_hall(service, clock):
+    assert fleet_frame(service)["fleet.button"] == ""
+    unit = service.roster.units[service.machine("10.20.0.1").id]
+    service.discovery.reports.append(
+        Report(host="10.20.0.1", mac=unit.member.identity.mac, make="antminer", at=clock.time())
+    )
+    words = fleet_frame(service)["fleet.button"]
+    assert words.startswith(
+        f"The report button of 10.20.0.1, {unit.member.place.words()}, Avalon Q was pressed"
+    )
+    clock.advance(700.0)
+    assert fleet_frame(service)["fleet.button"] == ""

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import msgspec
+
 from hashwerk.devices import addresses_of, scan
 from hashwerk.errors import DeviceError, FleetError
 from hashwerk.fleet.commands import PoolTarget, SetPools
@@ -141,6 +143,7 @@ class Discovery:
         await self._on_new(unit)
 
     def _reported(self, report: Report) -> None:
+        report = msgspec.structs.replace(report, at=self._roster.clock.time())
         self.reports = [*self.reports[-_LAST_REPORTS:], report]
         log.info("the button of the %s at %s was pressed", report.make, report.host)
 

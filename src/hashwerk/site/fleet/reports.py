@@ -39,6 +39,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     mac: str | None
     make: str
+    at: float = 0.0
 
 
 OnReport = Callable[[Report], object]

@@ -36,6 +36,7 @@ from hashwerk.site.fleet.deeds import taken_over, utc
 from hashwerk.site.fleet.discovery import Discovery, join_command
 from hashwerk.site.fleet.effects import EffectBook
 from hashwerk.site.fleet.meters import MeterBook, PowerSource
+from hashwerk.site.fleet.reports import Report
 from hashwerk.site.fleet.roster import Roster, Unit
 from hashwerk.site.fleet.shares import ShareLedger, ShareMeter
 from hashwerk.site.fleet.view import (
@@ -574,6 +575,10 @@ class FleetService:
             [Deed(at=now, subject=subject or "all machines", who=who, why=why, what=what, effect=effect)]
         )
         await asyncio.to_thread(self.store.keep, "silences", book.silences(now))
+
+    def buttons(self) -> list[Report]:
+        """Return whose report button was pressed lately, the newest first."""
+        return self.discovery.reports[::-1]
 
     def silences(self) -> list[Silence]:
         """Return the silences in force."""

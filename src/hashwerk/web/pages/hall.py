@@ -78,6 +78,7 @@ def _sentence(sheet: Sheet) -> None:
         sheet.text("span", "fleet.calm", "calm")
     sheet.state(section, "fleet.state", "sentence")
     sheet.text("p", "fleet.notice", "lost")
+    sheet.text("p", "fleet.button", "lost")
 
 
 def _sums(sheet: Sheet) -> None:
