@@ -49,7 +49,7 @@ def machine_frame(machine: MachineView, alerts: Sequence[Alert], now: float) -> 
             "m.glyph": "▲" if is_odd and not state else glyph,
             "m.state": state or ("attention" if is_odd else ""),
             "m.sentence": f"{machine.ip or machine.id} {says}{against}, for"
-            f" {format_duration(max(0.0, now - machine.since))}: {machine.cause}.",
+            f" {format_duration(max(0.0, now - machine.since))}{'' if machine.cause == says else f': {machine.cause}'}.",
             "m.doubts": "" if not doubts else f"It {', and it '.join(doubts)}.",
             "m.failure": "" if machine.failure is None else f"The last look at it failed: {machine.failure}.",
             "rows.m.alerts": [

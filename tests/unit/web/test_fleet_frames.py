@@ -272,6 +272,8 @@ def test_who_does_not_do_as_told_is_said_so_in_the_first_sentence(service):
     assert (frame["m.glyph"], frame["m.state"]) == ("●", "")
     told = msgspec.structs.replace(machine, commanded="sleep")
     assert "hashes although it was told to sleep, for" in machine_frame(told, [], NOW)["m.sentence"]
+    gone = msgspec.structs.replace(machine, state="unreachable", cause="does not answer", since=NOW - 60.0)
+    assert machine_frame(gone, [], NOW)["m.sentence"] == "10.20.0.1 does not answer, for 1 min."
     alert = Alert(
         id="a-1",
         kind=CauseKind.FAN,

@@ -159,10 +159,11 @@ def _curve(sheet: Sheet, source: str) -> None:
             chart = ui.echart({}, renderer="svg").classes("chart")
         sheet.bind("m.chart", lambda options: replace_prop(chart, "options", options))
         sheet.state(place, "m.curve.state", "chart-box")
-        with box("p", "legend"):
+        with box("p", "legend") as legend:
             fixed("span", "published", "key key-nameplate")
             fixed("span", "learned on this site", "key key-learned")
             fixed("span", "now", "key key-now")
+        sheet.state(legend, "m.curve.state", "legend")
         bound(
             sheet,
             "rows.m.curves",
