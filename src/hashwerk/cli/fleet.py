@@ -6,7 +6,7 @@ import click
 
 from hashwerk.cli.fleet_look import list_machines, scan, show
 from hashwerk.cli.fleet_power import abort, curtail, orders, resume
-from hashwerk.cli.fleet_tell import locate, mode, places, pools, reboot
+from hashwerk.cli.fleet_tell import forget, locate, mode, places, pools, reboot
 
 
 @click.group()
@@ -32,5 +32,6 @@ for _command in (
     reboot,
     pools,
     places,
+    forget,
 ):
     fleet.add_command(_command)

@@ -1,9 +1,10 @@
-"""`hashwerk fleet mode|locate|reboot|pools|places`: tell machines something, and where they stand."""
+"""`hashwerk fleet mode|locate|reboot|pools|places|forget`: tell machines something, and where they stand."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -126,6 +127,29 @@ def pools(machines: tuple[str, ...], *, pool_list: tuple[str, ...], **given: Any
             raise click.BadParameter(f"{text!r}: write it as URL,USER", param_hint="--pool")
         entries.append({"url": url, "user": user})
     _tell({"command": "pools", "pools": entries}, machines, **given)
+
+
+@click.command()
+@click.argument("machines", nargs=-1, required=True)
+@why_option
+@api_options
+@json_option
+def forget(machines: tuple[str, ...], *, why: str, as_json: bool, **options: Any) -> None:
+    """Let go of machines that were sold or scrapped, so that nobody misses them. Who still answers stays.
+
+    What they were told stays on record; one that answers again is met as a new machine.
+
+    \b
+    Example:
+        hashwerk fleet forget aa:bb:cc:dd:ee:ff --why sold
+    """
+    api = FleetApi(options)
+    for machine in machines:
+        api.post(f"/machines/{quote(machine, safe='')}/forget", {"who": who(), "why": why})
+    if as_json:
+        print_json({"forgotten": list(machines)})
+    else:
+        click.echo(f"{len(machines)} machine{'' if len(machines) == 1 else 's'} forgotten")
 
 
 @click.command()

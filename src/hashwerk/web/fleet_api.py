@@ -225,6 +225,11 @@ def _add_commands(router: APIRouter, service: FleetService) -> None:
         held = service.hold(machine, who=body.who, why=body.why, until=body.until)
         return json_answer({"lease": await stored(held)})
 
+    @router.post("/machines/{machine}/forget", summary="Let go of a machine that was sold or scrapped")
+    async def forget(machine: str, body: models.Because) -> Response:
+        await stored(service.forget(machine, who=body.who, why=body.why))
+        return json_answer({"forgotten": machine})
+
     @router.post("/fleet/alerts/{alert}/acknowledge", summary="Say that somebody knows of an alert")
     async def acknowledge(alert: str, body: models.Because) -> Response:
         return json_answer(await stored(service.acknowledge(alert, who=body.who, why=body.why)))

@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "take over": "take-over",
     "take for": "maintenance",
     "give back": "end of maintenance",
+    "forget it": "forgotten",
     "abort": "abort",
     "let the order": "go on",
     "put back": "put back",

@@ -23,6 +23,7 @@ from hashwerk.site.fleet.reports import ReportListener, read_report
 from hashwerk.site.fleet.service import FleetService
 from hashwerk.site.fleet.token import local_token
 from hashwerk.site.fleet.wire import Wire
+from hashwerk.store.fleet import FleetStore
 from hashwerk.twin import Fault, FaultKind
 from support.fleet_hall import LIMITS, running_hall, running_service, until
 
@@ -163,6 +164,22 @@ async def test_who_is_to_wake_and_is_awake_is_no_longer_to_sleep(tmp_path: Path)
         await until(lambda: not order.is_open, "nobody has to be told")
         assert order.skips == {key: "it is hashing already"}
         assert fleet.machine(key).commanded == "wake"
+
+
+async def test_a_machine_that_was_sold_is_forgotten_for_good(tmp_path: Path) -> None:
+    async with running_hall("127.62.18.1", machines=2) as hall, running_service(hall, tmp_path) as fleet:
+        sold, kept = (machine.id for machine in fleet.machines())
+        with pytest.raises(FleetError, match="still answers"):
+            await fleet.forget(sold, who="ann", why="sold")
+        await hall.inject("twin-0001", Fault(kind=FaultKind.POWER_CUT, duration_s=3_600.0))
+        await until(lambda: fleet.machine(sold).state == "unreachable", "it is gone")
+        await fleet.forget(sold, who="ann", why="sold")
+        assert [machine.id for machine in fleet.machines()] == [kept]
+        (record, *_) = await fleet.commands(key=sold)
+        assert (record.who, record.command) == ("ann", "forget it")
+    store = FleetStore(tmp_path / "fleet.sqlite")
+    assert [record.key for record in store.open().machines] == [kept]
+    store.close()
 
 
 async def test_passwords_are_nowhere(tmp_path: Path) -> None:

@@ -219,6 +219,11 @@ class Roster:
             unit.spoilt.append(True)
         self._note(unit, unit.condition.miss(now, self.settings.silences))
 
+    def forget(self, key: MachineKey) -> None:
+        """Let go of a machine that was sold or scrapped."""
+        self.registry.forget(key)
+        del self.units[key]
+
     def wanted(self, unit: Unit, command: Command, at: float | None = None) -> None:
         """Take in how somebody wants a machine to be, from ``at`` or from now on."""
         if (lasting := commanded_state(command)) is not None:

@@ -502,6 +502,28 @@ class FleetService:
         )
         await self._save_leases()
 
+    async def forget(self, machine: str, *, who: str, why: str = NO_REASON) -> None:
+        """Let go of a machine that was sold or scrapped; what it was told stays on record.
+
+        Raises:
+            FleetError: If there is no such machine, or it still answers.
+            StoreError: If it could not be recorded; it is forgotten all the same, until the process ends.
+        """
+        unit, now = self._unit(machine), self._clock.time()
+        if unit.condition.state is not State.UNREACHABLE:
+            raise FleetError(f"{machine} still answers: it would be found again at once")
+        if (lease := self.roster.leases.of(unit.key, now)) is not None:
+            self.roster.leases.give_back(unit.key, lease.name)
+        self.roster.forget(unit.key)
+        effect = "it is no longer watched" + (
+            "" if unit.read_at is None else f"; it was last heard of {utc(unit.read_at)}"
+        )
+        await self._record(
+            [Deed(at=now, subject=unit.key, who=who, why=why, what="forget it", effect=effect)]
+        )
+        await asyncio.to_thread(self.store.save_machines, [], [unit.key])
+        await self._save_leases()
+
     # --- the rest ---
 
     async def place(

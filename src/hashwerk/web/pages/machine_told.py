@@ -28,6 +28,9 @@ def tell_panel(key: str) -> None:
                     ("Take it", hold, {"why": why}, "Taken for maintenance."),
                     ("Give it back", hold, {"release": True, "why": why}, "Given back."),
                 ]),
+                _deed("Sold or scrapped", "once it does not answer it can be let go of", [
+                    ("Forget it", f"machines/{quote(key, safe='')}/forget", {"why": why}, "Forgotten."),
+                ]),
             ]
         )  # fmt: skip
         with box("p", "more"):
