@@ -103,7 +103,10 @@ def _reason(answer: httpx.Response) -> str:
     except (ValueError, AttributeError):
         detail = None
     if isinstance(detail, list):
-        return "; ".join(f"{item.get('loc', ['?'])[-1]}: {item.get('msg')}" for item in detail)
+        return "; ".join(
+            f"{item.get('loc', ['?'])[-1]}: {str(item.get('msg')).removeprefix('Value error, ')}"
+            for item in detail
+        )
     if answer.status_code == 404 and detail in (None, "Not Found"):
         return "this mine has no fleet: name its addresses in [fleet] ranges of the site file"
     return str(detail or f"the mine answers {answer.status_code}")

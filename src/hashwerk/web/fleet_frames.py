@@ -138,11 +138,13 @@ def _power_frame(view: FleetView, columns: FleetColumns, service: FleetService) 
         power_w for unit in service.roster.units.values() if (power_w := commanded_w(unit)) is not None
     ]
     unknown = f"; {view.power_unknown:,} unknown" if view.power_unknown else ""
+    says_nothing = len(columns.reported_w) - len(reported)
+    by_whom = f" by {len(reported):,} of {len(columns.reported_w):,}" if reported and says_nothing else ""
     basis = "measured by the site's meter" if view.power_is_metered else "no meter: believed of each machine"
     return {
         "fleet.power": format_power(view.power_w),
         "fleet.power.basis": basis + unknown,
-        "fleet.power.reported": f"reported {format_power(sum(reported) if reported else None)}",
+        "fleet.power.reported": f"reported {format_power(sum(reported) if reported else None)}{by_whom}",
         "fleet.power.commanded": f"commanded {format_power(sum(commanded) if commanded else None)}",
     }
 

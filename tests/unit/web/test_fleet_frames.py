@@ -87,6 +87,9 @@ def test_who_fell_silent_says_nothing_any_more(service, clock):
     assert service.view().reported_hs == before_hs - unit.reading.hashrate_hs
     at, columns = list(service.roster.units).index(unit.key), service.columns()
     assert (columns.reported_w[at], columns.reported_ths[at], columns.chip_c[at]) == (None, None, None)
+    assert fleet_frame(service)["fleet.power.reported"].endswith(" by 198 of 200"), (
+        "another one is silent too"
+    )
     assert service.machine("10.20.0.1").reported is not None, (
         "its page keeps what it said last, and how long ago"
     )
