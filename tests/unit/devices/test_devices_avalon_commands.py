@@ -191,3 +191,24 @@ async def test_the_passwords_of_setpool_are_the_sites_and_are_in_no_outcome() ->
     assert outcome.kind is OutcomeKind.REFUSED
     assert wire.replace("ascset ", "ascset|") in machine.asked
     assert secret not in repr(outcome)
+
+
+@pytest.mark.parametrize("letter", ["S", "E"])
+async def test_a_machine_that_repeats_what_it_was_told_shows_no_password(letter: str) -> None:
+    machine = avalon_replies.a1246()
+    pool = PoolTarget(url="stratum+tcp://one.test:3333", user="acct.rig7", password="of-the-pool")
+    wire = "ascset 0,setpool,admin,hunter2,0,stratum+tcp://one.test:3333,acct.rig7,of-the-pool"
+    machine.answers[wire] = Answer(
+        letter=letter, code=118, message="ASC 0 set info: admin hunter2 acct.rig7 of-the-pool"
+    )
+    async with serving(machine) as port:
+        outcome = await AvalonDriver().execute(
+            Address(host="127.0.0.1", port=port),
+            SetPools(pools=(pool,)),
+            timeout_s=5,
+            credentials=Credentials(user="admin", password="hunter2"),
+        )
+    assert outcome.message is not None
+    assert "acct.rig7" in outcome.message
+    assert "hunter2" not in outcome.message
+    assert "of-the-pool" not in outcome.message

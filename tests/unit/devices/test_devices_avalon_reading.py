@@ -179,6 +179,7 @@ def test_what_no_machine_can_have_costs_its_own_field_only() -> None:
 
 
 def test_no_list_of_a_machine_is_without_end() -> None:
+    assert read(WORKING + "MGHS[9 9] MTmax[1e300 70]").boards[0].temperature_c is None
     reading = read(WORKING + f"MGHS[{'0 ' * 50_000}] ECHU[{'1 ' * 50_000}]")
     assert len(reading.boards) == MAX_BOARDS
     assert len(reading.complaints) == 2 * MAX_BOARDS

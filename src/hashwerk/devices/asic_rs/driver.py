@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
+import msgspec
 from pyasic_rs.asic_rs import DataField, MinerFactory
 
 from hashwerk.clock import Clock, SystemClock
@@ -23,8 +24,9 @@ from hashwerk.devices.asic_rs.luxos import is_curtailed
 from hashwerk.devices.asic_rs.reading import is_answer, reading_of
 from hashwerk.devices.cgminer import DEFAULT_PORT, UnreachableError, ip_address
 from hashwerk.devices.neighbours import Neighbours
+from hashwerk.devices.words import line_of, without_secrets
 from hashwerk.errors import DeviceError
-from hashwerk.fleet.commands import Command
+from hashwerk.fleet.commands import Command, SetPools
 from hashwerk.fleet.machine import Outcome, OutcomeKind, Reading
 from hashwerk.fleet.ports import Address, Credentials
 
@@ -140,7 +142,13 @@ class AsicRsDriver:
             return Outcome(kind=OutcomeKind.UNSUPPORTED, message=refusal)
         if type(command) in firmware.own:
             return await restart(address, timeout_s=_time_left(deadline))
-        return await send(miner, firmware, command, deadline)
+        outcome = await send(miner, firmware, command, deadline)
+        if outcome.message is None:
+            return outcome
+        # Its words and the library's errors may repeat what was sent.
+        pools = command.pools if isinstance(command, SetPools) else ()
+        secrets = (key[1].password, *(pool.password for pool in pools))
+        return msgspec.structs.replace(outcome, message=line_of(without_secrets(outcome.message, secrets)))
 
     async def _read(self, key: tuple[Address, Credentials], deadline: float) -> Reading:
         address = key[0]

@@ -16,6 +16,7 @@ from hashwerk.devices.avalon.fields import Fields
 from hashwerk.devices.avalon.models import Dialect
 from hashwerk.devices.avalon.web import set_pools_on_the_page
 from hashwerk.devices.cgminer import NoReplyError, ask, json_request, text_request
+from hashwerk.devices.words import without_secrets
 from hashwerk.fleet.commands import (
     Command,
     Locate,
@@ -148,6 +149,11 @@ async def _set_pools(to: Recipient, pools: tuple[PoolTarget, ...]) -> Outcome:
     outcome = _unsupported("no pools")
     for slot, pool in enumerate(pools):
         outcome = await _ascset(to, _setpool(to.credentials, slot, pool))
+        if outcome.message is not None:  # a firmware that repeats what it was told would show the passwords
+            told = without_secrets(
+                outcome.message, (to.credentials.password, *(pool.password for pool in pools))
+            )
+            outcome = msgspec.structs.replace(outcome, message=told)
         if outcome.kind is not OutcomeKind.ACCEPTED:
             return msgspec.structs.replace(outcome, message=f"pool {slot + 1}: {outcome.message}")
     return msgspec.structs.replace(

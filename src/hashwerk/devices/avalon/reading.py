@@ -66,7 +66,7 @@ def reading_of(
         inlet_c=_celsius(fields.first_number(("Temp", "ITemp")), "inlet temperature", doubts),
         chip_max_c=_chip_max_c(fields, state, doubts),
         fans_rpm=_fans_rpm(fields),
-        boards=_boards(fields, state),
+        boards=_boards(fields, state, doubts),
         pools=tuple(islice(filter(None, map(_pool, pools)), plausible.MAX_POOLS)),
         uptime_s=plausible.uptime_s(fields.number("Elapsed")),
         clock_s=clock_s,
@@ -156,13 +156,13 @@ def _fans_rpm(fields: Fields) -> tuple[int, ...]:
     return tuple(speed for speed in speeds if speed is not None)
 
 
-def _boards(fields: Fields, state: WorkState) -> tuple[Board, ...]:
+def _boards(fields: Fields, state: WorkState, doubts: list[str]) -> tuple[Board, ...]:
     """Return the boards. Their only rates are averages since start, so none is given."""
     averages, hottest = fields.numbers("MGHS"), fields.numbers("MTmax")
     return tuple(
         Board(
             slot=slot,
-            temperature_c=_at(hottest, slot) or None,
+            temperature_c=_celsius(_at(hottest, slot) or None, f"board {slot}", doubts),
             chips=_chips(fields, slot),
             working=average > 0 if average is not None and state is WorkState.HASHING else None,
         )
