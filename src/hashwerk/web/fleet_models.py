@@ -13,7 +13,7 @@ Words = Annotated[str, Field(min_length=1, max_length=200)]
 class Body(BaseModel):
     """Base: what is not known is refused, so that a slip of the pen commands nobody."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Because(Body):

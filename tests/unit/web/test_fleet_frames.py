@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from types import ModuleType
 
 import msgspec
 import pytest
+from pydantic import ValidationError
 
 from hashwerk.clock import VirtualClock
 from hashwerk.config.site import parse_site
@@ -28,6 +30,7 @@ from hashwerk.site.fleet.reports import Report
 from hashwerk.web.board import Board
 from hashwerk.web.fleet_frames import commanded_w, fleet_frame, format_power, state_words
 from hashwerk.web.fleet_metrics import FleetCollector
+from hashwerk.web.fleet_models import CurtailBody
 from hashwerk.web.history import History
 from hashwerk.web.machine_frames import machine_frame
 from hashwerk.web.metrics import render_metrics
@@ -339,3 +342,9 @@ def test_whose_button_was_pressed_is_said_to_whoever_walks_through_the_hall(serv
     )
     clock.advance(700.0)
     assert fleet_frame(service)["fleet.button"] == ""
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_an_order_until_no_moment_is_refused(number):
+    with pytest.raises(ValidationError):
+        CurtailBody.model_validate(json.loads(f'{{"all": true, "until": {number}}}'))
