@@ -24,7 +24,14 @@ class CredentialSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 class PoolEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A pool that is written into new machines."""
 
-    url: Annotated[str, Meta(description="For example stratum+tcp://10.0.0.2:3333.", min_length=1)]
+    url: Annotated[
+        str,
+        Meta(
+            description="For example stratum+tcp://10.0.0.2:3333; name and password stand beside it, not in it.",
+            min_length=1,
+            pattern=r"^[^@\s]+$",
+        ),
+    ]
     user: Annotated[
         str, Meta(description="Account and machine; {name} stands for the machine's own name.", min_length=1)
     ]

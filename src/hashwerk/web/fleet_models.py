@@ -52,11 +52,12 @@ def _pool_url(text: str) -> str:
     """Return a pool's URL: a machine with one that is none mines for nobody."""
     try:
         parts = urlsplit(text)
-        is_pool = bool(parts.hostname) and parts.port is not None and parts.scheme.startswith("stratum")
+        is_place = bool(parts.hostname) and parts.port is not None and parts.username is None
+        is_pool = is_place and parts.scheme.startswith("stratum")
     except ValueError:
         is_pool = False
     if not is_pool:
-        raise ValueError(f"{text!r} is no pool: write it as stratum+tcp://HOST:PORT")
+        raise ValueError(f"{text!r} is no pool: write it as stratum+tcp://HOST:PORT, its user beside it")
     return text
 
 

@@ -190,9 +190,8 @@ class AvalonDriver:
                 return candidate, replies, fields
             if _time_left(deadline) <= 0:
                 raise NoReplyError(f"{address.host} does not get through its answer in time")
-        if (
-            replies is None
-        ):  # in the words of the last try: whoever closes without a word has answered nothing
+        if replies is None:
+            # In the words of the last try: whoever closes without a word has answered nothing.
             raise failure or NoReplyError(f"{address.host} answers none of the requests that make a reading")
         return way, {**replies, way.stats: Reply()}, Fields("")
 
