@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from pathlib import Path
 
 import msgspec
@@ -101,6 +102,19 @@ async def test_who_woke_by_itself_after_a_power_cut_sleeps_again(tmp_path: Path)
         await until(lambda: hall.machines[0].asleep, "asleep again")
 
 
+async def test_an_order_that_is_over_holds_nobody_after_a_restart(tmp_path: Path) -> None:
+    """Its end is on disk at once; leases are kept every few seconds, and a power cut may come between."""
+    async with running_hall("127.62.41.1", machines=2) as hall:
+        async with running_service(hall, tmp_path) as fleet:
+            over, hands = (machine.id for machine in fleet.machines())
+            now = time.time()
+            fleet.roster.leases.take(over, Holder.CURTAILMENT, "o1-over", now, None)
+            await fleet.hold(hands, who="bob")  # keeps all leases as they are now
+        async with running_service(hall, tmp_path) as fleet:
+            assert fleet.machine(over).lease is None
+            assert "bob" in (fleet.machine(hands).lease or "")
+
+
 async def test_a_new_machine_gets_its_pools_and_its_place(tmp_path: Path) -> None:
     pools = [
         {"url": "stratum+tcp://127.0.0.1:3333", "user": "site.{name}"},
@@ -168,7 +182,7 @@ async def test_who_is_to_wake_and_is_awake_is_no_longer_to_sleep(tmp_path: Path)
 
 async def test_a_machine_that_was_sold_is_forgotten_for_good(tmp_path: Path) -> None:
     async with running_hall("127.62.18.1", machines=2) as hall, running_service(hall, tmp_path) as fleet:
-        sold, kept = (machine.id for machine in fleet.machines())
+        sold, kept = sorted(machine.id for machine in fleet.machines())
         with pytest.raises(FleetError, match="still answers"):
             await fleet.forget(sold, who="ann", why="sold")
         await hall.inject("twin-0001", Fault(kind=FaultKind.POWER_CUT, duration_s=3_600.0))

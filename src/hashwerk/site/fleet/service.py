@@ -138,7 +138,13 @@ class FleetService:
         try:
             self._build(Timings(state.timings, pace=self.settings.pace))
             self.roster.restore(state.machines)
-            self.roster.leases = Leases(state.leases)
+            open_orders = {order.spec.id for order in state.orders}
+            self.roster.leases = Leases(
+                # An order's end is on disk at once, leases follow: one that is over must hold nobody for ever.
+                lease
+                for lease in state.leases
+                if lease.is_wish or lease.holder is Holder.MAINTENANCE or lease.name in open_orders
+            )
             self.roster.registry.place(state.waiting)
             if self.settings.places is not None:
                 self.roster.registry.place(self._read_places(Path(self.settings.places)))
